@@ -1,0 +1,164 @@
+package holdoff
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"sync"
+	"time"
+)
+
+const (
+	// replayLimit is how much of a body without GetBody is remembered.
+	replayLimit = 64 << 10
+	// A discarded response is read to its end, so that its connection can be
+	// used again, but not further than this and not for longer: a new
+	// connection costs less.
+	drainLimit = 64 << 10
+	drainTime  = 200 * time.Millisecond
+)
+
+var errDetached = errors.New("holdoff: request body was taken over by a later attempt")
+
+// body lets a request body that the caller did not make replayable be sent
+// more than once where that is possible, and tells a failure to read it from a
+// failure to send it. It streams: what is read is remembered up to a limit, and
+// nothing is read ahead. An attempt never shares a reader with another, since
+// net/http may go on reading after RoundTrip has returned.
+type body struct {
+	mu     sync.Mutex // guards what follows; not held while src is read
+	src    io.ReadCloser
+	limit  int    // how much to remember
+	head   []byte // what has been read of src, while that is within the limit
+	lost   bool   // it was not
+	err    error  // how src ended: io.EOF, or a failure
+	busy   bool   // a view is reading src
+	view   *bodyView
+	final  bool // no further attempt follows
+	closed bool // src is closed
+}
+
+// bodyView is the body of one attempt.
+type bodyView struct {
+	b      *body
+	off    int
+	closed bool
+}
+
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+
+// inMemory tells bodies that http.NewRequest makes of a bytes.Reader, a
+// bytes.Buffer or a strings.Reader: reading them does not fail.
+func inMemory(rc io.ReadCloser) bool {
+	t := reflect.TypeOf(rc)
+	return t == nopCloserType || t == nopCloserWriterToType
+}
+
+var (
+	nopCloserType         = reflect.TypeOf(io.NopCloser(struct{ io.Reader }{}))
+	nopCloserWriterToType = reflect.TypeOf(io.NopCloser(struct {
+		io.Reader
+		io.WriterTo
+	}{}))
+)
+
+// next returns the body of the next attempt, or nil where there can't be one
+// more: too much was read to remember, reading failed, or the attempt before
+// is in the middle of a read.
+func (b *body) next() io.ReadCloser {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lost || b.busy || b.closed || (b.err != nil && b.err != io.EOF) {
+		return nil
+	}
+	b.view = &bodyView{b: b}
+	return b.view
+}
+
+// failed reports whether err is how reading the body failed.
+func (b *body) failed(err error) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err != nil && b.err != io.EOF && errors.Is(err, b.err)
+}
+
+// finish closes the caller's body, or leaves that to the attempt that is still
+// reading it.
+func (b *body) finish() {
+	b.mu.Lock()
+	b.final = true
+	closing := !b.closed && (b.view == nil || b.view.closed)
+	b.closed = b.closed || closing
+	b.mu.Unlock()
+	if closing {
+		b.src.Close()
+	}
+}
+
+func (v *bodyView) Read(p []byte) (int, error) {
+	b := v.b
+	b.mu.Lock()
+	if b.view != v || v.closed || b.closed {
+		b.mu.Unlock()
+		return 0, errDetached
+	}
+	if v.off < len(b.head) {
+		n := copy(p, b.head[v.off:])
+		v.off += n
+		b.mu.Unlock()
+		return n, nil
+	}
+	if b.err != nil {
+		defer b.mu.Unlock()
+		return 0, b.err
+	}
+	b.busy = true
+	b.mu.Unlock()
+
+	n, err := b.src.Read(p)
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.busy = false
+	b.err = err
+	if !b.lost && len(b.head)+n > b.limit {
+		b.lost, b.head = true, nil
+	}
+	if !b.lost {
+		b.head = append(b.head, p[:n]...)
+		v.off += n
+	}
+	return n, err
+}
+
+// Close closes the caller's body once it is known that no attempt follows.
+func (v *bodyView) Close() error {
+	b := v.b
+	b.mu.Lock()
+	v.closed = true
+	closing := b.final && b.view == v && !b.closed
+	b.closed = b.closed || closing
+	b.mu.Unlock()
+	if closing {
+		return b.src.Close()
+	}
+	return nil
+}
+
+// drain ends a response that nobody will read: read to its end within bounds of
+// bytes and of time, then closed. A server that stops in the middle, or that
+// waits for an upload which has ended, can't hold up the retry.
+func drain(resp *http.Response) {
+	if resp.ContentLength > drainLimit {
+		resp.Body.Close()
+		return
+	}
+	// Closing a body that is being read is what net/http allows, and the only
+	// way to end the read.
+	late := time.AfterFunc(drainTime, func() { resp.Body.Close() })
+	io.CopyN(io.Discard, resp.Body, drainLimit)
+	if late.Stop() {
+		resp.Body.Close()
+	}
+}

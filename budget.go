@@ -1,0 +1,43 @@
+package holdoff
+
+import "sync/atomic"
+
+// budget bounds how many retries may ride on top of first attempts, so that a
+// server which fails part of its requests is not sent a multiple of them. It is
+// a token bucket that is full at first: a retry takes a token, and a success
+// puts a tenth of one back. The zero value is full, and safe for concurrent use.
+type budget struct {
+	spent atomic.Int64 // tenths of tokens
+}
+
+const (
+	defaultBudget = 10
+	tenths        = 10 // a retry's price, in what a success earns
+)
+
+// take pays for one retry out of a bucket with the given room (negative: no
+// bound), and reports whether there was enough.
+func (b *budget) take(room int) bool {
+	if room < 0 {
+		return true
+	}
+	for {
+		spent := b.spent.Load()
+		if spent+tenths > int64(room)*tenths {
+			return false
+		}
+		if b.spent.CompareAndSwap(spent, spent+tenths) {
+			return true
+		}
+	}
+}
+
+// earn credits one success. While the bucket is full it only reads.
+func (b *budget) earn() {
+	for {
+		spent := b.spent.Load()
+		if spent == 0 || b.spent.CompareAndSwap(spent, spent-1) {
+			return
+		}
+	}
+}

@@ -1,0 +1,374 @@
+package holdoff
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+)
+
+// minSpread is the least room for jitter on top of a hint.
+const minSpread = 100 * time.Millisecond
+
+var errNothing = errors.New("holdoff: Base returned neither a response nor an error")
+
+// call is one RoundTrip: the state that its steps share.
+type call struct {
+	t       *Transport
+	req     *http.Request // the caller's: never written to
+	options callOptions
+	gate    *gate
+	waiter  *waiter // while it stands at the gate
+	pass    pass    // while it is not known what came of it
+
+	attempt int           // the number of the attempt that is made, or comes next
+	body    *body         // what replays the caller's body, where that needs help
+	pending io.ReadCloser // the next attempt's body, until Base has it: to be closed
+
+	// Of the last attempt.
+
+	sent     *http.Request  // what Base was given; nil before the first
+	resp     *http.Response // nil where there was none, or it was discarded
+	err      error
+	status   int
+	took     time.Duration // until the response headers; 0 where it wasn't measured
+	received time.Time     // when its retry was considered
+
+	sends  int           // how many attempts were made
+	delay  time.Duration // before the last retry, without holds
+	waited time.Duration // in all
+	over   bool          // RoundTrip has returned
+}
+
+func (c *call) start() {
+	if !hasBody(c.req) {
+		return
+	}
+	limit := replayLimit
+	if c.req.GetBody != nil || c.options.noRetry || c.t.maxAttempts() == 1 {
+		limit = 0
+	}
+	c.carry(c.req.Body, limit)
+}
+
+// carry makes rc the body of the next attempt.
+func (c *call) carry(rc io.ReadCloser, limit int) {
+	if c.body != nil {
+		c.body.finish()
+	}
+	c.body, c.pending = nil, rc
+	if c.req.GetBody == nil || !inMemory(rc) {
+		c.body = &body{src: rc, limit: limit}
+		c.pending = c.body.next()
+	}
+}
+
+// enter waits until the key lets the attempt pass.
+func (c *call) enter() error {
+	ctx := c.req.Context()
+	if ctx.Err() != nil {
+		return c.interrupted()
+	}
+	c.gate = c.t.gates.of(c.req)
+	var open bool
+	if c.pass, open = c.gate.open(); open {
+		return nil
+	}
+	begun := time.Now()
+	patience, deadline := c.patience(begun)
+	var err error
+	if c.waiter, c.pass, err = c.gate.join(patience); c.waiter != nil {
+		until, _ := c.gate.held()
+		c.observe(Event{Kind: Waiting, Reason: "held", Wait: max(until.Sub(begun), 0)})
+		c.pass, err = c.gate.stand(ctx, c.waiter)
+		c.waiter = nil
+		c.waited += time.Since(begun)
+	}
+	if held, ok := errors.AsType[*HeldError](err); ok {
+		held.deadline = deadline
+		return held
+	}
+	if ctx.Err() != nil {
+		return c.interrupted()
+	}
+	return nil
+}
+
+// patience returns how long the request may still wait, and whether it is its
+// context's deadline that says so.
+func (c *call) patience(now time.Time) (d time.Duration, deadline bool) {
+	d = c.t.maxWait() - c.waited
+	if end, ok := c.req.Context().Deadline(); ok && end.Sub(now) <= d {
+		return end.Sub(now), true
+	}
+	return d, false
+}
+
+// send makes one attempt. It leaves a response or an error, never both.
+func (c *call) send() {
+	c.sent = c.attemptRequest()
+	c.pending = nil // Base closes it from here on
+	c.sends++
+	var begun time.Time
+	timed := c.timed()
+	if timed {
+		begun = time.Now()
+	}
+	if limit := c.t.PerAttemptTimeout; limit > 0 && c.sent.Header.Get("Upgrade") == "" {
+		c.resp, c.err = sendWithin(limit, c.t.base, c.sent)
+	} else {
+		c.resp, c.err = c.t.base.RoundTrip(c.sent)
+	}
+	c.took = 0
+	if timed {
+		c.took = max(time.Since(begun), 1)
+	}
+
+	c.status = 0
+	switch {
+	case c.err != nil:
+		c.closeResponse() // a Base that returns both breaks the contract
+	case c.resp == nil:
+		c.err = errNothing
+	default:
+		c.status = c.resp.StatusCode
+		if c.sent != c.req || c.t.PerAttemptTimeout > 0 {
+			c.resp.Request = c.req
+		}
+	}
+}
+
+// timed reports whether the attempt's duration is of interest. Reading the clock
+// twice is half of what a healthy request would cost, and one sample in eight
+// tells the latency as well.
+func (c *call) timed() bool {
+	return rand.Uint32()%8 == 0 || c.gate.latency.Load() == 0 || c.t.watch.wants()
+}
+
+// attemptRequest returns the caller's request where that will do, and else a
+// shallow copy: with a body of the attempt's own, and its number.
+func (c *call) attemptRequest() *http.Request {
+	if c.attempt == 0 && c.body == nil {
+		return c.req
+	}
+	ctx := c.req.Context()
+	if c.attempt > 0 {
+		ctx = withAttempt(ctx, c.attempt)
+	}
+	req := c.req.WithContext(ctx)
+	if c.pending != nil {
+		req.Body = c.pending
+	}
+	return req
+}
+
+// learn judges the outcome, and tells the gate.
+func (c *call) learn() Verdict {
+	v := c.verdict()
+	if v.Lesson == Good {
+		c.gate.budget.earn()
+		if c.took > 0 && c.attempt == 0 {
+			c.gate.sample(c.took)
+		}
+	}
+	if v.Retry {
+		c.received = time.Now()
+	}
+	c.settle(v)
+	if c.t.watch.wants() {
+		c.observe(Event{Kind: Attempted, Status: c.status, Err: c.err, Reason: v.Reason, Duration: c.took})
+	}
+	return v
+}
+
+func (c *call) verdict() Verdict {
+	switch {
+	case c.err == nil && c.resp.StatusCode == http.StatusSwitchingProtocols:
+		return Verdict{Lesson: Good, Reason: "ok"}
+	case c.err != nil && c.req.Context().Err() != nil:
+		return Verdict{Reason: string(EndContext)}
+	case c.err != nil && c.body != nil && c.body.failed(c.err):
+		return Verdict{Reason: "request body"}
+	}
+	v := c.t.judge(c.sent, c.resp, c.err)
+	v.Hint = max(v.Hint, 0)
+	return v
+}
+
+// settle tells the gate what came of the pass. A success of a healthy key is
+// no news.
+func (c *call) settle(v Verdict) {
+	p := c.pass
+	c.pass = pass{}
+	if _, open := c.gate.open(); open && !p.permit && (v.Lesson == Good || v.Lesson == Nothing) {
+		return
+	}
+	o := outcome{pass: p, lesson: v.Lesson, hint: min(v.Hint, c.t.maxHold()), status: c.status}
+	for !c.gate.learn(o) {
+		c.gate = c.t.gates.of(c.req)
+	}
+}
+
+// plan decides whether there is another attempt. Either it names what stands
+// against it, or it makes ready for it and says how long to wait.
+func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
+	switch {
+	case c.options.noRetry:
+		return 0, EndNoRetry
+	case c.sends >= c.t.maxAttempts():
+		return 0, EndAttempts
+	case v.Hint > c.t.maxHold():
+		return 0, EndWait
+	}
+	until, held := c.gate.held()
+	switch {
+	case held && !until.Before(c.received.Add(v.Hint)):
+		// The gate will see to it.
+	case v.Hint > 0:
+		wait = v.Hint + uniform(max(v.Hint/2, minSpread))
+	case !held:
+		wait = c.t.backoff.Delay(Retry{
+			Attempt: c.attempt, Previous: c.delay,
+			Latency: time.Duration(c.gate.latency.Load()), Refused: v.Lesson == Refused,
+		})
+	}
+	wait = max(wait, 0)
+	least := max(wait, until.Sub(c.received))
+	if patience, _ := c.patience(c.received); least > 0 && least >= patience {
+		return 0, EndWait
+	}
+	if !c.prepare() {
+		return 0, EndBody
+	}
+	if !held && !c.gate.budget.take(c.t.room()) {
+		return 0, EndBudget
+	}
+	return wait, ""
+}
+
+// prepare makes the body of the next attempt ready, before the response is let
+// go: where there can be none, the response is what the caller gets.
+func (c *call) prepare() bool {
+	switch {
+	case !hasBody(c.req):
+		return true
+	case c.req.GetBody != nil:
+		rc, err := c.req.GetBody()
+		if err != nil {
+			return false
+		}
+		c.carry(rc, 0)
+		return true
+	}
+	c.pending = c.body.next()
+	return c.pending != nil
+}
+
+// sleep waits, from the time of the last response on. It ends at once with the
+// request's context, at which enter looks next.
+func (c *call) sleep(wait time.Duration, reason string) {
+	c.attempt++
+	c.delay = wait
+	begun := time.Now()
+	left := c.received.Add(wait).Sub(begun)
+	if wait <= 0 || left <= 0 {
+		return
+	}
+	c.observe(Event{Kind: Waiting, Reason: reason, Status: c.status, Wait: left})
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.req.Context().Done():
+	}
+	c.waited += time.Since(begun)
+}
+
+// discard lets go of a response that will be followed by another.
+func (c *call) discard() {
+	if c.resp != nil && c.resp.Body != nil {
+		drain(c.resp)
+	}
+	c.resp = nil
+}
+
+func (c *call) closeResponse() {
+	if c.resp != nil && c.resp.Body != nil {
+		c.resp.Body.Close()
+	}
+	c.resp = nil
+}
+
+// interrupted is the error of a wait, or of a beginning, that the context ended.
+func (c *call) interrupted() error {
+	ctx := c.req.Context()
+	return &WaitError{Err: ctx.Err(), Cause: context.Cause(ctx), Attempts: c.sends, Status: c.status, Last: c.err}
+}
+
+// refuse ends the call with an error of our own: there is no attempt to answer
+// with.
+func (c *call) refuse(err error) (*http.Response, error) {
+	why := EndContext
+	if held, ok := errors.AsType[*HeldError](err); ok {
+		why = EndHeld
+		c.observe(Event{Kind: GaveUp, Reason: string(why), Status: held.Status, Wait: held.RetryAfter()})
+	}
+	c.end(why)
+	return nil, err
+}
+
+// giveUp ends the call with an outcome that would have been retried.
+func (c *call) giveUp(why Ending) (*http.Response, error) {
+	c.observe(Event{Kind: GaveUp, Reason: string(why), Status: c.status, Err: c.err})
+	return c.answer(why)
+}
+
+// answer ends the call with the outcome of the last attempt.
+func (c *call) answer(why Ending) (*http.Response, error) {
+	if c.err != nil && c.req.Context().Err() != nil {
+		why = EndContext
+	}
+	c.end(why)
+	return c.resp, c.err
+}
+
+// end gives back what the call still has, and tells the caller how it went.
+func (c *call) end(why Ending) {
+	c.over = true
+	if c.pass.permit {
+		c.settle(Verdict{}) // unused, or its result unknown
+	}
+	if c.pending != nil {
+		c.pending.Close()
+	}
+	if c.body != nil {
+		c.body.finish()
+	}
+	if out := c.options.outcome; out != nil {
+		*out = Outcome{Attempts: c.sends, Waited: c.waited, Ended: why, Status: c.status, Err: c.err}
+	}
+}
+
+// release cleans up where a hook or Base panicked.
+func (c *call) release() {
+	if c.over {
+		return
+	}
+	if c.waiter != nil {
+		c.gate.leave(c.waiter)
+	}
+	c.closeResponse()
+	c.end("")
+}
+
+// observe tells whoever watches about the request.
+func (c *call) observe(e Event) {
+	if !c.t.watch.wants() {
+		return
+	}
+	e.Key, e.Method, e.Attempt = c.gate.key, cmp.Or(c.req.Method, http.MethodGet), c.attempt
+	c.t.watch.observe(c.req.Context(), e)
+}

@@ -1,0 +1,92 @@
+package holdoff
+
+import (
+	"context"
+	"time"
+)
+
+// An Outcome tells a caller what became of a request: see [WithOutcome].
+type Outcome struct {
+	// Attempts is how many times the request was sent.
+	Attempts int
+	// Waited is how long it waited: for holds, hints and backoff.
+	Waited time.Duration
+	// Ended says why there was no further attempt.
+	Ended Ending
+	// Status and Err are what the last attempt got: a status code, or an error.
+	Status int
+	Err    error
+}
+
+// An Ending says why a request saw no further attempt.
+type Ending string
+
+const (
+	EndDone     Ending = "done"          // the last response or error is not one to retry
+	EndAttempts Ending = "attempts"      // MaxAttempts were made
+	EndBudget   Ending = "budget"        // the key's retry budget is spent
+	EndWait     Ending = "wait too long" // the next wait would pass MaxWait, MaxHold or the context's deadline
+	EndBody     Ending = "body"          // the request's body can't be sent again
+	EndNoRetry  Ending = "no retry"      // the context forbids retries: WithoutRetry
+	EndHeld     Ending = "held"          // it was held, and not sent: *HeldError
+	EndContext  Ending = "context"       // the request's context ended: *WaitError, or Base's error
+)
+
+// callOptions is what a request's context says to the Transport. There is one
+// per context, so that the path of a healthy request looks one value up.
+type callOptions struct {
+	outcome    *Outcome
+	idempotent bool
+	noRetry    bool
+}
+
+type (
+	optionsKey struct{}
+	attemptKey struct{}
+)
+
+func optionsOf(ctx context.Context) callOptions {
+	if o, ok := ctx.Value(optionsKey{}).(*callOptions); ok {
+		return *o
+	}
+	return callOptions{}
+}
+
+func withOptions(ctx context.Context, change func(*callOptions)) context.Context {
+	o := optionsOf(ctx)
+	change(&o)
+	return context.WithValue(ctx, optionsKey{}, &o)
+}
+
+// WithOutcome returns a context through which the caller of one request learns
+// what became of it: out is filled when [Transport.RoundTrip] returns. Where
+// http.Client follows redirects, out speaks of the last hop.
+func WithOutcome(ctx context.Context, out *Outcome) context.Context {
+	return withOptions(ctx, func(o *callOptions) { o.outcome = out })
+}
+
+// WithIdempotent marks requests of this context as safe to send more than
+// once, whatever their method is. The header Idempotency-Key does the same,
+// and tells the server as well.
+func WithIdempotent(ctx context.Context) context.Context {
+	return withOptions(ctx, func(o *callOptions) { o.idempotent = true })
+}
+
+// WithoutRetry makes requests of this context wait for holds, and report what
+// they meet, but never be sent twice. Use it where another layer retries:
+// three attempts above three attempts make nine.
+func WithoutRetry(ctx context.Context) context.Context {
+	return withOptions(ctx, func(o *callOptions) { o.noRetry = true })
+}
+
+// Attempt returns the number of the attempt that is being made with ctx, which
+// a Base below the [Transport] finds in its request: 0 on the first send, 1 on
+// the first retry.
+func Attempt(ctx context.Context) int {
+	n, _ := ctx.Value(attemptKey{}).(int)
+	return n
+}
+
+func withAttempt(ctx context.Context, n int) context.Context {
+	return context.WithValue(ctx, attemptKey{}, n)
+}

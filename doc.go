@@ -1,0 +1,50 @@
+// Package holdoff is an [http.RoundTripper] that retries right: it sends again
+// what is safe to send again, waits as long as the server asked, and makes
+// everybody behind one API quota leave a host alone when one of them was told
+// to.
+//
+//	client := &http.Client{Transport: &holdoff.Transport{}}
+//
+// # What is retried
+//
+// Idempotent requests that met 408, 425, 429, a 5xx that may pass, or a broken
+// connection; and any request that the server provably did not process. See
+// [DefaultClassify]. A body is sent again from GetBody, or from a small copy
+// that is kept while it streams.
+//
+// # How long it waits
+//
+// As long as the server said (Retry-After and its kin), plus jitter; and where
+// it said nothing, by exponential backoff with jitter: see [Exponential]. A
+// wait that would pass the deadline of the request's context, or
+// Transport.MaxWait, is not begun: the caller gets the response now. A budget
+// bounds how many retries ride on top of first attempts.
+//
+// # Holds
+//
+// A hint of two seconds or more, or twenty failures in a row, hold the key
+// (scheme, host and port, unless Transport.Key says otherwise). The state of a
+// key is one sentence, N sends until T:
+//
+//	HEALTHY   everybody sends
+//	HELD      nobody sends until the hint ends
+//	PROBING   one request tries
+//	RAMPING   2, 4, 8 … requests per slot of 100 ms, until demand is met
+//
+//	          hint of 2 s          T           good       demand met
+//	HEALTHY ───────────────▶ HELD ───▶ PROBING ────▶ RAMPING ────▶ HEALTHY
+//	          or 20 failures   ▲          │ bad         │ bad
+//	                           └──────────┴─────────────┘
+//
+// Requests that meet a hold wait in line where their deadline and MaxWait allow
+// it, and otherwise fail at once with a *[HeldError]. A healthy key costs a
+// request one lookup: no lock and no allocation.
+//
+// # Where things are
+//
+// transport.go has the Transport and the loop of a request, call.go the steps of
+// that loop. classify.go and hint.go read outcomes; hold.go is the state
+// machine of a key and gate.go the line in front of it; backoff.go and budget.go
+// say when and whether to try again; body.go replays request bodies; key.go
+// names keys; observe.go tells what happens.
+package holdoff

@@ -1,0 +1,78 @@
+package holdoff
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// A HeldError is returned for a request that was not sent because its key is
+// held for longer than the request may wait.
+type HeldError struct {
+	Key      string    // what is held: see Transport.Key
+	Until    time.Time // when the hold ends, by this process's clock
+	Attempts int       // how many attempts have failed since the key was last well
+	Status   int       // the last of their status codes; 0 where none got one
+
+	deadline bool
+}
+
+func (e *HeldError) Error() string {
+	why := "no response"
+	if e.Status != 0 {
+		why = strconv.Itoa(e.Status)
+		if text := http.StatusText(e.Status); text != "" {
+			why += " " + text
+		}
+	}
+	return fmt.Sprintf("holdoff: %s is held for %v more (%s, %d failed)",
+		e.Key, e.RetryAfter().Round(time.Millisecond), why, e.Attempts)
+}
+
+// RetryAfter returns how long it is until the hold ends; 0 when it is over.
+func (e *HeldError) RetryAfter() time.Duration { return max(time.Until(e.Until), 0) }
+
+// Timeout reports whether it was the deadline of the request's context that
+// left no room for the wait; otherwise it was MaxWait.
+func (e *HeldError) Timeout() bool { return e.deadline }
+
+// Temporary is true: the same request may be sent once the hold is over.
+func (e *HeldError) Temporary() bool { return true }
+
+// A WaitError is returned for a request whose context ended while the request
+// was waiting. errors.Is finds the context's error, its cause and the error of
+// the last attempt in it.
+type WaitError struct {
+	Err      error // the context's error: context.Canceled or context.DeadlineExceeded
+	Cause    error // context.Cause: Err, or what was given to the CancelCauseFunc
+	Attempts int   // how many attempts had been made
+	Status   int   // the status code of the last; 0 where there was none
+	Last     error // the error of the last; nil where there was none
+}
+
+func (e *WaitError) Error() string {
+	switch {
+	case e.Attempts == 0:
+		return fmt.Sprintf("holdoff: the context ended before the first attempt: %v", e.Cause)
+	case e.Last != nil:
+		return fmt.Sprintf("holdoff: the context ended in the wait after attempt %d (%v): %v", e.Attempts-1, e.Last, e.Cause)
+	}
+	return fmt.Sprintf("holdoff: the context ended in the wait after attempt %d (status %d): %v", e.Attempts-1, e.Status, e.Cause)
+}
+
+func (e *WaitError) Unwrap() []error {
+	errs := []error{e.Err}
+	for _, err := range []error{e.Cause, e.Last} {
+		if err != nil && err != e.Err {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// Timeout reports whether the context's deadline passed.
+func (e *WaitError) Timeout() bool { return isTimeout(e.Err) }
+
+// Temporary is what Timeout is, as it is for context.DeadlineExceeded.
+func (e *WaitError) Temporary() bool { return e.Timeout() }

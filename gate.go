@@ -1,0 +1,310 @@
+package holdoff
+
+import (
+	"container/list"
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxKeys bounds the keys that a process remembers.
+	maxKeys = 16 << 10
+	// A probe that takes this much longer than the host's usual latency is
+	// given up for lost, and another is sent.
+	minLease = time.Second
+	maxLease = 30 * time.Second
+)
+
+// gate is what a process knows of one key: its hold, who waits for it, its
+// budget and its latency. Requests of a healthy key pass it without a lock.
+type gate struct {
+	name    keyName
+	key     string // name, as people see it
+	budget  budget
+	latency atomic.Int64 // smoothed time to response headers, in ns; 0 = unknown
+	// word is the hold's generation, doubled, plus one while the hold is not
+	// well(): all that a request has to read to pass. It is written under mu.
+	word    atomic.Uint64
+	evicted atomic.Bool // the table has forgotten this gate, and has or makes another; set under mu
+	emit    func(Event)
+
+	mu      sync.Mutex // guards what follows
+	hold    hold
+	waiters list.List // of *waiter, the oldest first
+	timer   *time.Timer
+}
+
+// waiter is a request that stands at a gate.
+type waiter struct {
+	latest time.Time     // when it stops waiting
+	ready  chan struct{} // closed when pass or held is set
+	pass   pass
+	held   *HeldError
+}
+
+// open lets a request of a healthy key pass, without a lock.
+func (g *gate) open() (pass, bool) {
+	word := g.word.Load()
+	return pass{generation: word >> 1}, word&1 == 0
+}
+
+// join lets a request pass at once, refuses it with a *HeldError where its
+// patience can't suffice, or puts it in line: then it must stand or leave.
+func (g *gate) join(patience time.Duration) (*waiter, pass, error) {
+	defer g.changed(g.lock())
+	now := time.Now()
+	if g.waiters.Len() == 0 {
+		if p, ok := g.hold.grant(now, g.lease()); ok {
+			return nil, p, nil
+		}
+	}
+	w := &waiter{latest: now.Add(patience), ready: make(chan struct{})}
+	if g.hopeless(w) {
+		return nil, pass{}, g.heldError()
+	}
+	g.waiters.PushBack(w)
+	return w, pass{}, nil
+}
+
+// stand waits in line, until w may pass, its patience is over or ctx ends. The
+// error is a *HeldError or the context's.
+func (g *gate) stand(ctx context.Context, w *waiter) (pass, error) {
+	timer := time.NewTimer(time.Until(w.latest))
+	defer timer.Stop()
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		g.leave(w)
+		return pass{}, ctx.Err()
+	case <-timer.C:
+		if held := g.leave(w); held != nil {
+			return pass{}, held
+		}
+	}
+	if w.held != nil {
+		return pass{}, w.held
+	}
+	return w.pass, nil
+}
+
+// leave takes w out of the line, and returns why it is still held: nil where it
+// may pass since a moment ago.
+func (g *gate) leave(w *waiter) *HeldError {
+	defer g.changed(g.lock())
+	for e := g.waiters.Front(); e != nil; e = e.Next() {
+		if e.Value == w {
+			g.waiters.Remove(e)
+			return g.heldError()
+		}
+	}
+	return w.held
+}
+
+// learn takes in an outcome, or reports false where the gate was evicted.
+func (g *gate) learn(o outcome) bool {
+	defer g.changed(g.lock())
+	if g.evicted.Load() {
+		return false
+	}
+	g.hold.learn(o, time.Now(), uniform)
+	return true
+}
+
+// held reports whether requests have to wait at the gate, and the earliest time
+// at which one may pass.
+func (g *gate) held() (time.Time, bool) {
+	if _, open := g.open(); open {
+		return time.Time{}, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.hold.phase != Held {
+		return time.Time{}, g.hold.phase != Healthy
+	}
+	return g.hold.until, true
+}
+
+// sample takes in the latency of a first attempt that succeeded, with the gain
+// of RFC 6298. A sample that is lost to another does no harm.
+func (g *gate) sample(d time.Duration) {
+	old := g.latency.Load()
+	if old == 0 {
+		g.latency.Store(max(int64(d), 1))
+		return
+	}
+	g.latency.Store(old + (int64(d)-old)/8)
+}
+
+func (g *gate) lease() time.Duration {
+	return min(max(4*time.Duration(g.latency.Load()), minLease), maxLease)
+}
+
+// lock locks the gate and returns the hold as it was.
+func (g *gate) lock() hold {
+	g.mu.Lock()
+	return g.hold
+}
+
+// changed does what a change of the hold calls for: waiters that may go are
+// let go, the timer is set for the next T, and whoever watches is told. It
+// unlocks the gate.
+func (g *gate) changed(before hold) {
+	now := time.Now()
+	g.release(now)
+	g.setTimer(now)
+	word := g.hold.generation << 1
+	if !g.hold.well() {
+		word |= 1
+	}
+	g.word.Store(word)
+	event, worth := g.compare(before, now)
+	g.mu.Unlock()
+	if worth {
+		g.emit(event)
+	}
+}
+
+// release lets waiters go: as many as there are permits, the oldest first, and
+// those whose patience the hold has outgrown.
+func (g *gate) release(now time.Time) {
+	for e := g.waiters.Front(); e != nil; e = g.waiters.Front() {
+		p, ok := g.hold.grant(now, g.lease())
+		if !ok {
+			break
+		}
+		w := g.waiters.Remove(e).(*waiter)
+		w.pass = p
+		close(w.ready)
+	}
+	var next *list.Element
+	for e := g.waiters.Front(); e != nil; e = next {
+		next = e.Next()
+		if w := e.Value.(*waiter); g.hopeless(w) {
+			g.waiters.Remove(e)
+			w.held = g.heldError()
+			close(w.ready)
+		}
+	}
+}
+
+// hopeless reports whether the hold is certain to outlast the patience of w.
+func (g *gate) hopeless(w *waiter) bool {
+	return g.hold.phase == Held && !w.latest.After(g.hold.until)
+}
+
+// setTimer arranges for a look at the next T, while somebody waits for it or a
+// ramp may end.
+func (g *gate) setTimer(now time.Time) {
+	if g.hold.phase == Healthy || (g.waiters.Len() == 0 && g.hold.phase != Ramping) {
+		if g.timer != nil {
+			g.timer.Stop()
+		}
+		return
+	}
+	d := max(g.hold.until.Sub(now), 0)
+	if g.timer == nil {
+		g.timer = time.AfterFunc(d, g.tick)
+		return
+	}
+	g.timer.Reset(d)
+}
+
+func (g *gate) tick() {
+	before := g.lock()
+	g.hold.roll(time.Now())
+	g.changed(before)
+}
+
+// compare describes the change since before, if it is worth an event.
+func (g *gate) compare(before hold, now time.Time) (Event, bool) {
+	h := &g.hold
+	e := Event{Key: g.key, Kind: HoldChanged, Phase: h.phase, Level: h.level, Attempts: h.attempts, Status: h.status}
+	if h.phase == Held {
+		e.Hold = max(h.until.Sub(now), 0)
+	}
+	switch {
+	case h.phase == before.phase && (h.phase != Held || h.until.Equal(before.until)):
+		return Event{}, false
+	case before.phase == Healthy:
+		e.Kind = HoldStarted
+	case h.phase == Healthy:
+		e.Kind = HoldEnded
+	}
+	return e, true
+}
+
+func (g *gate) heldError() *HeldError {
+	return &HeldError{Key: g.key, Until: g.hold.until, Attempts: g.hold.attempts, Status: g.hold.status}
+}
+
+// gates are a Transport's gates by key: at most maxKeys, or as many as are in
+// use at this moment. Lookups take no lock.
+type gates struct {
+	custom func(*http.Request) string // Transport.Key
+	emit   func(Event)
+	last   atomic.Pointer[gate] // the last one found: most clients talk to one host
+	byName sync.Map             // keyName -> *gate
+	mu     sync.Mutex           // held for all insertion and removal
+	count  int
+}
+
+// of returns the gate of req, and makes it if there is none.
+func (gs *gates) of(req *http.Request) *gate {
+	if gs.custom == nil {
+		g := gs.last.Load()
+		if g != nil && g.name.host == req.URL.Host && g.name.scheme == req.URL.Scheme && !g.evicted.Load() {
+			return g
+		}
+	}
+	name := nameOf(req, gs.custom)
+	found, ok := gs.byName.Load(name)
+	if !ok {
+		return gs.add(name)
+	}
+	g := found.(*gate)
+	gs.last.Store(g)
+	return g
+}
+
+func (gs *gates) add(name keyName) *gate {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	if g, ok := gs.byName.Load(name); ok {
+		return g.(*gate)
+	}
+	if gs.count >= maxKeys {
+		gs.evict()
+	}
+	// The name may be a part of a much longer string of the request's.
+	name = keyName{strings.Clone(name.scheme), strings.Clone(name.host)}
+	g := &gate{name: name, key: name.String(), emit: gs.emit}
+	gs.byName.Store(name, g)
+	gs.count++
+	return g
+}
+
+// evict makes room: a quarter of the gates go, those first that know nothing
+// against their host, and none at which somebody waits.
+func (gs *gates) evict() {
+	spare := maxKeys * 3 / 4
+	for _, mayGo := range []func(*hold) bool{(*hold).well, func(*hold) bool { return true }} {
+		gs.byName.Range(func(name, v any) bool {
+			g := v.(*gate)
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if g.waiters.Len() == 0 && mayGo(&g.hold) {
+				g.evicted.Store(true)
+				gs.byName.Delete(name)
+				gs.count--
+			}
+			return gs.count > spare
+		})
+		if gs.count <= spare {
+			return
+		}
+	}
+}

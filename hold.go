@@ -1,0 +1,228 @@
+package holdoff
+
+import "time"
+
+// A Phase is where a key is in the course of a hold.
+type Phase int
+
+const (
+	Healthy Phase = iota // everybody sends
+	Held                 // nobody sends
+	Probing              // one request tries whether the host is well
+	Ramping              // permits grow, slot by slot, until demand is met
+)
+
+func (p Phase) String() string {
+	return [...]string{"healthy", "held", "probing", "ramping"}[p]
+}
+
+const (
+	// minHold is the shortest hint that holds others than the request that got
+	// it. A server that refuses its surplus for a moment (a token bucket) is
+	// not in need of silence, and silence would waste what it can do.
+	minHold = 2 * time.Second
+	// tripAfter is how many failures with no success between hold a key without
+	// the server's word. At 5, a host that fails 30 % at random is held most of
+	// the time; at 20, never, and an outage is still caught.
+	tripAfter = 20
+	// A hold that the server did not ask for is short, because one probe per
+	// hold, whatever the size of the fleet, costs the host nothing.
+	holdBase = 500 * time.Millisecond
+	holdCap  = 2 * time.Second
+	// slot is the ramp's unit of time: permits are granted per slot.
+	slot = 100 * time.Millisecond
+	// grace is how long a key that got well is remembered: a relapse within it
+	// goes on with the next level.
+	grace = time.Minute
+	// maxPermits ends the doubling where it could overflow.
+	maxPermits = 1 << 20
+)
+
+// hold is the state of one key, of one process or of the fleet, and it is one
+// sentence: N sends until T.
+//
+//	phase    N             T                 at T
+//	healthy  no bound      -                 -
+//	held     0             end of the hint   probing, when somebody asks
+//	probing  1             end of the lease  another probe, when somebody asks
+//	ramping  twice before  end of the slot   healthy if less than half was used
+//
+// It knows no clock, no lock and no network: its methods are told the time.
+// The zero value is a healthy key.
+type hold struct {
+	phase   Phase
+	permits int       // N
+	granted int       // how many of them are taken
+	until   time.Time // T
+
+	generation uint64 // counts holds: what an older generation sent teaches little
+	level      int    // how often in a row a hold was followed by another
+	good, bad  int    // results of this slot's permits
+
+	attempts int       // failed attempts since the key was last well
+	failures int       // those of them that count towards tripAfter
+	status   int       // the last of their status codes
+	calm     time.Time // when the key last got well
+}
+
+// pass is the leave to send once.
+type pass struct {
+	generation uint64 // of the hold at the time of sending
+	permit     bool   // it is one of the N, and its outcome is waited for
+}
+
+// outcome is what came of a send.
+type outcome struct {
+	pass
+	lesson Lesson
+	hint   time.Duration // how long the server asked for, cut to MaxHold
+	status int
+}
+
+// well reports whether the key is healthy and nothing is held against it.
+func (h *hold) well() bool { return h.phase == Healthy && h.attempts == 0 }
+
+// grant gives leave for one send, or says no. lease is how long a probe may
+// take before another is sent.
+func (h *hold) grant(now time.Time, lease time.Duration) (pass, bool) {
+	h.roll(now)
+	if h.phase == Held && !now.Before(h.until) {
+		h.enter(Probing, 1, now)
+	}
+	if h.phase == Healthy {
+		return pass{generation: h.generation}, true
+	}
+	if h.granted >= h.permits {
+		return pass{}, false
+	}
+	if h.phase == Probing {
+		h.until = now.Add(lease)
+	}
+	h.granted++
+	return pass{generation: h.generation, permit: true}, true
+}
+
+// roll moves the key over a T that has passed.
+func (h *hold) roll(now time.Time) {
+	if h.phase == Healthy || now.Before(h.until) {
+		return
+	}
+	switch h.phase {
+	case Held:
+		if now.Sub(h.until) >= grace {
+			h.recover(now) // nobody has asked since: this is history
+		}
+	case Probing:
+		h.granted = 0 // the lease ran out: the prober is gone, or slower than that
+	case Ramping:
+		switch {
+		case 2*h.granted < h.permits:
+			h.recover(now) // demand is met
+		case 2*h.good >= h.permits:
+			h.enter(Ramping, min(2*h.permits, maxPermits), now.Add(slot))
+		default:
+			// The answers are slower than the slots. Growth waits for them.
+			h.enter(Ramping, h.permits, now.Add(slot))
+		}
+	}
+}
+
+// learn takes in what came of a send. jitter spreads a hold that the server
+// did not measure: it returns a duration in [0, d].
+func (h *hold) learn(o outcome, now time.Time, jitter func(d time.Duration) time.Duration) {
+	h.roll(now)
+	mine := o.permit && o.generation == h.generation
+	switch o.lesson {
+	case Nothing:
+		if mine {
+			h.handBack(now)
+		}
+	case Good:
+		h.learnGood(o, mine, now)
+	default:
+		h.learnBad(o, mine, now, jitter)
+	}
+}
+
+func (h *hold) learnGood(o outcome, mine bool, now time.Time) {
+	switch {
+	case o.generation != h.generation:
+		// It was sent before the hold, and says nothing of the time since.
+	case h.phase == Healthy:
+		h.attempts, h.failures, h.status = 0, 0, 0
+	case h.phase == Probing && mine:
+		h.enter(Ramping, 2, now.Add(slot))
+	case h.phase == Ramping && mine:
+		h.good++
+	}
+}
+
+func (h *hold) learnBad(o outcome, mine bool, now time.Time, jitter func(time.Duration) time.Duration) {
+	if o.generation != h.generation && o.hint < minHold {
+		return // late news from before a hold
+	}
+	h.attempts++
+	h.status = o.status
+	if h.phase == Healthy && o.lesson != Refused {
+		h.failures++
+	}
+	switch {
+	case h.phase == Held:
+		// Of many failures in flight one has escalated. A longer hint extends.
+		if end := now.Add(o.hint); o.hint >= minHold && end.After(h.until) {
+			h.until = end
+		}
+	case o.hint >= minHold:
+		// The server's word counts whenever it was said.
+		h.begin(o, mine, now, jitter)
+	case h.phase == Healthy && h.failures >= tripAfter:
+		h.begin(o, true, now, jitter)
+	case h.phase == Probing && mine:
+		h.begin(o, true, now, jitter)
+	case h.phase == Ramping && mine:
+		h.bad++
+		// A refusal ends the ramp. A failure may be one path's own, and a ramp
+		// that ended at each would never end well for a host with a broken path.
+		if o.lesson == Refused || (h.bad > 1 && h.bad > h.good) {
+			h.begin(o, true, now, jitter)
+		}
+	}
+}
+
+// begin starts a hold, or the next one.
+func (h *hold) begin(o outcome, escalate bool, now time.Time, jitter func(time.Duration) time.Duration) {
+	switch {
+	case h.phase == Healthy && (h.calm.IsZero() || now.Sub(h.calm) >= grace):
+		h.level = 0
+	case escalate:
+		h.level++
+	}
+	d := doubled(holdBase, h.level, holdCap)
+	d = max(d-jitter(d/2), o.hint)
+	h.generation++
+	h.failures = 0
+	h.enter(Held, 0, now.Add(d))
+}
+
+// handBack returns a permit that was not used, or whose result won't be known.
+// A probe's lease is cut short, but not to nothing: were the request sent and
+// its caller gone, the next probe must not follow on its heels.
+func (h *hold) handBack(now time.Time) {
+	if h.phase != Probing {
+		h.granted = max(h.granted-1, 0)
+		return
+	}
+	if soon := now.Add(slot); soon.Before(h.until) {
+		h.until = soon
+	}
+}
+
+func (h *hold) recover(now time.Time) {
+	h.enter(Healthy, 0, time.Time{})
+	h.attempts, h.failures, h.status = 0, 0, 0
+	h.calm = now
+}
+
+func (h *hold) enter(p Phase, permits int, until time.Time) {
+	h.phase, h.permits, h.granted, h.good, h.bad, h.until = p, permits, 0, 0, 0, until
+}

@@ -1,0 +1,106 @@
+package holdoff
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"strings"
+)
+
+// maxKeyLen bounds the names that requests can make this process remember.
+// A host name has at most 253 characters; what is longer is an attack or a
+// mistake, and is remembered by its digest.
+const maxKeyLen = 320
+
+// keyName names what a hold applies to. It is a struct of two substrings of
+// the request's own URL, so that finding the gate of a healthy host costs no
+// allocation.
+type keyName struct{ scheme, host string }
+
+// String is the form that users see: scheme://host[:port].
+func (k keyName) String() string {
+	if k.scheme == "" {
+		return k.host // a key of the user's own
+	}
+	return k.scheme + "://" + k.host
+}
+
+// nameOf returns the key of req: what custom says, or else scheme, host and
+// port as they will be dialled. User info, path and query never enter a key.
+func nameOf(req *http.Request, custom func(*http.Request) string) keyName {
+	if custom != nil {
+		if name := custom(req); name != "" {
+			return keyName{host: bounded(name)}
+		}
+	}
+	return keyName{
+		scheme: lower(req.URL.Scheme),
+		host:   bounded(normalHost(req.URL.Scheme, req.URL.Host)),
+	}
+}
+
+// normalHost folds the spellings of one address into one: lower case, no
+// default port, no trailing dot, IDN as ASCII. IPv6 literals keep the spelling
+// that they came with, but for case.
+func normalHost(scheme, host string) string {
+	host, port := splitPort(host)
+	host = strings.TrimSuffix(lower(host), ".")
+	if !isASCII(host) {
+		host = asciiHost(host)
+	}
+	if port == "" || port == defaultPort(scheme) {
+		return host
+	}
+	return host + ":" + port
+}
+
+// splitPort cuts a numeric port off host, and leaves everything else whole.
+func splitPort(host string) (name, port string) {
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 || strings.IndexByte(host[i:], ']') >= 0 {
+		return host, ""
+	}
+	for _, c := range []byte(host[i+1:]) {
+		if c < '0' || c > '9' {
+			return host, ""
+		}
+	}
+	return host[:i], host[i+1:]
+}
+
+func defaultPort(scheme string) string {
+	switch lower(scheme) {
+	case "https", "wss":
+		return "443"
+	case "http", "ws":
+		return "80"
+	}
+	return ""
+}
+
+// lower is strings.ToLower for what is nearly always lower case already.
+func lower(s string) string {
+	for i := range len(s) {
+		if c := s[i]; 'A' <= c && c <= 'Z' || c >= 0x80 {
+			return strings.ToLower(s)
+		}
+	}
+	return s
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+func bounded(name string) string {
+	if len(name) <= maxKeyLen {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return strings.ToValidUTF8(name[:64], "") + "~" + hex.EncodeToString(sum[:16])
+}

@@ -1,0 +1,175 @@
+package holdoff
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// An Event is something that a [Transport] did or learnt. Events hold no path,
+// query, user info, header or body of a request.
+type Event struct {
+	Kind EventKind
+	Key  string // see Transport.Key
+
+	// Of a request; zero in events about a hold.
+
+	Method   string
+	Attempt  int           // the number of the attempt that was made, or that is waited for
+	Status   int           // status code; 0 where there was no response
+	Err      error         // its text is scrubbed of what URLs may hide
+	Reason   string        // why: a Verdict's Reason, or an Ending
+	Duration time.Duration // of the attempt, until response headers
+	Wait     time.Duration // how long the request will wait at least
+
+	// Of a hold; zero in events about a request.
+
+	Phase    Phase
+	Hold     time.Duration // how long it will last
+	Level    int           // how many holds in a row came before it
+	Attempts int           // failed attempts since the key was last well
+}
+
+// An EventKind says what an [Event] is about. The zap observer logs
+// HoldStarted and HoldEnded at INFO, and the others at DEBUG.
+type EventKind int
+
+const (
+	// Attempted: an attempt got a response or an error.
+	Attempted EventKind = iota
+	// Waiting: a request begins to wait, for a hold or before a retry.
+	Waiting
+	// GaveUp: a request that might have been retried is not, or was held for
+	// longer than it may wait.
+	GaveUp
+	// HoldStarted: a healthy key is held.
+	HoldStarted
+	// HoldChanged: a hold is extended, is followed by another, or has moved on
+	// to a probe or a ramp.
+	HoldChanged
+	// HoldEnded: the key is healthy again.
+	HoldEnded
+)
+
+func (k EventKind) String() string {
+	return [...]string{"attempt", "waiting", "gave up", "hold started", "hold changed", "hold ended"}[k]
+}
+
+// watcher passes events on to the logger and to the user's hook. Both may be
+// absent, which costs nothing.
+type watcher struct {
+	log  *zap.Logger
+	hook func(context.Context, Event)
+}
+
+// wants reports whether anybody looks at events below INFO.
+func (w *watcher) wants() bool {
+	return w.hook != nil || (w.log != nil && w.log.Core().Enabled(zapcore.DebugLevel))
+}
+
+func (w *watcher) observe(ctx context.Context, e Event) {
+	e.Err = scrub(e.Err)
+	if w.log != nil {
+		w.write(e)
+	}
+	if w.hook != nil {
+		w.hook(ctx, e)
+	}
+}
+
+func (w *watcher) write(e Event) {
+	level := zapcore.DebugLevel
+	if e.Kind == HoldStarted || e.Kind == HoldEnded {
+		level = zapcore.InfoLevel
+	}
+	entry := w.log.Check(level, e.Kind.String())
+	if entry == nil {
+		return
+	}
+	fields := make([]zap.Field, 0, 10)
+	fields = append(fields, zap.String("key", e.Key))
+	switch e.Kind {
+	case Attempted, Waiting, GaveUp:
+		fields = append(fields, zap.String("method", e.Method), zap.Int("attempt", e.Attempt))
+	default:
+		fields = append(fields, zap.Stringer("phase", e.Phase), zap.Int("level", e.Level), zap.Int("attempts", e.Attempts))
+	}
+	if e.Status != 0 {
+		fields = append(fields, zap.Int("status", e.Status))
+	}
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{{"duration", e.Duration}, {"wait", e.Wait}, {"hold", e.Hold}} {
+		if d.d != 0 {
+			fields = append(fields, zap.Duration(d.name, d.d))
+		}
+	}
+	if e.Reason != "" {
+		fields = append(fields, zap.String("reason", e.Reason))
+	}
+	if e.Err != nil {
+		fields = append(fields, zap.NamedError("error", e.Err))
+	}
+	entry.Write(fields...)
+}
+
+// scrubbed is an error whose text has lost what its URLs may hide.
+type scrubbed struct {
+	error
+	text string
+}
+
+func (s *scrubbed) Error() string { return s.text }
+func (s *scrubbed) Unwrap() error { return s.error }
+
+// scrub takes user info, paths, queries and fragments out of the URLs in err's
+// text. net/http's own errors hold such URLs (a url.Error; a proxy's address).
+func scrub(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	clean := scrubText(text)
+	if u, ok := errors.AsType[*url.Error](err); ok && u.URL != "" {
+		clean = strings.ReplaceAll(clean, u.URL, scrubText(u.URL))
+	}
+	if clean == text {
+		return err
+	}
+	return &scrubbed{err, clean}
+}
+
+// scrubText cuts every URL in text down to its scheme and host.
+func scrubText(text string) string {
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, "://")
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		out.WriteString("://")
+		end := strings.IndexAny(rest, " \t\r\n\"'<>")
+		if end < 0 {
+			end = len(rest)
+		}
+		location := rest[:end]
+		authority := location
+		if i := strings.IndexAny(location, "/?#"); i >= 0 {
+			authority = location[:i]
+		}
+		// A password may hold the characters that would end the authority.
+		if i := strings.LastIndexByte(location, '@'); i >= len(authority) || i < 0 {
+			out.WriteString(authority)
+		} else {
+			out.WriteString(authority[i+1:])
+		}
+		text = rest[end:]
+	}
+}

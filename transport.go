@@ -1,0 +1,193 @@
+package holdoff
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-cleanhttp"
+	"go.uber.org/zap"
+)
+
+// Transport is an [http.RoundTripper] that sends requests through Base, sends
+// again what is safe to send again, and makes everybody who uses it leave a
+// host alone that has asked for it. The zero value is ready for use:
+//
+//	client := &http.Client{Transport: &holdoff.Transport{}}
+//
+// A Transport is safe for concurrent use and should be shared: what it learns
+// about a host serves all requests. Its fields must not be changed after the
+// first request.
+//
+// It keeps the RoundTripper contract, but for the clause that asks for a single
+// transaction, as net/http's own Transport does when it resends on a new
+// connection. It returns the last response with its body unread, also where
+// that is a 503 and there is nothing left to try.
+type Transport struct {
+	// Base sends each attempt. If nil, one go-cleanhttp pooled transport that
+	// all Transports of the process share.
+	Base http.RoundTripper
+
+	// MaxAttempts is how often a request is sent at most, the first time
+	// included. If zero, 4. At 1 nothing is retried, but holds are still obeyed
+	// and reported: for SDKs that retry (and sign) by themselves.
+	MaxAttempts int
+
+	// PerAttemptTimeout bounds the time from sending an attempt to its response
+	// headers; it never cuts a body that is being read. If zero, there is none.
+	// Upgrade requests have none.
+	PerAttemptTimeout time.Duration
+
+	// MaxWait bounds how long one request waits in all: for holds, hints and
+	// backoff. If zero, one minute; if negative, nothing waits: a request that
+	// would have to fails at once. A wait never goes past the deadline of the
+	// request's context, and one that would is not begun.
+	MaxWait time.Duration
+
+	// MaxHold bounds the holds that a server's word can cause. If zero, five
+	// minutes. A response that asks for more is returned at once.
+	MaxHold time.Duration
+
+	// Budget is how many retries per key may ride on top of first attempts in a
+	// burst; each success earns a tenth of one back. Retries that waited for a
+	// hold are free. If zero, 10; if negative, there is no bound.
+	Budget int
+
+	// Backoff says how long to wait before a retry where the server did not. If
+	// nil, Exponential{}. A hint of the server is never undercut.
+	Backoff Backoff
+
+	// Classify says which outcomes are retried, and what they teach about the
+	// host. If nil, [DefaultClassify]. It must not read or close the response's
+	// body.
+	Classify func(req *http.Request, resp *http.Response, err error) Verdict
+
+	// Key names what a hold applies to. If nil, or where it returns "", that is
+	// scheme://host[:port], normalised. Split hosts whose limits are per
+	// credential or bucket. A key appears in logs: it must hold no secret.
+	Key func(*http.Request) string
+
+	// Logger gets every attempt and wait at DEBUG, and holds at INFO. If nil,
+	// nothing is logged.
+	Logger *zap.Logger
+
+	// Observe is called with all that Logger gets, on the request's goroutine
+	// and with its context. Where no request is the cause, it gets the
+	// background context. It must not block.
+	Observe func(context.Context, Event)
+
+	once    sync.Once
+	invalid error // what is wrong with the fields, if anything
+	base    http.RoundTripper
+	backoff Backoff
+	judge   func(*http.Request, *http.Response, error) Verdict
+	watch   watcher
+	gates   gates
+}
+
+const (
+	defaultAttempts = 4
+	defaultMaxWait  = time.Minute
+	defaultMaxHold  = 5 * time.Minute
+)
+
+// sharedBase serves every Transport without a Base: each pool of its own would
+// be connections that nobody closes.
+var sharedBase = sync.OnceValue(func() http.RoundTripper { return cleanhttp.DefaultPooledTransport() })
+
+func (t *Transport) init() {
+	t.base, t.backoff, t.judge = t.Base, t.Backoff, t.Classify
+	if t.base == nil {
+		t.base = sharedBase()
+	}
+	if t.backoff == nil {
+		t.backoff = Exponential{}
+	}
+	if t.judge == nil {
+		t.judge = DefaultClassify
+	}
+	t.watch = watcher{log: t.Logger, hook: t.Observe}
+	t.gates.custom = t.Key
+	t.gates.emit = func(e Event) { t.watch.observe(context.Background(), e) }
+	t.invalid = t.validate()
+}
+
+func (t *Transport) validate() error {
+	switch {
+	case t.MaxAttempts < 0:
+		return fmt.Errorf("holdoff: Transport.MaxAttempts is %d; it must not be negative", t.MaxAttempts)
+	case t.PerAttemptTimeout < 0:
+		return fmt.Errorf("holdoff: Transport.PerAttemptTimeout is %v; it must not be negative", t.PerAttemptTimeout)
+	case t.MaxHold < 0:
+		return fmt.Errorf("holdoff: Transport.MaxHold is %v; it must not be negative", t.MaxHold)
+	}
+	if e, ok := t.backoff.(Exponential); ok {
+		return e.validate()
+	}
+	return nil
+}
+
+func (t *Transport) maxAttempts() int       { return cmp.Or(t.MaxAttempts, defaultAttempts) }
+func (t *Transport) maxWait() time.Duration { return max(cmp.Or(t.MaxWait, defaultMaxWait), 0) }
+func (t *Transport) maxHold() time.Duration { return cmp.Or(t.MaxHold, defaultMaxHold) }
+func (t *Transport) room() int              { return cmp.Or(t.Budget, defaultBudget) }
+
+// CloseIdleConnections closes the idle connections of Base, as
+// http.Client.CloseIdleConnections asks.
+func (t *Transport) CloseIdleConnections() {
+	t.once.Do(t.init)
+	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		base.CloseIdleConnections()
+	}
+}
+
+// RoundTrip sends req, more than once where that is safe and of use. It
+// returns a response, or an error: the last one of Base, a *[HeldError] where
+// req was not sent because its key is held, or a *[WaitError] where its context
+// ended in a wait.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	t.once.Do(t.init)
+	if t.invalid != nil {
+		closeBody(req)
+		return nil, t.invalid
+	}
+	if req.URL == nil || req.Header == nil || req.URL.Host == "" || req.Method == http.MethodConnect {
+		// Base has the words for what is wrong; and a tunnel is not a request
+		// whose outcome can be told from its status.
+		return t.base.RoundTrip(req)
+	}
+	c := call{t: t, req: req, options: optionsOf(req.Context())}
+	defer c.release()
+	return c.run()
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+}
+
+// run is the whole story of a request: may I send, send, what did that teach,
+// again? Its steps are in call.go.
+func (c *call) run() (*http.Response, error) {
+	c.start()
+	for {
+		if err := c.enter(); err != nil {
+			return c.refuse(err)
+		}
+		c.send()
+		verdict := c.learn()
+		if !verdict.Retry {
+			return c.answer(EndDone)
+		}
+		wait, against := c.plan(verdict)
+		if against != "" {
+			return c.giveUp(against)
+		}
+		c.discard()
+		c.sleep(wait, verdict.Reason)
+	}
+}

@@ -36,6 +36,7 @@ type gate struct {
 	hold    hold
 	waiters list.List // of *waiter, the oldest first
 	timer   *time.Timer
+	share   share
 }
 
 // waiter is a request that stands at a gate.
@@ -110,7 +111,11 @@ func (g *gate) learn(o outcome) bool {
 	if g.evicted.Load() {
 		return false
 	}
-	g.hold.learn(o, time.Now(), uniform)
+	if g.share.link != nil {
+		g.learnShared(o, time.Now())
+	} else {
+		g.hold.learn(o, time.Now(), uniform)
+	}
 	return true
 }
 
@@ -154,10 +159,14 @@ func (g *gate) lock() hold {
 // unlocks the gate.
 func (g *gate) changed(before hold) {
 	now := time.Now()
+	if g.orphaned(now) {
+		g.alone(News{})
+	}
 	g.release(now)
 	g.setTimer(now)
+	g.schedule(now)
 	word := g.hold.generation << 1
-	if !g.hold.well() {
+	if !g.hold.well() || g.share.failing {
 		word |= 1
 	}
 	g.word.Store(word)
@@ -199,13 +208,16 @@ func (g *gate) hopeless(w *waiter) bool {
 // setTimer arranges for a look at the next T, while somebody waits for it or a
 // ramp may end.
 func (g *gate) setTimer(now time.Time) {
-	if g.hold.phase == Healthy || (g.waiters.Len() == 0 && g.hold.phase != Ramping) {
+	h := &g.hold
+	idle := g.waiters.Len() == 0 && h.phase != Ramping
+	asked := h.shared && !now.Before(h.until) // what comes next is the store's to say
+	if h.phase == Healthy || idle || asked {
 		if g.timer != nil {
 			g.timer.Stop()
 		}
 		return
 	}
-	d := max(g.hold.until.Sub(now), 0)
+	d := max(h.until.Sub(now), 0)
 	if g.timer == nil {
 		g.timer = time.AfterFunc(d, g.tick)
 		return
@@ -222,7 +234,10 @@ func (g *gate) tick() {
 // compare describes the change since before, if it is worth an event.
 func (g *gate) compare(before hold, now time.Time) (Event, bool) {
 	h := &g.hold
-	e := Event{Key: g.key, Kind: HoldChanged, Phase: h.phase, Level: h.level, Attempts: h.attempts, Status: h.status}
+	e := Event{
+		Key: g.key, Kind: HoldChanged, Phase: h.phase, Level: h.level,
+		Attempts: h.attempts, Status: h.status, Shared: h.shared,
+	}
 	if h.phase == Held {
 		e.Hold = max(h.until.Sub(now), 0)
 	}
@@ -241,10 +256,25 @@ func (g *gate) heldError() *HeldError {
 	return &HeldError{Key: g.key, Until: g.hold.until, Attempts: g.hold.attempts, Status: g.hold.status}
 }
 
+// discard ends what goes on behind a gate that nobody will use again. The
+// caller holds mu.
+func (g *gate) discard() {
+	g.evicted.Store(true)
+	if g.share.stop != nil {
+		g.share.stop()
+	}
+	for _, timer := range []*time.Timer{g.timer, g.share.timer} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+}
+
 // gates are a Transport's gates by key: at most maxKeys, or as many as are in
 // use at this moment. Lookups take no lock.
 type gates struct {
 	custom func(*http.Request) string // Transport.Key
+	link   *link                      // nil without a store
 	emit   func(Event)
 	last   atomic.Pointer[gate] // the last one found: most clients talk to one host
 	byName sync.Map             // keyName -> *gate
@@ -271,17 +301,26 @@ func (gs *gates) of(req *http.Request) *gate {
 }
 
 func (gs *gates) add(name keyName) *gate {
+	// The name may be a part of a much longer string of the request's.
+	name = keyName{strings.Clone(name.scheme), strings.Clone(name.host)}
+	g := &gate{name: name, key: name.String(), emit: gs.emit}
+	if gs.link != nil {
+		// Before anybody passes the gate: the fleet may hold the key already.
+		g.share.link = gs.link
+		g.share.stop = gs.link.store.Watch(g.key, g.told)
+	}
+
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	if g, ok := gs.byName.Load(name); ok {
-		return g.(*gate)
+	if other, ok := gs.byName.Load(name); ok {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.discard()
+		return other.(*gate)
 	}
 	if gs.count >= maxKeys {
 		gs.evict()
 	}
-	// The name may be a part of a much longer string of the request's.
-	name = keyName{strings.Clone(name.scheme), strings.Clone(name.host)}
-	g := &gate{name: name, key: name.String(), emit: gs.emit}
 	gs.byName.Store(name, g)
 	gs.count++
 	return g
@@ -297,7 +336,7 @@ func (gs *gates) evict() {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			if g.waiters.Len() == 0 && mayGo(&g.hold) {
-				g.evicted.Store(true)
+				g.discard()
 				gs.byName.Delete(name)
 				gs.count--
 			}

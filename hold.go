@@ -48,12 +48,17 @@ const (
 //	ramping  twice before  end of the slot   healthy if less than half was used
 //
 // It knows no clock, no lock and no network: its methods are told the time.
-// The zero value is a healthy key.
+// The zero value is a healthy key. A process without a store runs one per key;
+// a store runs one per key for the fleet, and then that of a process is its
+// share of it: N is what the process was granted, and what comes at T is asked
+// for (shared).
 type hold struct {
 	phase   Phase
 	permits int       // N
 	granted int       // how many of them are taken
 	until   time.Time // T
+	shared  bool      // the fleet's: it moves on by what the store says
+	word    bool      // it rests on the server's own word
 
 	generation uint64 // counts holds: what an older generation sent teaches little
 	level      int    // how often in a row a hold was followed by another
@@ -63,6 +68,9 @@ type hold struct {
 	failures int       // those of them that count towards tripAfter
 	status   int       // the last of their status codes
 	calm     time.Time // when the key last got well
+
+	witnesses int // replicas that reported failures
+	quorum    int // how many of them it takes to hold the key without the server's word
 }
 
 // pass is the leave to send once.
@@ -76,6 +84,7 @@ type outcome struct {
 	pass
 	lesson Lesson
 	hint   time.Duration // how long the server asked for, cut to MaxHold
+	word   bool          // the hint holds others, though less than minHold may be left of it
 	status int
 }
 
@@ -86,16 +95,16 @@ func (h *hold) well() bool { return h.phase == Healthy && h.attempts == 0 }
 // take before another is sent.
 func (h *hold) grant(now time.Time, lease time.Duration) (pass, bool) {
 	h.roll(now)
-	if h.phase == Held && !now.Before(h.until) {
+	if h.phase == Held && !now.Before(h.until) && !h.shared {
 		h.enter(Probing, 1, now)
 	}
 	if h.phase == Healthy {
 		return pass{generation: h.generation}, true
 	}
-	if h.granted >= h.permits {
+	if h.granted >= h.permits || (h.shared && !now.Before(h.until)) {
 		return pass{}, false
 	}
-	if h.phase == Probing {
+	if h.phase == Probing && !h.shared {
 		h.until = now.Add(lease)
 	}
 	h.granted++
@@ -104,7 +113,7 @@ func (h *hold) grant(now time.Time, lease time.Duration) (pass, bool) {
 
 // roll moves the key over a T that has passed.
 func (h *hold) roll(now time.Time) {
-	if h.phase == Healthy || now.Before(h.until) {
+	if h.phase == Healthy || h.shared || now.Before(h.until) {
 		return
 	}
 	switch h.phase {
@@ -130,17 +139,20 @@ func (h *hold) roll(now time.Time) {
 // learn takes in what came of a send. jitter spreads a hold that the server
 // did not measure: it returns a duration in [0, d].
 func (h *hold) learn(o outcome, now time.Time, jitter func(d time.Duration) time.Duration) {
-	h.roll(now)
 	mine := o.permit && o.generation == h.generation
-	switch o.lesson {
-	case Nothing:
-		if mine {
-			h.handBack(now)
-		}
-	case Good:
+	o.word = o.word || o.hint >= minHold
+	if o.lesson == Good {
+		// Before the roll: what is known by the time that somebody looks at a
+		// slot belongs to it.
 		h.learnGood(o, mine, now)
-	default:
+		return
+	}
+	h.roll(now)
+	switch {
+	case o.lesson != Nothing:
 		h.learnBad(o, mine, now, jitter)
+	case mine:
+		h.handBack(now)
 	}
 }
 
@@ -149,7 +161,7 @@ func (h *hold) learnGood(o outcome, mine bool, now time.Time) {
 	case o.generation != h.generation:
 		// It was sent before the hold, and says nothing of the time since.
 	case h.phase == Healthy:
-		h.attempts, h.failures, h.status = 0, 0, 0
+		h.forget()
 	case h.phase == Probing && mine:
 		h.enter(Ramping, 2, now.Add(slot))
 	case h.phase == Ramping && mine:
@@ -158,7 +170,7 @@ func (h *hold) learnGood(o outcome, mine bool, now time.Time) {
 }
 
 func (h *hold) learnBad(o outcome, mine bool, now time.Time, jitter func(time.Duration) time.Duration) {
-	if o.generation != h.generation && o.hint < minHold {
+	if o.generation != h.generation && !o.word {
 		return // late news from before a hold
 	}
 	h.attempts++
@@ -169,13 +181,13 @@ func (h *hold) learnBad(o outcome, mine bool, now time.Time, jitter func(time.Du
 	switch {
 	case h.phase == Held:
 		// Of many failures in flight one has escalated. A longer hint extends.
-		if end := now.Add(o.hint); o.hint >= minHold && end.After(h.until) {
-			h.until = end
+		if end := now.Add(o.hint); o.word && end.After(h.until) {
+			h.until, h.word = end, true
 		}
-	case o.hint >= minHold:
+	case o.word:
 		// The server's word counts whenever it was said.
 		h.begin(o, mine, now, jitter)
-	case h.phase == Healthy && h.failures >= tripAfter:
+	case h.phase == Healthy && h.failures >= tripAfter && h.witnesses >= h.quorum:
 		h.begin(o, true, now, jitter)
 	case h.phase == Probing && mine:
 		h.begin(o, true, now, jitter)
@@ -202,6 +214,7 @@ func (h *hold) begin(o outcome, escalate bool, now time.Time, jitter func(time.D
 	h.generation++
 	h.failures = 0
 	h.enter(Held, 0, now.Add(d))
+	h.word, h.shared = o.word, false
 }
 
 // handBack returns a permit that was not used, or whose result won't be known.
@@ -219,8 +232,14 @@ func (h *hold) handBack(now time.Time) {
 
 func (h *hold) recover(now time.Time) {
 	h.enter(Healthy, 0, time.Time{})
-	h.attempts, h.failures, h.status = 0, 0, 0
+	h.forget()
+	h.shared, h.word = false, false
 	h.calm = now
+}
+
+// forget drops what was held against a key that is well.
+func (h *hold) forget() {
+	h.attempts, h.failures, h.witnesses, h.status = 0, 0, 0, 0
 }
 
 func (h *hold) enter(p Phase, permits int, until time.Time) {

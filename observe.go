@@ -33,6 +33,7 @@ type Event struct {
 	Hold     time.Duration // how long it will last
 	Level    int           // how many holds in a row came before it
 	Attempts int           // failed attempts since the key was last well
+	Shared   bool          // the store says so, for the fleet; else this process alone
 }
 
 // An EventKind says what an [Event] is about. The zap observer logs
@@ -97,7 +98,7 @@ func (w *watcher) write(e Event) {
 	case Attempted, Waiting, GaveUp:
 		fields = append(fields, zap.String("method", e.Method), zap.Int("attempt", e.Attempt))
 	default:
-		fields = append(fields, zap.Stringer("phase", e.Phase), zap.Int("level", e.Level), zap.Int("attempts", e.Attempts))
+		fields = append(fields, zap.Stringer("phase", e.Phase), zap.Int("level", e.Level), zap.Int("attempts", e.Attempts), zap.Bool("shared", e.Shared))
 	}
 	if e.Status != 0 {
 		fields = append(fields, zap.Int("status", e.Status))

@@ -70,6 +70,12 @@ type Transport struct {
 	// credential or bucket. A key appears in logs: it must hold no secret.
 	Key func(*http.Request) string
 
+	// Store shares what is learnt about a key among replicas: a [MemoryStore]
+	// among the Transports of a process, a [RedisStore] among processes. If nil,
+	// this Transport keeps what it learns to itself. Several Transports may use
+	// one Store.
+	Store Store
+
 	// Logger gets every attempt and wait at DEBUG, and holds at INFO. If nil,
 	// nothing is logged.
 	Logger *zap.Logger
@@ -111,6 +117,9 @@ func (t *Transport) init() {
 	}
 	t.watch = watcher{log: t.Logger, hook: t.Observe}
 	t.gates.custom = t.Key
+	if t.Store != nil {
+		t.gates.link = newLink(t.Store)
+	}
 	t.gates.emit = func(e Event) { t.watch.observe(context.Background(), e) }
 	t.invalid = t.validate()
 }

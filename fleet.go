@@ -1,0 +1,378 @@
+package holdoff
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"time"
+)
+
+const (
+	// maxWorkers bounds the conversations that a Transport has with its store
+	// at a time.
+	maxWorkers = 8
+	// storeTimeout bounds one of them where the store itself does not.
+	storeTimeout = 250 * time.Millisecond
+	// storeRetry is how long a gate goes on alone before it tries the store again.
+	storeRetry = time.Second
+	// reportAfter is how many failures in a row a replica keeps to itself. One
+	// in twenty requests that fails at random is nobody else's business.
+	reportAfter = 3
+	// askSpread spreads the replicas that ask for permits when a hold ends.
+	askSpread = 20 * time.Millisecond
+	// goodDelay gathers the successes of a ramp before they are reported.
+	goodDelay = slot / 4
+	// idleSpread is how long a replica that has nothing to send waits before it
+	// looks whether a ramp is over.
+	idleSpread = time.Second
+	// maxWant bounds the permits that one replica asks for at a time.
+	maxWant = 256
+)
+
+// link is a Transport's connection with its store: a queue of gates that have
+// something to tell or to ask, and workers that live while it isn't empty. No
+// request ever waits for it.
+type link struct {
+	store   Store
+	replica string
+
+	mu      sync.Mutex
+	queue   []*gate
+	workers int
+}
+
+func newLink(store Store) *link {
+	return &link{store: store, replica: rand.Text()}
+}
+
+func (l *link) enqueue(g *gate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = append(l.queue, g)
+	if l.workers < maxWorkers {
+		l.workers++
+		go l.work()
+	}
+}
+
+func (l *link) work() {
+	for {
+		l.mu.Lock()
+		if len(l.queue) == 0 {
+			l.workers--
+			l.mu.Unlock()
+			return
+		}
+		g := l.queue[0]
+		l.queue = l.queue[1:]
+		l.mu.Unlock()
+		g.exchange()
+	}
+}
+
+// share is what a gate needs beyond its hold where there is a store. The gate's
+// mu guards it.
+type share struct {
+	link *link
+	stop func() // ends the watch
+
+	// What is to be told.
+
+	news  News
+	hint  time.Time // until when the server asked for silence
+	word  bool      // that holds everybody
+	row   int       // failures in a row that the server answered
+	retry time.Time // before that, the store isn't tried again
+
+	// What was said.
+
+	version uint64 // of the state that was last taken over
+	failing bool   // failures of this healthy key are being counted
+	dry     bool   // there are no permits left until hold.until
+
+	// What goes on.
+
+	talking bool        // an exchange is queued or under way
+	timer   *time.Timer // calls for the next one, at the time of next
+	next    time.Time
+	abstain time.Time   // before that, no permits are asked for
+}
+
+// learnShared takes in an outcome where there is a store: what it means for
+// this process at once, and what the fleet is to be told.
+func (g *gate) learnShared(o outcome, now time.Time) {
+	h, s := &g.hold, &g.share
+	word := o.hint >= minHold
+	mine := o.permit && h.shared && o.generation == h.generation
+	fresh := h.phase == Healthy && o.generation == h.generation
+	if mine && s.news.Generation != o.generation {
+		s.news.Good, s.news.Bad, s.news.Refused, s.news.Returned = 0, 0, 0, 0
+		s.news.Generation = o.generation
+	}
+	if !h.shared || (word && (o.lesson == Refused || o.lesson == Failed)) {
+		h.learn(o, now, uniform)
+	}
+
+	switch o.lesson {
+	case Nothing:
+		if mine {
+			s.news.Returned++
+		}
+		return
+	case Good:
+		if mine {
+			s.news.Good++
+		}
+		s.row = 0
+		s.news.Well = s.failing
+		return
+	case Unreachable:
+		if mine {
+			// It may be this replica's own network. The permit is not given
+			// back, and another replica goes first next time.
+			s.abstain = now.Add(holdCap)
+		}
+		return
+	}
+
+	// The server answered that it will not, or that it can't.
+	if word || mine {
+		s.news.Status = o.status
+		if end := now.Add(o.hint); end.After(s.hint) {
+			s.hint = end
+		}
+		s.word = s.word || word
+	}
+	switch {
+	case mine && o.lesson == Refused:
+		s.news.Refused++
+		h.permits = h.granted // what is left of them would be refused as well
+	case mine:
+		s.news.Bad++
+	case fresh && o.lesson == Failed:
+		s.row++
+		if s.row >= reportAfter {
+			s.news.Status = o.status
+			s.news.Failures++
+			if s.row == reportAfter {
+				s.news.Failures = reportAfter
+			}
+		}
+	}
+}
+
+// due returns how long it is until the store is to be spoken with, if at all.
+func (g *gate) due(now time.Time) (time.Duration, bool) {
+	s := &g.share
+	delay, tell := g.tell(now)
+	ask, want := g.ask(now)
+	switch {
+	case !tell && !want:
+		return 0, false
+	case !tell || (want && ask < delay):
+		delay = ask
+	}
+	return max(delay, s.retry.Sub(now)), true
+}
+
+// tell reports whether there is news, and how long it may wait.
+func (g *gate) tell(now time.Time) (time.Duration, bool) {
+	n := &g.share.news
+	switch {
+	case n.Bad+n.Refused+n.Failures+n.Returned > 0, n.Well, g.share.hint.After(now):
+		return 0, true
+	case n.Good > 0 && g.hold.phase == Ramping:
+		return goodDelay, true
+	}
+	return 0, n.Good > 0
+}
+
+// ask reports whether permits are wanted that only the store can grant, and
+// when to ask for them.
+func (g *gate) ask(now time.Time) (time.Duration, bool) {
+	h, s := &g.hold, &g.share
+	over := !now.Before(h.until)
+	switch {
+	case !h.shared:
+		return 0, false
+	case g.waiters.Len() == 0:
+		// Nobody here has use for the ramp. Somebody has to find that it is over.
+		return idleSpread + uniform(idleSpread), over && h.phase == Ramping
+	case over:
+		return max(uniform(askSpread), s.abstain.Sub(now)), true
+	}
+	return 0, h.phase == Ramping && !s.dry && s.abstain.Before(now)
+}
+
+// schedule sees to it that the store is spoken with when that is due.
+func (g *gate) schedule(now time.Time) {
+	s := &g.share
+	if s.link == nil || s.talking {
+		return
+	}
+	delay, due := g.due(now)
+	at := now.Add(delay)
+	switch {
+	case !due:
+		if s.timer != nil {
+			s.timer.Stop()
+			s.next = time.Time{}
+		}
+	case delay <= 0:
+		s.talking = true
+		s.link.enqueue(g)
+	case !s.next.IsZero() && !s.next.After(at):
+		// That will do: a delay which began anew with each request would not end.
+	case s.timer == nil:
+		s.timer, s.next = time.AfterFunc(delay, g.call), at
+	default:
+		s.timer.Reset(delay)
+		s.next = at
+	}
+}
+
+// call starts an exchange whose time has come.
+func (g *gate) call() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := &g.share
+	s.next = time.Time{}
+	if !s.talking && !g.evicted.Load() {
+		s.talking = true
+		s.link.enqueue(g)
+	}
+}
+
+// exchange speaks with the store once: on a worker of the link.
+func (g *gate) exchange() {
+	g.mu.Lock()
+	now := time.Now()
+	news, hint, word, worth := g.takeNews(now)
+	if !worth {
+		g.share.talking = false
+		g.mu.Unlock()
+		return
+	}
+	g.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	state, err := g.share.link.store.Exchange(ctx, g.key, news)
+	cancel()
+
+	before := g.lock()
+	s := &g.share
+	s.talking = false
+	if err != nil {
+		if hint.After(s.hint) {
+			s.hint = hint
+		}
+		s.word = s.word || word
+		g.alone(news)
+	} else {
+		s.retry = time.Time{}
+		g.take(state, true)
+		s.dry = state.Permits < news.Want
+	}
+	g.changed(before)
+}
+
+// takeNews returns what is to be told and asked now.
+func (g *gate) takeNews(now time.Time) (news News, hint time.Time, word, worth bool) {
+	s := &g.share
+	_, worth = g.tell(now)
+	_, want := g.ask(now)
+	news, hint, word = s.news, s.hint, s.word
+	news.Replica = s.link.replica
+	news.Lease = g.lease()
+	if hint.After(now) {
+		news.Hint, news.Word = hint.Sub(now), word
+	}
+	if want {
+		news.Want = min(g.waiters.Len(), maxWant)
+	}
+	s.news, s.hint, s.word = News{Generation: s.news.Generation}, time.Time{}, false
+	return news, hint, word, worth || want
+}
+
+// alone notes that the store failed. Where the next step was the store's to
+// take, this process goes on by itself, from the state that is known and with
+// the results that could not be told.
+func (g *gate) alone(news News) {
+	h, s := &g.hold, &g.share
+	now := time.Now()
+	s.retry = now.Add(storeRetry + uniform(storeRetry))
+	if !h.shared || (now.Before(h.until) && news.Good+news.Refused+news.Bad+news.Returned == 0) {
+		return
+	}
+	h.shared, s.version = false, 0
+	o := outcome{pass: pass{generation: news.Generation, permit: true}, status: news.Status, hint: news.Hint}
+	for _, results := range []struct {
+		n      int
+		lesson Lesson
+	}{{news.Good, Good}, {news.Refused, Refused}, {news.Bad, Failed}, {news.Returned, Nothing}} {
+		o.lesson = results.lesson
+		for range results.n {
+			h.learn(o, now, uniform)
+		}
+	}
+}
+
+// orphaned reports whether the next step is the store's to take, and the store
+// is known to be away.
+func (g *gate) orphaned(now time.Time) bool {
+	return g.hold.shared && !now.Before(g.hold.until) && now.Before(g.share.retry)
+}
+
+// told takes in what the store says of its own accord.
+func (g *gate) told(state State) {
+	before := g.lock()
+	g.take(state, false)
+	g.changed(before)
+}
+
+// take adopts the store's state, unless it is older than what is known.
+func (g *gate) take(state State, reply bool) {
+	h, s := &g.hold, &g.share
+	if state.Lost {
+		g.lost()
+		return
+	}
+	if state.Version < s.version || (state.Version == s.version && !reply) {
+		return
+	}
+	s.version = state.Version
+	s.failing = state.Phase == Healthy && state.Attempts > 0
+	if state.Phase == Healthy {
+		if h.shared {
+			h.recover(time.Now())
+			s.row = 0
+		}
+		return
+	}
+	// A hint that this replica got and the store has yet to hear of holds on.
+	own := h.phase == Held && h.word && state.Phase == Held && h.until.After(state.Until)
+	until := state.Until
+	if own {
+		until = h.until
+	}
+	h.enter(state.Phase, state.Permits, until)
+	h.shared, h.word = true, state.Word || own
+	h.generation, h.level = state.Generation, state.Level
+	h.attempts, h.status, h.witnesses = state.Attempts, state.Status, state.Witnesses
+	s.dry = false
+}
+
+// lost goes on alone where the store has lost the key, and tells it again what
+// the server said: not all replicas at once, since one is enough.
+func (g *gate) lost() {
+	h, s := &g.hold, &g.share
+	s.failing, s.version = false, 0
+	if !h.shared {
+		return
+	}
+	h.shared = false
+	if h.phase == Held && h.word {
+		s.hint, s.word, s.news.Status = h.until, true, h.status
+		s.retry = time.Now().Add(uniform(storeRetry / 2))
+	}
+}

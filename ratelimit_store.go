@@ -1,0 +1,240 @@
+package holdoff
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A Store shares the states of keys among replicas, so that all of them know
+// what one was told. [MemoryStore] does so within a process, [RedisStore] among
+// processes.
+//
+// A store is advice. A [Transport] never waits for it on behalf of a request
+// that it may send by what it knows itself, and where the store fails, each
+// replica goes on alone.
+type Store interface {
+	// Exchange tells the store what a replica learnt about key, and returns the
+	// key's state thereafter, with the permits that the replica was granted. It
+	// is called from the Transport's own goroutines, and may block within
+	// reason.
+	Exchange(ctx context.Context, key string, news News) (State, error)
+
+	// Watch calls changed with the state of key as it is known here, before it
+	// returns if the key isn't healthy, and whenever it changes thereafter, by
+	// whomever, until stop is called. It must not block, and neither does
+	// changed.
+	Watch(key string, changed func(State)) (stop func())
+}
+
+// News is what a replica has to say about a key, and what it asks for: what it
+// met since it last spoke, added up. Times are durations, since no two clocks
+// agree.
+type News struct {
+	// Replica names who speaks.
+	Replica string
+	// Generation is that of the hold whose permits Good, Bad, Refused and
+	// Returned speak of.
+	Generation uint64
+	// Good, Bad and Refused count the results of permits: successes, failures
+	// that the server answered, and refusals.
+	Good, Bad, Refused int
+	// Returned counts permits that were not used, or whose result is unknown.
+	Returned int
+	// Failures counts failures that the server answered while the key was
+	// healthy. What never got an answer stays with the replica: its network may
+	// be at fault.
+	Failures int
+	// Status is the last status code among all those.
+	Status int
+	// Hint is how much is left of the longest hint that the server gave.
+	Hint time.Duration
+	// Word tells that Hint holds everybody, whatever is left of it.
+	Word bool
+	// Well tells that a request succeeded, which ends a row of failures.
+	Well bool
+	// Want is how many permits the replica has use for.
+	Want int
+	// Lease is how long a probe of this replica may take.
+	Lease time.Duration
+}
+
+// State is what a [Store] knows of a key: N sends until T.
+type State struct {
+	Phase Phase
+	// Permits is how many sends the replica that asked was granted, until Until.
+	Permits int
+	// Until is when the hold, the probe's lease or the ramp's slot ends, by the
+	// clock of this process.
+	Until time.Time
+	// Generation counts holds; it tells what was sent before from what was
+	// sent since.
+	Generation uint64
+	// Level is how many holds in a row came before this one.
+	Level int
+	// Word tells that the hold rests on the server's own word.
+	Word bool
+	// Attempts is how many attempts have failed since the key was last well,
+	// as far as they were reported; Last is when the latest was.
+	Attempts int
+	Last     time.Time
+	// Status is the last status code among them.
+	Status int
+	// Witnesses is how many replicas reported failures of a healthy key.
+	Witnesses int
+	// Version orders the states of a key: of two, the higher is the later.
+	Version uint64
+	// Lost tells that the store no longer knows a key that it knew: it was
+	// flushed, or has lost writes. Who still holds the key tells it again.
+	Lost bool
+}
+
+// quorum is how many replicas must have seen a host fail before all are held
+// without the server's word: one alone may be at fault itself.
+const quorum = 2
+
+// MemoryStore shares states among the Transports of one process: several
+// clients of one service, or replicas in a test. The zero value is ready for
+// use.
+type MemoryStore struct {
+	mu      sync.Mutex // guards what follows
+	records map[string]*record
+	version uint64
+}
+
+// record is one key of a MemoryStore.
+type record struct {
+	hold     hold
+	seen     map[string]bool // the replicas that witnessed
+	last     time.Time
+	version  uint64
+	watchers map[*func(State)]bool
+}
+
+// Exchange implements [Store]. It never fails.
+func (s *MemoryStore) Exchange(_ context.Context, key string, n News) (State, error) {
+	s.mu.Lock()
+	r := s.record(key)
+	now := time.Now()
+	before := r.hold
+	permits := r.exchange(n, now)
+	var told []func(State)
+	if h := &r.hold; h.phase != before.phase || !h.until.Equal(before.until) || (h.attempts == 0) != (before.attempts == 0) {
+		s.version++
+		r.version = s.version
+		for w := range r.watchers {
+			told = append(told, *w)
+		}
+	}
+	state := r.state()
+	s.drop(key, r)
+	s.mu.Unlock()
+
+	for _, changed := range told {
+		changed(state)
+	}
+	state.Permits = permits
+	return state, nil
+}
+
+// Watch implements [Store].
+func (s *MemoryStore) Watch(key string, changed func(State)) (stop func()) {
+	s.mu.Lock()
+	r := s.record(key)
+	w := &changed
+	r.watchers[w] = true
+	state := r.state()
+	s.mu.Unlock()
+	if state.Phase != Healthy || state.Attempts > 0 {
+		changed(state)
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(r.watchers, w)
+		s.drop(key, r)
+	}
+}
+
+func (s *MemoryStore) record(key string) *record {
+	if s.records == nil {
+		s.records = make(map[string]*record)
+	}
+	r := s.records[key]
+	if r == nil {
+		r = &record{hold: hold{quorum: quorum}, seen: make(map[string]bool), watchers: make(map[*func(State)]bool)}
+		s.records[key] = r
+	}
+	return r
+}
+
+// drop forgets a record that says nothing and that nobody watches.
+func (s *MemoryStore) drop(key string, r *record) {
+	if len(r.watchers) == 0 && r.hold.well() && r.hold.calm.IsZero() {
+		delete(s.records, key)
+	}
+}
+
+func (r *record) state() State {
+	h := &r.hold
+	return State{
+		Phase: h.phase, Until: h.until, Generation: h.generation, Level: h.level, Word: h.word,
+		Attempts: h.attempts, Last: r.last, Status: h.status, Witnesses: h.witnesses, Version: r.version,
+	}
+}
+
+// exchange takes in n and returns how many permits it grants. The Redis store's
+// exchange.lua is the same rules; the conformance suite holds them together.
+func (r *record) exchange(n News, now time.Time) (granted int) {
+	h := &r.hold
+	permit := pass{generation: n.Generation, permit: true}
+	for range n.Good {
+		h.learn(outcome{pass: permit, lesson: Good}, now, uniform)
+	}
+	if n.Well && h.phase == Healthy {
+		h.forget()
+		clear(r.seen)
+	}
+
+	bad := outcome{pass: permit, lesson: Failed, hint: n.Hint, word: n.Word, status: n.Status}
+	if n.Refused > 0 || n.Failures+n.Bad == 0 {
+		bad.lesson = Refused
+	}
+	switch {
+	case n.Bad+n.Refused > 0:
+		for range n.Bad + n.Refused {
+			h.learn(bad, now, uniform)
+		}
+	case n.Hint > 0:
+		bad.permit = false
+		h.learn(bad, now, uniform)
+	}
+	if h.phase == Healthy && n.Failures > 0 {
+		r.seen[n.Replica] = true
+		h.witnesses = len(r.seen)
+		for range n.Failures {
+			h.learn(outcome{pass: pass{generation: h.generation}, lesson: Failed, status: n.Status}, now, uniform)
+		}
+	}
+	if n.Bad+n.Refused+n.Failures > 0 || n.Hint > 0 {
+		r.last = now
+	}
+	for range n.Returned {
+		h.learn(outcome{pass: permit}, now, uniform)
+	}
+
+	h.roll(now)
+	for range n.Want {
+		if h.phase == Healthy {
+			break
+		}
+		if _, ok := h.grant(now, n.Lease); !ok {
+			break
+		}
+		granted++
+	}
+	if h.phase != Healthy {
+		clear(r.seen)
+	}
+	return granted
+}

@@ -177,10 +177,11 @@ func (c *call) learn() Verdict {
 	if v.Retry {
 		c.received = time.Now()
 	}
-	c.settle(v)
 	if c.t.watch.wants() {
+		// Before the gate learns of it: watchers see the cause, then the hold.
 		c.observe(Event{Kind: Attempted, Status: c.status, Err: c.err, Reason: v.Reason, Duration: c.took})
 	}
+	c.settle(v)
 	return v
 }
 

@@ -95,7 +95,7 @@ type share struct {
 	talking bool        // an exchange is queued or under way
 	timer   *time.Timer // calls for the next one, at the time of next
 	next    time.Time
-	abstain time.Time   // before that, no permits are asked for
+	abstain time.Time // before that, no permits are asked for
 }
 
 // learnShared takes in an outcome where there is a store: what it means for

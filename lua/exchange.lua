@@ -1,0 +1,250 @@
+-- One replica's news about one key, and the state of the key thereafter: the
+-- rules of hold.go, for the fleet. One round trip, one key, no clock but TIME.
+--
+-- KEYS[1]  the key's record (hash)
+-- KEYS[2]  index of records that matter (sorted set: id by expiry, ms)
+-- KEYS[3]  meta (hash: epoch, seq)
+-- ARGV     1 channel           2 id of the key       3 name of the key
+--          4 replica           5 its count of calls  6 TIME at sending, ms (0: unknown)
+--          7 generation        8 good                9 bad
+--         10 refused          11 returned           12 failures
+--         13 status           14 hint, ms           15 word (0, 1)
+--         16 well (0, 1)      17 want               18 lease, ms
+--         19 chance [0, 1)    20 longest hold, ms
+-- Returns  {'foreign'} where the record is not ours, or of another version;
+--          else {'ok', a snapshot as in read.lua ..., permits granted}
+--
+-- go-redis runs a script again when its answer was late. What is counted here
+-- is told apart by generation, or by the replica's count of calls; a grant that
+-- was made twice leaves one slot under-used.
+--
+-- Before this text come the constants of hold.go, as locals:
+-- tripAfter quorum holdBase holdCap slot grace maxPermits (times in ms).
+
+local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted', 'good', 'bad',
+	'attempts', 'failures', 'status', 'timestamp', 'word', 'calm', 'witnesses'}
+local got = redis.pcall('HMGET', KEYS[1], unpack(names))
+if got.err or (got[1] and got[1] ~= '1') then
+	return {'foreign'}
+end
+local h = {}
+for i = 3, #names - 1 do
+	h[names[i]] = tonumber(got[i]) or 0
+end
+h.phase = got[2] or 'healthy'
+h.witnesses = got[#names] or ''
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function int(n) return string.format('%.0f', n) end
+
+local generation, good, bad, refused, returned, failures =
+	tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local status, hint, word, want = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15] == '1', tonumber(ARGV[17])
+local longest = tonumber(ARGV[20])
+
+-- A clock that was set back must not make a hold longer than any hold may be.
+h['until'] = math.min(h['until'], now + longest)
+-- What waited in a stopped server's socket is older than it says.
+local age = now - tonumber(ARGV[6])
+if tonumber(ARGV[6]) > 0 and age > 1000 and age < 600000 then
+	hint = math.max(hint - age, 0)
+end
+hint = math.min(hint, longest)
+word = word and hint > 0
+
+local before = {h.phase, h['until'], h.attempts == 0}
+local dirty = false
+
+local function enter(phase, permits, till)
+	h.phase, h.permits, h.granted, h.good, h.bad, h['until'] = phase, permits, 0, 0, 0, till
+	dirty = true
+end
+
+local function forget()
+	h.attempts, h.failures, h.status, h.witnesses = 0, 0, 0, ''
+	dirty = true
+end
+
+local function recover()
+	enter('healthy', 0, 0)
+	forget()
+	h.word, h.calm = 0, now
+end
+
+local function begin(escalate)
+	if h.phase == 'healthy' and (h.calm == 0 or now - h.calm >= grace) then
+		h.level = 0
+	elseif escalate then
+		h.level = h.level + 1
+	end
+	local d = math.min(holdBase * 2 ^ math.min(h.level, 20), holdCap)
+	d = math.max(math.ceil(d - tonumber(ARGV[19]) * d / 2), hint)
+	h.generation = h.generation == 0 and now or h.generation + 1
+	h.failures, h.witnesses, h.word = 0, '', word and 1 or 0
+	enter('held', 0, now + d)
+end
+
+local function roll()
+	if h.phase == 'healthy' or now < h['until'] then
+		return
+	end
+	if h.phase == 'held' then
+		if now - h['until'] >= grace then recover() end
+	elseif h.phase == 'probing' then
+		if h.granted > 0 then h.granted, dirty = 0, true end
+	elseif 2 * h.granted < h.permits then
+		recover()
+	elseif 2 * h.good >= h.permits then
+		enter('ramping', math.min(2 * h.permits, maxPermits), now + slot)
+	else
+		enter('ramping', h.permits, now + slot)
+	end
+end
+
+local function fail(permit, refusal)
+	local mine = permit and generation == h.generation
+	if generation ~= h.generation and not word then
+		return
+	end
+	h.attempts, h.status, h.timestamp, dirty = h.attempts + 1, status, now, true
+	if h.phase == 'healthy' and not refusal then
+		h.failures = h.failures + 1
+	end
+	if h.phase == 'held' then
+		if word and now + hint > h['until'] then
+			h['until'], h.word = now + hint, 1
+		end
+	elseif word then
+		begin(mine)
+	elseif h.phase == 'probing' and mine then
+		begin(true)
+	elseif h.phase == 'ramping' and mine then
+		h.bad = h.bad + 1
+		if refusal or (h.bad > 1 and h.bad > h.good) then begin(true) end
+	end
+end
+
+-- Notes that this replica has seen failures. Returns how many have, or nil
+-- where this very call was counted before.
+local function witness()
+	local seen, count, call = {}, 0, tonumber(ARGV[5])
+	for replica, last in string.gmatch(h.witnesses, '([^:,]+):(%d+)') do
+		seen[replica] = tonumber(last)
+		count = count + 1
+	end
+	if seen[ARGV[4]] and seen[ARGV[4]] >= call then
+		return nil
+	end
+	if not seen[ARGV[4]] then
+		if count >= 8 then return count end
+		count = count + 1
+	end
+	seen[ARGV[4]] = call
+	local list = {}
+	for replica, last in pairs(seen) do
+		list[#list + 1] = replica .. ':' .. int(last)
+	end
+	h.witnesses = table.concat(list, ',')
+	return count
+end
+
+-- Successes first: what is known by the time that somebody looks at a slot
+-- belongs to it.
+if generation == h.generation and good > 0 then
+	if h.phase == 'probing' then
+		enter('ramping', 2, now + slot)
+		good = good - 1
+	end
+	if h.phase == 'ramping' then
+		h.good, dirty = h.good + good, true
+	end
+end
+if ARGV[16] == '1' and h.phase == 'healthy' and h.attempts > 0 then
+	forget()
+end
+roll()
+
+if bad + refused > 0 then
+	for _ = 1, math.min(bad + refused, 1000) do fail(true, refused > 0) end
+elseif hint > 0 then
+	fail(false, failures == 0)
+end
+if h.phase == 'healthy' and failures > 0 then
+	local count = witness()
+	if count then
+		h.attempts, h.failures = h.attempts + failures, h.failures + failures
+		h.status, h.timestamp, dirty = status, now, true
+		if h.failures >= tripAfter and count >= quorum then begin(true) end
+	end
+end
+if returned > 0 and generation == h.generation then
+	if h.phase == 'probing' then
+		h['until'] = math.min(h['until'], now + slot)
+	else
+		h.granted = math.max(h.granted - returned, 0)
+	end
+	dirty = true
+end
+
+roll()
+local granted = 0
+if want > 0 and h.phase ~= 'healthy' then
+	if h.phase == 'held' and now >= h['until'] then
+		enter('probing', 1, now)
+	end
+	granted = math.max(math.min(want, h.permits - h.granted), 0)
+	if granted > 0 then
+		if h.phase == 'probing' then
+			h['until'] = now + tonumber(ARGV[18])
+		end
+		h.granted, dirty = h.granted + granted, true
+	end
+end
+
+local meta = redis.call('HMGET', KEYS[3], 'epoch', 'seq')
+local epoch, seq = meta[1] or '', tonumber(meta[2]) or 0
+local _, seen = string.gsub(h.witnesses, ':', '')
+local function snapshot()
+	return {epoch, int(seq), int(now), h.phase, int(h['until'] - now), int(h.generation), int(h.level),
+		int(h.word), int(h.attempts), int(h.timestamp > 0 and now - h.timestamp or 0), int(h.status),
+		int(seen), ARGV[3]}
+end
+
+if dirty then
+	local changed = h.phase ~= before[1] or h['until'] ~= before[2] or (h.attempts == 0) ~= before[3]
+	if changed then
+		if epoch == '' then
+			epoch = time[1] .. '-' .. time[2]
+			redis.call('HSET', KEYS[3], 'epoch', epoch)
+		end
+		seq = redis.call('HINCRBY', KEYS[3], 'seq', 1)
+		redis.call('PEXPIRE', KEYS[3], 86400000)
+	end
+	local ttl = grace
+	if h.phase ~= 'healthy' then
+		ttl = math.max(h['until'] - now, 0) + grace
+	end
+	redis.call('HSET', KEYS[1], 'v', '1', 'key', ARGV[3], 'phase', h.phase, 'until', int(h['until']),
+		'generation', int(h.generation), 'level', int(h.level), 'permits', int(h.permits),
+		'granted', int(h.granted), 'good', int(h.good), 'bad', int(h.bad), 'attempts', int(h.attempts),
+		'failures', int(h.failures), 'status', int(h.status), 'timestamp', int(h.timestamp),
+		'word', int(h.word), 'calm', int(h.calm), 'witnesses', h.witnesses)
+	redis.call('PEXPIRE', KEYS[1], int(ttl))
+	if h.phase == 'healthy' and h.attempts == 0 then
+		redis.call('ZREM', KEYS[2], ARGV[2])
+	else
+		redis.call('ZADD', KEYS[2], int(now + ttl), ARGV[2])
+		redis.call('PEXPIRE', KEYS[2], int(longest + 2 * grace))
+	end
+	redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', int(now))
+	if changed then
+		-- A user without the right to publish must still be able to hold.
+		redis.pcall('PUBLISH', ARGV[1], '1 ' .. ARGV[2] .. ' ' .. table.concat(snapshot(), ' '))
+	end
+end
+
+local reply = snapshot()
+table.insert(reply, 1, 'ok')
+reply[#reply + 1] = int(granted)
+return reply

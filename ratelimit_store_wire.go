@@ -1,0 +1,311 @@
+package holdoff
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// What a RedisStore says to Redis and hears from it. Whatever comes from Redis
+// may have been written by anybody: it is checked, and bounded, here.
+
+//go:embed lua/exchange.lua
+var exchangeLua string
+
+//go:embed lua/poll.lua
+var pollLua string
+
+//go:embed lua/index.lua
+var indexLua string
+
+//go:embed lua/read.lua
+var readLua string
+
+var (
+	exchangeScript = redis.NewScript(fmt.Sprintf(
+		"local tripAfter, quorum, holdBase, holdCap, slot, grace, maxPermits = %d, %d, %d, %d, %d, %d, %d\n",
+		tripAfter, quorum, holdBase.Milliseconds(), holdCap.Milliseconds(), slot.Milliseconds(),
+		grace.Milliseconds(), maxPermits) + exchangeLua)
+	pollScript  = redis.NewScript(pollLua)
+	indexScript = redis.NewScript(indexLua)
+	readScript  = redis.NewScript(readLua)
+)
+
+// wireVersion is that of the records and of what is published. Another one gets
+// other keys: see name.
+const wireVersion = "1"
+
+// name is a key of ours in Redis. The braces make all of them one slot of a
+// Cluster.
+func (s *RedisStore) name(part string) string {
+	return s.opts.Prefix + ":{" + s.opts.Namespace + "}:v" + wireVersion + ":" + part
+}
+
+// idOf is how a key is named in Redis: of one length, and without a character
+// that means anything to anybody, whatever host name it was made of.
+func idOf(key string) string {
+	sum := sha256.Sum256([]byte(strings.ToValidUTF8(key, "\ufffd")))
+	return hex.EncodeToString(sum[:16])
+}
+
+func newReplica() string { return strconv.FormatUint(rand.Uint64(), 36) }
+
+// args are the arguments of exchange.lua.
+func (s *RedisStore) args(id, key string, n News) []any {
+	s.mu.Lock()
+	var sent time.Duration
+	if s.clock > 0 {
+		sent = s.clock + time.Since(s.born)
+	}
+	s.mu.Unlock()
+	return []any{
+		s.name("changes"), id, strings.ToValidUTF8(key, "\ufffd"),
+		s.replica, s.calls.Add(1), sent.Milliseconds(),
+		n.Generation, n.Good, n.Bad, n.Refused, n.Returned, n.Failures, n.Status,
+		upMillis(n.Hint), flag(n.Word), flag(n.Well), n.Want, max(upMillis(n.Lease), 1),
+		strconv.FormatFloat(rand.Float64(), 'f', 6, 64), s.opts.MaxHold.Milliseconds(),
+	}
+}
+
+// upMillis rounds up, and by one more where there is anything: Redis' own
+// milliseconds are rounded down, and a hint must not be undercut.
+func upMillis(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return d.Milliseconds() + 2
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// run runs a script, and waits no longer than the store's own timeout: by
+// default a go-redis client ignores the deadline of a command under way.
+func (s *RedisStore) run(ctx context.Context, script *redis.Script, keys []string, args ...any) ([]any, error) {
+	if s.ctx.Err() != nil {
+		return nil, errClosed
+	}
+	select {
+	case s.underway <- struct{}{}:
+	default:
+		return nil, s.failed(errBusy)
+	}
+	type result struct {
+		reply []any
+		err   error
+	}
+	done := make(chan result, 1)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				done <- result{err: fmt.Errorf("the client panicked: %v", r)}
+			}
+			cancel()
+			<-s.underway
+		}()
+		reply, err := script.Run(ctx, s.client, keys, args...).Slice()
+		done <- result{reply, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return nil, s.failed(r.err)
+		}
+		s.answered()
+		return r.reply, nil
+	case <-time.After(s.opts.Timeout):
+		return nil, s.failed(errLate)
+	case <-s.ctx.Done():
+		return nil, errClosed
+	}
+}
+
+// failed notes that a command failed, and leaves Redis alone after several.
+func (s *RedisStore) failed(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails++
+	if s.fails >= awayAfter && !s.away && s.ctx.Err() == nil {
+		s.away, s.since, s.err = true, time.Now(), err
+		s.opts.Logger.Warn("Redis is away: holds are not shared until it is back", zap.Error(err))
+	}
+	return err
+}
+
+// answered notes that a command succeeded. After a time away, everything is
+// read again.
+func (s *RedisStore) answered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails = 0
+	if !s.away {
+		return
+	}
+	s.opts.Logger.Info("Redis is back: holds are shared", zap.Duration("away", time.Since(s.since)))
+	s.away, s.back, s.since, s.err = false, true, time.Now(), nil
+	signal(s.resync)
+}
+
+// snapshot is a state as it crosses.
+type snapshot struct {
+	id, key string
+	epoch   string
+	seq     uint64
+	clock   time.Duration // Redis' TIME since 1970
+	state   State
+}
+
+var errForeign = errors.New("holdoff: the record in Redis is not ours, or of another version")
+
+// decodeReply reads what exchange.lua returns.
+func decodeReply(reply []any, maxHold time.Duration) (snapshot, int, error) {
+	if len(reply) > 0 && reply[0] == "foreign" {
+		return snapshot{}, 0, errForeign
+	}
+	if len(reply) < 2 || reply[0] != "ok" {
+		return snapshot{}, 0, errors.New("holdoff: Redis answered in an unknown form")
+	}
+	snap, ok := decodeSnapshot(reply[1:len(reply)-1], maxHold)
+	var granted number
+	granted.read(reply[len(reply)-1], maxPermits)
+	if !ok || granted.bad {
+		return snapshot{}, 0, errors.New("holdoff: Redis answered in an unknown form")
+	}
+	return snap, int(granted.n), nil
+}
+
+// decodePayload reads what exchange.lua publishes: the version, the id, and the
+// fields of a snapshot, of which the last, the key, may hold spaces.
+func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
+	parts := strings.SplitN(payload, " ", 2+snapshotFields)
+	if len(parts) != 2+snapshotFields || parts[0] != wireVersion || len(parts[1]) != 32 {
+		return snapshot{}, false
+	}
+	fields := make([]any, snapshotFields)
+	for i, part := range parts[2:] {
+		fields[i] = part
+	}
+	snap, ok := decodeSnapshot(fields, maxHold)
+	snap.id = parts[1]
+	return snap, ok && idOf(snap.key) == snap.id
+}
+
+// snapshotFields is the length of a snapshot: see read.lua.
+const snapshotFields = 13
+
+func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
+	if len(fields) != snapshotFields {
+		return snapshot{}, false
+	}
+	var snap snapshot
+	var phase string
+	var n number
+	epoch, ok1 := fields[0].(string)
+	snap.epoch = epoch
+	snap.seq = uint64(n.read(fields[1], 1<<seqBits-1))
+	snap.clock = time.Duration(n.read(fields[2], 1<<43)) * time.Millisecond
+	phase, ok2 := fields[3].(string)
+	left := time.Duration(n.signed(fields[4], 1<<43)) * time.Millisecond
+	s := &snap.state
+	s.Generation = uint64(n.read(fields[5], 1<<53))
+	s.Level = int(n.read(fields[6], 1<<31))
+	s.Word = n.read(fields[7], 1) == 1
+	s.Attempts = int(n.read(fields[8], 1<<53))
+	age := max(time.Duration(n.signed(fields[9], 1<<43)), 0) * time.Millisecond
+	s.Status = int(n.read(fields[10], 1<<31))
+	s.Witnesses = int(n.read(fields[11], 1<<31))
+	key, ok3 := fields[12].(string)
+	snap.key = key
+	var ok4 bool
+	s.Phase, ok4 = phaseOf(phase)
+	if n.bad || !ok1 || !ok2 || !ok3 || !ok4 || len(key) > 4*maxKeyLen {
+		return snapshot{}, false
+	}
+	now := time.Now()
+	if s.Phase != Healthy {
+		s.Until = now.Add(min(left, maxHold))
+	}
+	if s.Attempts > 0 {
+		s.Last = now.Add(-age)
+	}
+	return snap, true
+}
+
+func phaseOf(s string) (Phase, bool) {
+	for _, p := range []Phase{Healthy, Held, Probing, Ramping} {
+		if s == p.String() {
+			return p, true
+		}
+	}
+	return 0, false
+}
+
+// decodeMeta reads the head of what poll.lua and index.lua return.
+func decodeMeta(reply []any) (epoch string, seq uint64, clock time.Duration, ok bool) {
+	if len(reply) < 3 {
+		return "", 0, 0, false
+	}
+	var n number
+	epoch, ok = reply[0].(string)
+	seq = uint64(n.read(reply[1], 1<<seqBits-1))
+	clock = time.Duration(n.read(reply[2], 1<<43)) * time.Millisecond
+	return epoch, seq, clock, ok && !n.bad
+}
+
+// decodeIDs reads the rest of what index.lua returns.
+func decodeIDs(reply []any) []string {
+	var ids []string
+	for _, v := range reply[3:] {
+		if id, ok := v.(string); ok && len(id) == 32 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// number reads integers, and remembers whether one was none or out of bounds.
+type number struct {
+	n   int64
+	bad bool
+}
+
+// read reads an integer in [0, limit].
+func (n *number) read(v any, limit int64) int64 {
+	if n.signed(v, limit) < 0 {
+		n.n, n.bad = 0, true
+	}
+	return n.n
+}
+
+// signed reads an integer in [-limit, limit].
+func (n *number) signed(v any, limit int64) int64 {
+	n.n = 0
+	switch v := v.(type) {
+	case string:
+		parsed, err := strconv.ParseInt(v, 10, 64)
+		n.n, n.bad = parsed, n.bad || err != nil
+	case int64:
+		n.n = v
+	default:
+		n.bad = true
+	}
+	if n.n > limit || n.n < -limit {
+		n.n, n.bad = 0, true
+	}
+	return n.n
+}

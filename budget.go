@@ -41,3 +41,8 @@ func (b *budget) earn() {
 		}
 	}
 }
+
+// left returns how many retries there is room for.
+func (b *budget) left(room int) int {
+	return max(room-int((b.spent.Load()+tenths-1)/tenths), 0)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,14 +36,29 @@ const (
 type link struct {
 	store   Store
 	replica string
+	emit    func(Event)
+	failing atomic.Bool // the last exchange failed
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	queue   []*gate
 	workers int
 }
 
-func newLink(store Store) *link {
-	return &link{store: store, replica: rand.Text()}
+func newLink(store Store, emit func(Event)) *link {
+	return &link{store: store, replica: rand.Text(), emit: emit}
+}
+
+// watch tells whoever observes when exchanges begin to fail, and when they work
+// again: once for each change.
+func (l *link) watch(key string, err error) {
+	if l.failing.Swap(err != nil) == (err != nil) {
+		return
+	}
+	kind := StoreBack
+	if err != nil {
+		kind = StoreFailed
+	}
+	l.emit(Event{Kind: kind, Key: key, Err: err})
 }
 
 func (l *link) enqueue(g *gate) {
@@ -258,6 +274,7 @@ func (g *gate) exchange() {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	state, err := g.share.link.store.Exchange(ctx, g.key, news)
 	cancel()
+	g.share.link.watch(g.key, err)
 
 	before := g.lock()
 	s := &g.share

@@ -37,6 +37,7 @@ type gate struct {
 	hold    hold
 	waiters list.List // of *waiter, the oldest first
 	timer   *time.Timer
+	bad     time.Time // when this process last met a failure
 	share   share
 }
 
@@ -112,10 +113,14 @@ func (g *gate) learn(o outcome) bool {
 	if g.evicted.Load() {
 		return false
 	}
+	now := time.Now()
+	if o.lesson != Good && o.lesson != Nothing {
+		g.bad = now
+	}
 	if g.share.link != nil {
-		g.learnShared(o, time.Now())
+		g.learnShared(o, now)
 	} else {
-		g.hold.learn(o, time.Now(), uniform)
+		g.hold.learn(o, now, uniform)
 	}
 	return true
 }

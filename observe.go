@@ -37,7 +37,8 @@ type Event struct {
 }
 
 // An EventKind says what an [Event] is about. The zap observer logs
-// HoldStarted and HoldEnded at INFO, and the others at DEBUG.
+// StoreFailed at WARN, HoldStarted, HoldEnded and StoreBack at INFO, and the
+// others at DEBUG.
 type EventKind int
 
 const (
@@ -55,10 +56,14 @@ const (
 	HoldChanged
 	// HoldEnded: the key is healthy again.
 	HoldEnded
+	// StoreFailed: the store began to fail. Holds are this process's own until
+	// StoreBack.
+	StoreFailed
+	StoreBack
 )
 
 func (k EventKind) String() string {
-	return [...]string{"attempt", "waiting", "gave up", "hold started", "hold changed", "hold ended"}[k]
+	return [...]string{"attempt", "waiting", "gave up", "hold started", "hold changed", "hold ended", "store failed", "store back"}[k]
 }
 
 // watcher passes events on to the logger and to the user's hook. Both may be
@@ -85,8 +90,11 @@ func (w *watcher) observe(ctx context.Context, e Event) {
 
 func (w *watcher) write(e Event) {
 	level := zapcore.DebugLevel
-	if e.Kind == HoldStarted || e.Kind == HoldEnded {
+	switch e.Kind {
+	case HoldStarted, HoldEnded, StoreBack:
 		level = zapcore.InfoLevel
+	case StoreFailed:
+		level = zapcore.WarnLevel
 	}
 	entry := w.log.Check(level, e.Kind.String())
 	if entry == nil {
@@ -97,7 +105,7 @@ func (w *watcher) write(e Event) {
 	switch e.Kind {
 	case Attempted, Waiting, GaveUp:
 		fields = append(fields, zap.String("method", e.Method), zap.Int("attempt", e.Attempt))
-	default:
+	case HoldStarted, HoldChanged, HoldEnded:
 		fields = append(fields, zap.Stringer("phase", e.Phase), zap.Int("level", e.Level), zap.Int("attempts", e.Attempts), zap.Bool("shared", e.Shared))
 	}
 	if e.Status != 0 {

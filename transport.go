@@ -76,8 +76,8 @@ type Transport struct {
 	// one Store.
 	Store Store
 
-	// Logger gets every attempt and wait at DEBUG, and holds at INFO. If nil,
-	// nothing is logged.
+	// Logger gets every attempt and wait at DEBUG, and holds at INFO,
+	// and WARN when the store begins to fail. If nil, nothing is logged.
 	Logger *zap.Logger
 
 	// Observe is called with all that Logger gets, on the request's goroutine
@@ -117,10 +117,10 @@ func (t *Transport) init() {
 	}
 	t.watch = watcher{log: t.Logger, hook: t.Observe}
 	t.gates.custom = t.Key
-	if t.Store != nil {
-		t.gates.link = newLink(t.Store)
-	}
 	t.gates.emit = func(e Event) { t.watch.observe(context.Background(), e) }
+	if t.Store != nil {
+		t.gates.link = newLink(t.Store, t.gates.emit)
+	}
 	t.invalid = t.validate()
 }
 

@@ -3,6 +3,7 @@ package holdoff
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,7 +52,7 @@ func newLink(store Store, emit func(Event)) *link {
 // watch tells whoever observes when exchanges begin to fail, and when they work
 // again: once for each change.
 func (l *link) watch(key string, err error) {
-	if l.failing.Swap(err != nil) == (err != nil) {
+	if errors.Is(err, errForeign) || l.failing.Swap(err != nil) == (err != nil) {
 		return
 	}
 	kind := StoreBack

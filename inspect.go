@@ -30,7 +30,9 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 				return
 			}
 		}
-		store, ok := t.Store.(interface{ All() iter.Seq2[string, State] })
+		store, ok := t.Store.(interface {
+			All() iter.Seq2[string, State]
+		})
 		if !ok {
 			return
 		}

@@ -111,6 +111,7 @@ type RedisStore struct {
 	back    bool          // it was, and what it knows is to be told to all who went on alone
 	since   time.Time     // when away last changed
 	err     error         // why it is away
+	warned  time.Time     // when it was last told that a record isn't ours
 }
 
 // entry is what is known of one key.
@@ -271,11 +272,23 @@ func (s *RedisStore) Exchange(ctx context.Context, key string, news News) (State
 	}
 	snap, granted, err := decodeReply(reply, s.opts.MaxHold)
 	if err != nil {
+		s.warnForeign(key, err)
 		return State{}, err
 	}
 	state := s.adopt(snap)
 	state.Permits = granted
 	return state, nil
+}
+
+// warnForeign tells, once a minute at most, of records that aren't ours. Their
+// keys are not shared; nothing is written to them.
+func (s *RedisStore) warnForeign(key string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.warned) >= time.Minute {
+		s.warned = time.Now()
+		s.opts.Logger.Warn("a key is not shared", zap.String("key", key), zap.String("record", s.name(idOf(key))), zap.Error(err))
+	}
 }
 
 // adopt returns the state of a snapshot that was asked for, and sets our notion

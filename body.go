@@ -150,7 +150,9 @@ func (v *bodyView) Close() error {
 // bytes and of time, then closed. A server that stops in the middle, or that
 // waits for an upload which has ended, can't hold up the retry.
 func drain(resp *http.Response) {
-	if resp.ContentLength > drainLimit {
+	// A gzip body of net/http can't be closed while it waits for its first byte:
+	// reading one could hold up the retry for as long as the server likes.
+	if resp.ContentLength > drainLimit || resp.Uncompressed {
 		resp.Body.Close()
 		return
 	}

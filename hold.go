@@ -61,6 +61,7 @@ type hold struct {
 	word    bool      // it rests on the server's own word
 
 	generation uint64 // counts holds: what an older generation sent teaches little
+	round      uint64 // counts slots and leases: permits of an older one can't be handed back
 	level      int    // how often in a row a hold was followed by another
 	good, bad  int    // results of this slot's permits
 
@@ -76,6 +77,7 @@ type hold struct {
 // pass is the leave to send once.
 type pass struct {
 	generation uint64 // of the hold at the time of sending
+	round      uint64 // of a permit
 	permit     bool   // it is one of the N, and its outcome is waited for
 }
 
@@ -108,7 +110,7 @@ func (h *hold) grant(now time.Time, lease time.Duration) (pass, bool) {
 		h.until = now.Add(lease)
 	}
 	h.granted++
-	return pass{generation: h.generation, permit: true}, true
+	return pass{generation: h.generation, round: h.round, permit: true}, true
 }
 
 // roll moves the key over a T that has passed.
@@ -123,6 +125,7 @@ func (h *hold) roll(now time.Time) {
 		}
 	case Probing:
 		h.granted = 0 // the lease ran out: the prober is gone, or slower than that
+		h.round++
 	case Ramping:
 		switch {
 		case 2*h.granted < h.permits:
@@ -151,7 +154,7 @@ func (h *hold) learn(o outcome, now time.Time, jitter func(d time.Duration) time
 	switch {
 	case o.lesson != Nothing:
 		h.learnBad(o, mine, now, jitter)
-	case mine:
+	case mine && o.round == h.round:
 		h.handBack(now)
 	}
 }
@@ -244,4 +247,5 @@ func (h *hold) forget() {
 
 func (h *hold) enter(p Phase, permits int, until time.Time) {
 	h.phase, h.permits, h.granted, h.good, h.bad, h.until = p, permits, 0, 0, 0, until
+	h.round++
 }

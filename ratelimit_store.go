@@ -40,6 +40,7 @@ type News struct {
 	// that the server answered, and refusals.
 	Good, Bad, Refused int
 	// Returned counts permits that were not used, or whose result is unknown.
+	// That of a probe is for another to use; the others lapse with their slot.
 	Returned int
 	// Failures counts failures that the server answered while the key was
 	// healthy. What never got an answer stays with the replica: its network may
@@ -219,11 +220,11 @@ func (r *record) exchange(n News, now time.Time) (granted int) {
 	if n.Bad+n.Refused+n.Failures > 0 || n.Hint > 0 {
 		r.last = now
 	}
-	for range n.Returned {
-		h.learn(outcome{pass: permit}, now, uniform)
-	}
 
 	h.roll(now)
+	if n.Returned > 0 && h.phase == Probing && n.Generation == h.generation {
+		h.handBack(now)
+	}
 	for range n.Want {
 		if h.phase == Healthy {
 			break

@@ -178,16 +178,11 @@ if h.phase == 'healthy' and failures > 0 then
 		if h.failures >= tripAfter and count >= quorum then begin(true) end
 	end
 end
-if returned > 0 and generation == h.generation then
-	if h.phase == 'probing' then
-		h['until'] = math.min(h['until'], now + slot)
-	else
-		h.granted = math.max(h.granted - returned, 0)
-	end
-	dirty = true
-end
 
 roll()
+if returned > 0 and generation == h.generation and h.phase == 'probing' then
+	h['until'], dirty = math.min(h['until'], now + slot), true
+end
 local granted = 0
 if want > 0 and h.phase ~= 'healthy' then
 	if h.phase == 'held' and now >= h['until'] then

@@ -360,6 +360,7 @@ func (c *call) release() {
 	}
 	if c.waiter != nil {
 		c.gate.leave(c.waiter)
+		c.pass = c.waiter.pass
 	}
 	c.closeResponse()
 	c.end("")

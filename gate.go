@@ -74,7 +74,7 @@ func (g *gate) join(patience time.Duration) (*waiter, pass, error) {
 }
 
 // stand waits in line, until w may pass, its patience is over or ctx ends. The
-// error is a *HeldError or the context's.
+// error is a *HeldError or the context's; with the latter there may be a pass.
 func (g *gate) stand(ctx context.Context, w *waiter) (pass, error) {
 	timer := time.NewTimer(time.Until(w.latest))
 	defer timer.Stop()
@@ -82,7 +82,7 @@ func (g *gate) stand(ctx context.Context, w *waiter) (pass, error) {
 	case <-w.ready:
 	case <-ctx.Done():
 		g.leave(w)
-		return pass{}, ctx.Err()
+		return w.pass, ctx.Err() // a permit that came at this moment is to be handed back
 	case <-timer.C:
 		if held := g.leave(w); held != nil {
 			return pass{}, held

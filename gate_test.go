@@ -1,0 +1,850 @@
+package holdoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// host is a Base with a clock: it notes when each request came, in time since
+// the test began, and answers by handler.
+type host struct {
+	start   time.Time
+	handler func(at time.Duration, req *http.Request) (*http.Response, error)
+
+	mu   sync.Mutex
+	hits []time.Duration
+}
+
+func newHost(handler func(at time.Duration, req *http.Request) (*http.Response, error)) *host {
+	return &host{start: time.Now(), handler: handler}
+}
+
+func (h *host) RoundTrip(req *http.Request) (*http.Response, error) {
+	at := time.Since(h.start)
+	h.mu.Lock()
+	h.hits = append(h.hits, at)
+	h.mu.Unlock()
+	if req.Body != nil {
+		req.Body.Close()
+	}
+	return h.handler(at, req)
+}
+
+// between counts the requests that came in [from, to).
+func (h *host) between(from, to time.Duration) (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, at := range h.hits {
+		if from <= at && at < to {
+			n++
+		}
+	}
+	return n
+}
+
+// get sends a GET and returns the status, or the error.
+func get(t testing.TB, tr *Transport, url string) (int, error) {
+	t.Helper()
+	return do(tr, newRequest(t, "GET", url, ""))
+}
+
+func do(tr *Transport, req *http.Request) (int, error) {
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		return 0, err
+	}
+	resp.Body.Close()
+	return resp.StatusCode, nil
+}
+
+// wants sends a GET that must be answered with status.
+func wants(t testing.TB, tr *Transport, url string, status int) {
+	t.Helper()
+	if got, err := get(t, tr, url); err != nil || got != status {
+		t.Errorf("GET %s: got %d, %v; want %d", url, got, err, status)
+	}
+}
+
+// sendsAt checks when, since the start, a request for url is sent and answered.
+func sendsAt(t *testing.T, tr *Transport, start time.Time, url string, want time.Duration) {
+	t.Helper()
+	wants(t, tr, url, 200)
+	if got := time.Since(start); got != want {
+		t.Errorf("GET %s: answered at %v, want %v", url, got, want)
+	}
+}
+
+// gateAt returns the gate of url, as it is.
+func gateAt(t testing.TB, tr *Transport, url string) *gate {
+	t.Helper()
+	return tr.gates.of(newRequest(t, "GET", url, ""))
+}
+
+func (g *gate) now() hold {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hold
+}
+
+func (g *gate) waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.waiters.Len()
+}
+
+// Case 48: a hold that one request met delays the first attempt of every other,
+// to the end of the longest hint and no further.
+func TestHoldDelaysFirstAttemptsOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			switch req.URL.Path {
+			case "/five":
+				return answer(429, "Retry-After: 5"), nil
+			case "/two":
+				time.Sleep(time.Second)
+				return answer(429, "Retry-After: 2"), nil
+			}
+			return answer(200), nil
+		})
+		tr := &Transport{Base: h, MaxAttempts: 1}
+		go get(t, tr, "http://h/two") // sent before the hold; its answer comes in the hold, and ends before it
+		synctest.Wait()
+		wants(t, tr, "http://h/five", 429)
+		time.Sleep(1500 * time.Millisecond)
+		sendsAt(t, tr, h.start, "http://h/", 5*time.Second)
+		if got := h.between(1, 5*time.Second); got != 0 {
+			t.Errorf("got %d requests in the hold, want none", got)
+		}
+	})
+}
+
+// Case 48: holds are measured finer than seconds.
+func TestHoldIsExactBelowSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			if at == 0 {
+				return answer(503, "Retry-After-Ms: 2345"), nil
+			}
+			return answer(200), nil
+		})
+		tr := &Transport{Base: h, MaxAttempts: 1}
+		wants(t, tr, "http://h/", 503)
+		sendsAt(t, tr, h.start, "http://h/", 2345*time.Millisecond)
+	})
+}
+
+// Case 51: the answer to a request that was sent before the hold does not clear it.
+// Store case 10: the same.
+func TestStaleSuccessDoesNotClearTheHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			switch req.URL.Path {
+			case "/slow":
+				time.Sleep(3 * time.Second)
+			case "/bad":
+				return answer(429, "Retry-After: 10"), nil
+			}
+			return answer(200), nil
+		})
+		tr := &Transport{Base: h, MaxAttempts: 1}
+		go get(t, tr, "http://h/slow")
+		time.Sleep(time.Second)
+		wants(t, tr, "http://h/bad", 429)
+		time.Sleep(3 * time.Second) // the slow one is answered
+		if got := gateAt(t, tr, "http://h/").now(); got.phase != Held {
+			t.Errorf("got %v after a stale success, want held", got.phase)
+		}
+		sendsAt(t, tr, h.start, "http://h/", 11*time.Second)
+	})
+}
+
+// Case 52: the keys of a crawler do not grow without bound, and a key that is
+// held is not forgotten for one that is well.
+func TestKeysAreBoundedHealthyOnesGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := baseFunc(func(req *http.Request) (*http.Response, error) {
+			if strings.HasPrefix(req.URL.Host, "held") {
+				return answer(429, "Retry-After: 100"), nil
+			}
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
+		})
+		tr := &Transport{Base: base, MaxAttempts: 1, MaxWait: -1}
+		for i := range 10 {
+			wants(t, tr, fmt.Sprintf("http://held%d/", i), 429)
+		}
+		req := newRequest(t, "GET", "http://h/", "")
+		for i := range 2*maxKeys + 100 {
+			req.URL.Host = fmt.Sprintf("h%d", i)
+			if _, err := tr.RoundTrip(req); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := 0
+		tr.gates.byName.Range(func(any, any) bool { n++; return true })
+		if n > maxKeys || n != tr.gates.count {
+			t.Errorf("got %d keys, counted as %d; want at most %d, rightly counted", n, tr.gates.count, maxKeys)
+		}
+		for i := range 10 {
+			url := fmt.Sprintf("http://held%d/", i)
+			if _, err := get(t, tr, url); !is[*HeldError](err) {
+				t.Errorf("GET %s after eviction: got error %v, want a HeldError", url, err)
+			}
+		}
+	})
+}
+
+// Case 52: where all keys are held the bound holds too, but a key at which
+// somebody waits stays.
+func TestKeysWithWaitersAreNotEvicted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &Transport{Base: script(with(429, "Retry-After: 50")), MaxAttempts: 1}
+		wants(t, tr, "http://waited/", 429)
+		waited := gateAt(t, tr, "http://waited/")
+		waiter := make(chan error, 1)
+		go func() { waiter <- func() error { _, err := get(t, tr, "http://waited/"); return err }() }()
+		synctest.Wait()
+		tr.gates.mu.Lock()
+		for i := range maxKeys {
+			name := keyName{"http", fmt.Sprintf("h%d", i)}
+			g := &gate{name: name, emit: tr.gates.emit}
+			g.hold.attempts = 1 // not well
+			tr.gates.byName.Store(name, g)
+			tr.gates.count++
+		}
+		tr.gates.mu.Unlock()
+		gateAt(t, tr, "http://one-more/")
+		if tr.gates.count > maxKeys {
+			t.Errorf("got %d keys, want at most %d", tr.gates.count, maxKeys)
+		}
+		if waited.evicted.Load() || gateAt(t, tr, "http://waited/") != waited {
+			t.Error("a key was evicted at which somebody waits")
+		}
+		if err := <-waiter; err != nil {
+			t.Errorf("the waiter got %v, want a response", err)
+		}
+	})
+}
+
+// Case 52: an outcome that comes home to an evicted gate is told to the gate
+// that took its place.
+func TestOutcomeThroughEvictedGateIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(time.Duration, *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return answer(429, "Retry-After: 10"), nil
+		})
+		tr := &Transport{Base: h, MaxAttempts: 1, MaxWait: -1}
+		go get(t, tr, "http://h/")
+		synctest.Wait()
+		old := gateAt(t, tr, "http://h/")
+		tr.gates.mu.Lock()
+		old.evicted.Store(true)
+		tr.gates.byName.Delete(old.name)
+		tr.gates.count--
+		tr.gates.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		if _, err := get(t, tr, "http://h/"); !is[*HeldError](err) {
+			t.Errorf("got error %v, want a HeldError: the hint was lost", err)
+		}
+		if got := gateAt(t, tr, "http://h/"); got == old {
+			t.Error("the evicted gate is still in use")
+		}
+	})
+}
+
+// Case 53: a request that can't outwait the hold fails at once, with the last
+// reason, and its body is closed.
+// Store case 13: it leaves nothing behind.
+func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		maxWait  time.Duration
+		deadline time.Duration
+		timeout  bool
+	}{
+		{"deadline before the end of the hold", 0, 5 * time.Second, true},
+		{"deadline at the end of the hold", 0, 30 * time.Second, true},
+		{"MaxWait before the end of the hold", 5 * time.Second, 0, false},
+		{"MaxWait negative", -1, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := script(with(503, "Retry-After: 30"))
+				tr := &Transport{Base: base, MaxWait: tt.maxWait}
+				if tt.maxWait == 0 {
+					tr.MaxWait = 2 * time.Minute
+				}
+				if got, err := do(tr, newRequest(t, "GET", "http://User:pw@H.example:80/path?query", "").WithContext(WithoutRetry(t.Context()))); got != 503 {
+					t.Fatalf("got %d, %v; want 503", got, err)
+				}
+				before := base.sends()
+				hold := gateAt(t, tr, "http://h.example/").now()
+				time.Sleep(time.Second)
+				body := &closeCounter{Reader: strings.NewReader("body")}
+				var out Outcome
+				ctx := WithOutcome(t.Context(), &out)
+				if tt.deadline > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithDeadline(ctx, hold.until.Add(tt.deadline-30*time.Second))
+					defer cancel()
+				}
+				req := newRequest(t, "PUT", "http://h.example/", "").WithContext(ctx)
+				req.Body = body
+				begun := time.Now()
+				resp, err := tr.RoundTrip(req)
+				held, ok := errors.AsType[*HeldError](err)
+				if !ok || resp != nil {
+					t.Fatalf("got %v, %v; want a HeldError", resp, err)
+				}
+				if took := time.Since(begun); took != 0 {
+					t.Errorf("failed after %v, want at once", took)
+				}
+				if held.Key != "http://h.example" || held.Status != 503 || held.Attempts < 1 {
+					t.Errorf("got key %q, status %d, %d attempts; want http://h.example, 503, at least 1", held.Key, held.Status, held.Attempts)
+				}
+				if got, want := held.RetryAfter(), time.Until(hold.until); got != want || got <= 0 {
+					t.Errorf("got RetryAfter %v, want %v", got, want)
+				}
+				if got := held.Timeout(); got != tt.timeout {
+					t.Errorf("got Timeout %v, want %v", got, tt.timeout)
+				}
+				if got := body.closed(); got != 1 {
+					t.Errorf("body closed %d times, want once", got)
+				}
+				if got := base.sends() - before; got != 0 {
+					t.Errorf("got %d sends, want none", got)
+				}
+				if out.Ended != EndHeld || out.Attempts != 0 || out.Waited != 0 {
+					t.Errorf("got outcome %+v, want held with no attempt and no wait", out)
+				}
+				if n := gateAt(t, tr, "http://h.example/").waiting(); n != 0 {
+					t.Errorf("%d waiters left, want none", n)
+				}
+			})
+		})
+	}
+}
+
+// Case 53: a waiter whose patience a longer hint has outgrown is told at once.
+func TestWaiterIsToldWhenTheHoldOutgrowsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/slow" {
+				time.Sleep(2 * time.Second)
+				return answer(429, "Retry-After: 60"), nil
+			}
+			return answer(429, "Retry-After: 5"), nil
+		})
+		tr := &Transport{Base: h, MaxAttempts: 1, MaxWait: 10 * time.Second}
+		go get(t, tr, "http://h/slow")
+		synctest.Wait()
+		wants(t, tr, "http://h/", 429)
+		_, err := get(t, tr, "http://h/")
+		held, ok := errors.AsType[*HeldError](err)
+		if !ok {
+			t.Fatalf("got %v, want a HeldError", err)
+		}
+		if got := time.Since(h.start); got != 2*time.Second {
+			t.Errorf("told after %v, want 2 s", got)
+		}
+		if got := held.RetryAfter(); got != 60*time.Second {
+			t.Errorf("got RetryAfter %v, want 1 min", got)
+		}
+	})
+}
+
+// Case 54: waiters are let go as a probe, and then by a ramp, not together.
+// Store case 4: of 1600 waiters one is sent before the first success, and
+// each slot of the ramp sends at most twice what the one before could.
+func TestManyWaitersAreReleasedByProbeAndRamp(t *testing.T) {
+	const n = 1600
+	for _, latency := range []time.Duration{time.Millisecond, 50 * time.Millisecond, 350 * time.Millisecond} {
+		t.Run(latency.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+					if at == 0 {
+						return answer(429, "Retry-After: 5"), nil
+					}
+					time.Sleep(latency)
+					return answer(200), nil
+				})
+				tr := &Transport{Base: h, MaxAttempts: 1}
+				wants(t, tr, "http://h/", 429)
+				var all sync.WaitGroup
+				for range n {
+					all.Go(func() { wants(t, tr, "http://h/", 200) })
+				}
+				all.Wait()
+				if got := len(h.hits) - 1; got != n {
+					t.Errorf("got %d requests, want %d", got, n)
+				}
+				success := 5*time.Second + latency // the probe's
+				if got := h.between(1, success); got != 1 {
+					t.Errorf("got %d requests before the first success, want 1", got)
+				}
+				permits := 2
+				for at := success; permits < n; at += slot {
+					if got := h.between(at, at+slot); got > permits {
+						t.Errorf("got %d requests in the slot from %v, want at most %d", got, at, permits)
+					}
+					permits *= 2
+				}
+				time.Sleep(time.Second)
+				if got := gateAt(t, tr, "http://h/").now(); !got.well() {
+					t.Errorf("got %v when all is over, want healthy", got.phase)
+				}
+			})
+		})
+	}
+}
+
+// Case 56: two Transports share nothing, and a zero value remembers, for each
+// host of its own.
+// Store case 12: a hold of a.example is none of b.example, nor of another port
+// or scheme, but of every spelling of the same.
+func TestHoldsAreOfOneKeyOfOneTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/bad" {
+				return answer(429, "Retry-After: 10"), nil
+			}
+			return answer(200), nil
+		})
+		one, two := &Transport{Base: h, MaxAttempts: 1, MaxWait: -1}, &Transport{Base: h, MaxAttempts: 1, MaxWait: -1}
+		wants(t, one, "http://a.example/bad", 429)
+		for _, url := range []string{"http://b.example/", "https://a.example/", "http://a.example:8080/", "http://www.a.example/"} {
+			wants(t, one, url, 200)
+		}
+		wants(t, two, "http://a.example/", 200)
+		for _, url := range []string{"http://a.example/", "http://A.EXAMPLE/x?y", "http://a.example:80/", "http://u:p@a.example./"} {
+			if _, err := get(t, one, url); !is[*HeldError](err) {
+				t.Errorf("GET %s: got error %v, want a HeldError", url, err)
+			}
+		}
+	})
+}
+
+// Case 56: Key splits what a hold applies to.
+func TestKeySplitsHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/bad" {
+				return answer(429, "Retry-After: 10"), nil
+			}
+			return answer(200), nil
+		})
+		tr := &Transport{Base: h, MaxAttempts: 1, MaxWait: -1, Key: func(req *http.Request) string { return req.Header.Get("Tenant") }}
+		as := func(tenant, url string) (int, error) {
+			req := newRequest(t, "GET", url, "")
+			req.Header.Set("Tenant", tenant)
+			return do(tr, req)
+		}
+		if got, err := as("a", "http://h/bad"); got != 429 {
+			t.Fatalf("got %d, %v; want 429", got, err)
+		}
+		if got, err := as("b", "http://h/"); got != 200 {
+			t.Errorf("another key: got %d, %v; want 200", got, err)
+		}
+		if got, err := as("", "http://h/"); got != 200 {
+			t.Errorf("no key of its own: got %d, %v; want 200", got, err)
+		}
+		_, err := as("a", "http://elsewhere/")
+		if held, ok := errors.AsType[*HeldError](err); !ok || held.Key != "a" {
+			t.Errorf("same key, other host: got %v, want a HeldError of a", err)
+		}
+	})
+}
+
+// Store case 5: a bad probe means the next hold, and nobody else sends; what
+// the server asks for is cut to MaxHold.
+func TestBadProbesLetNobodyElseThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			if at < 100*time.Second {
+				return answer(429, "Retry-After: 3600"), nil
+			}
+			return answer(200), nil
+		})
+		tr := &Transport{Base: h, MaxAttempts: 1, MaxHold: 30 * time.Second, MaxWait: 10 * time.Minute}
+		wants(t, tr, "http://h/", 429)
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() { get(t, tr, "http://h/") })
+		}
+		all.Wait()
+		for i, want := range []time.Duration{0, 30 * time.Second, 60 * time.Second, 90 * time.Second, 120 * time.Second} {
+			if h.hits[i] != want {
+				t.Errorf("request %d came at %v, want %v", i, h.hits[i], want)
+			}
+		}
+		if got := h.between(0, 120*time.Second); got != 4 {
+			t.Errorf("got %d requests while the host refused, want 4: one per hold", got)
+		}
+	})
+}
+
+// Store case 5: the level grows with each bad probe, and with it an unhinted
+// hold, up to its cap.
+func TestOutageCostsOneProbePerHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(time.Duration, *http.Request) (*http.Response, error) { return answer(500), nil })
+		tr := &Transport{Base: h, MaxAttempts: 1}
+		for range 20 {
+			wants(t, tr, "http://h/", 500)
+		}
+		var all sync.WaitGroup
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		defer cancel()
+		for range 200 {
+			all.Go(func() { do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx)) })
+		}
+		all.Wait()
+		if got := h.between(1, time.Hour); got < 30 || got > 65 {
+			t.Errorf("got %d probes in a minute of outage, want one per hold of 1 to 2 s", got)
+		}
+		for i := 21; i < len(h.hits); i++ {
+			least := []time.Duration{250, 500, 1000}[min(i-21, 2)] * time.Millisecond
+			if gap := h.hits[i] - h.hits[i-1]; i > 21 && (gap < least || gap > holdCap) {
+				t.Errorf("probe %d came %v after the one before, want %v to %v", i-20, gap, least, holdCap)
+			}
+		}
+	})
+}
+
+// Store case 6: a refusal in the middle of the ramp holds all again.
+func TestRefusalInTheRampHoldsAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			if at == 0 || (at >= 5300*time.Millisecond && at < 6*time.Second) {
+				return answer(429, "Retry-After: 5"), nil
+			}
+			return answer(200), nil
+		})
+		tr := &Transport{Base: h, MaxAttempts: 1}
+		wants(t, tr, "http://h/", 429)
+		var all sync.WaitGroup
+		for range 500 {
+			all.Go(func() { get(t, tr, "http://h/") })
+		}
+		all.Wait()
+		// 1 probe, then 2, 4, 8 and, in the slot of the refusal, at most 16.
+		if got := h.between(1, 5300*time.Millisecond); got != 1+2+4+8 {
+			t.Errorf("got %d requests before the refusal, want 15", got)
+		}
+		if got := h.between(5300*time.Millisecond, 10300*time.Millisecond); got < 1 || got > 16 {
+			t.Errorf("got %d requests from the refusal to the end of its hint, want those of one slot, 1 to 16", got)
+		}
+		if got := h.between(10300*time.Millisecond, 10300*time.Millisecond+1); got != 1+2 {
+			// The answer comes at once here, so the first slot begins with the probe.
+			t.Errorf("got %d requests when the second hint ended, want a probe and a slot of 2", got)
+		}
+	})
+}
+
+// Store case 7: 800 refusals in flight are one hold.
+func TestManyRefusalsInFlightAreOneHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var started int
+		h := newHost(func(time.Duration, *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return answer(429, "Retry-After: 5"), nil
+		})
+		var mu sync.Mutex
+		tr := &Transport{Base: h, MaxAttempts: 1, Observe: func(_ context.Context, e Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if e.Kind >= HoldStarted {
+				started++
+			}
+		}}
+		var all sync.WaitGroup
+		for range 800 {
+			all.Go(func() { get(t, tr, "http://h/") })
+		}
+		all.Wait()
+		if got := gateAt(t, tr, "http://h/").now(); got.generation != 1 || got.level != 0 || got.attempts != 800 {
+			t.Errorf("got hold %d of level %d with %d attempts, want the first, level 0, 800", got.generation, got.level, got.attempts)
+		}
+		if started != 1 {
+			t.Errorf("got %d events about holds, want 1", started)
+		}
+	})
+}
+
+// Store case 8: a longer hint, given later, extends the hold for those who wait
+// already; a shorter one does not let them go.
+func TestLaterHintExtendsForThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			switch req.URL.Path {
+			case "/long":
+				time.Sleep(3 * time.Second)
+				return answer(429, "Retry-After: 10"), nil
+			case "/short":
+				time.Sleep(4 * time.Second)
+				return answer(429, "Retry-After: 2"), nil
+			case "/five":
+				return answer(429, "Retry-After: 5"), nil
+			}
+			return answer(200), nil
+		})
+		tr := &Transport{Base: h, MaxAttempts: 1}
+		go get(t, tr, "http://h/long")
+		go get(t, tr, "http://h/short")
+		synctest.Wait()
+		wants(t, tr, "http://h/five", 429)
+		sendsAt(t, tr, h.start, "http://h/", 13*time.Second)
+	})
+}
+
+// Store case 9: a relapse within a minute goes on with the next level.
+func TestRelapseGoesOn(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		after time.Duration
+		level int
+	}{
+		{"within grace", 50 * time.Second, 1},
+		{"after grace", 61 * time.Second, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				bad := true
+				h := newHost(func(time.Duration, *http.Request) (*http.Response, error) {
+					if bad {
+						return answer(500), nil
+					}
+					return answer(200), nil
+				})
+				tr := &Transport{Base: h, MaxAttempts: 1}
+				for range tripAfter {
+					wants(t, tr, "http://h/", 500)
+				}
+				bad = false
+				wants(t, tr, "http://h/", 200)
+				time.Sleep(time.Second)
+				gate := gateAt(t, tr, "http://h/")
+				if got := gate.now().phase; got != Healthy {
+					t.Fatalf("got %v, want healthy", got)
+				}
+				time.Sleep(tt.after)
+				bad = true
+				for range tripAfter {
+					wants(t, tr, "http://h/", 500)
+				}
+				if got := gate.now(); got.phase != Held || got.level != tt.level {
+					t.Errorf("got %v at level %d, want held at level %d", got.phase, got.level, tt.level)
+				}
+			})
+		})
+	}
+}
+
+// Store case 11: a failure that comes late, from before the hold, is ignored,
+// but not the server's word in it.
+func TestLateFailureOfAnOldGeneration(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		late *http.Response
+		want Phase
+	}{
+		{"without Retry-After it is ignored", answer(503), Healthy},
+		{"with Retry-After it holds", answer(503, "Retry-After: 7"), Held},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+					switch {
+					case req.URL.Path == "/late":
+						time.Sleep(10 * time.Second)
+						return tt.late, nil
+					case at == 0:
+						return answer(429, "Retry-After: 2"), nil
+					}
+					return answer(200), nil
+				})
+				tr := &Transport{Base: h, MaxAttempts: 1}
+				go get(t, tr, "http://h/late")
+				synctest.Wait()
+				wants(t, tr, "http://h/", 429)
+				wants(t, tr, "http://h/", 200)
+				time.Sleep(time.Second)
+				gate := gateAt(t, tr, "http://h/")
+				if got := gate.now().phase; got != Healthy {
+					t.Fatalf("got %v before the late answer, want healthy", got)
+				}
+				time.Sleep(9 * time.Second)
+				got := gate.now()
+				if got.phase != tt.want {
+					t.Errorf("got %v, want %v", got.phase, tt.want)
+				}
+				if tt.want == Healthy && got.attempts != 0 {
+					t.Errorf("got %d attempts on the books, want none", got.attempts)
+				}
+			})
+		})
+	}
+}
+
+// Store case 14: a cancelled waiter leaves the line, and the others go on.
+// After 10 000 of them nothing is left (the bubble would not end with a
+// goroutine in it).
+func TestCancelledWaitersLeaveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			if at == 0 {
+				return answer(429, "Retry-After: 5"), nil
+			}
+			return answer(200), nil
+		})
+		tr := &Transport{Base: h, MaxAttempts: 1}
+		wants(t, tr, "http://h/", 429)
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range 10_000 {
+			all.Go(func() {
+				_, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v, want context.Canceled", err)
+				}
+			})
+		}
+		synctest.Wait()
+		gate := gateAt(t, tr, "http://h/")
+		if got := gate.waiting(); got != 10_000 {
+			t.Errorf("got %d waiters, want 10000", got)
+		}
+		time.Sleep(time.Second)
+		cancel()
+		all.Wait()
+		if got := time.Since(h.start); got != time.Second {
+			t.Errorf("the cancelled ones left at %v, want 1s", got)
+		}
+		if got := gate.waiting(); got != 0 {
+			t.Errorf("%d waiters left, want none", got)
+		}
+		sendsAt(t, tr, h.start, "http://h/", 5*time.Second)
+	})
+}
+
+// Store case 14: the permit of a waiter that is cancelled when it gets it is
+// not lost: the next one waits for a slot, not for the whole lease.
+func TestPermitOfACancelledWaiterGoesOn(t *testing.T) {
+	for _, cancelledFirst := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+				if at == 0 {
+					return answer(429, "Retry-After: 5"), nil
+				}
+				return answer(200), nil
+			})
+			tr := &Transport{Base: h, MaxAttempts: 1}
+			wants(t, tr, "http://h/", 429)
+			gate := gateAt(t, tr, "http://h/")
+			ctx, cancel := context.WithCancel(t.Context())
+			go do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
+			synctest.Wait()
+			go get(t, tr, "http://h/")
+			synctest.Wait()
+			time.Sleep(5*time.Second - 1)
+			// At the same moment it is granted the probe, and cancelled. Which
+			// of the two it sees depends on which comes first.
+			gate.mu.Lock()
+			gate.hold.until = time.Now()
+			if cancelledFirst {
+				cancel()
+			}
+			gate.release(time.Now())
+			cancel()
+			gate.mu.Unlock()
+			time.Sleep(slot + 1)
+			synctest.Wait()
+			if got := len(h.hits) - 1; got != 1 {
+				t.Errorf("cancelled first %v: got %d requests a slot after the probe's waiter was cancelled, want 1: the other waiter's", cancelledFirst, got)
+			}
+			time.Sleep(time.Second)
+		})
+	}
+}
+
+// A prober that never answers is given up for lost after its lease.
+func TestLostProbeIsFollowedByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			switch {
+			case at == 0:
+				return answer(429, "Retry-After: 5"), nil
+			case at == 5*time.Second:
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			}
+			return answer(200), nil
+		})
+		tr := &Transport{Base: h, MaxAttempts: 1}
+		wants(t, tr, "http://h/", 429)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() { do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx)) })
+		}
+		all.Wait()
+		if got := h.between(1, 6*time.Second); got != 1 {
+			t.Errorf("got %d requests within the lease, want 1", got)
+		}
+		if got := h.between(6*time.Second, 7*time.Second); got != 9 {
+			t.Errorf("got %d requests in the second after it, want the other 9", got)
+		}
+	})
+}
+
+// The lease of a probe follows the host's latency, within bounds.
+func TestLeaseFollowsLatency(t *testing.T) {
+	for _, tt := range []struct{ latency, want time.Duration }{
+		{0, minLease}, {time.Millisecond, minLease}, {time.Second, 4 * time.Second}, {time.Minute, maxLease},
+	} {
+		var g gate
+		g.latency.Store(int64(tt.latency))
+		if got := g.lease(); got != tt.want {
+			t.Errorf("lease at a latency of %v: got %v, want %v", tt.latency, got, tt.want)
+		}
+	}
+}
+
+// The latency is smoothed with the gain of RFC 6298.
+func TestLatencyIsSmoothed(t *testing.T) {
+	var g gate
+	for _, tt := range []struct{ sample, want time.Duration }{
+		{800, 800}, {1600, 900}, {100, 800}, {800, 800},
+	} {
+		g.sample(tt.sample)
+		if got := time.Duration(g.latency.Load()); got != tt.want {
+			t.Errorf("after a sample of %d: got %d, want %d", tt.sample, got, tt.want)
+		}
+	}
+}
+
+// The caller's body survives the wait at the gate unread.
+func TestBodyIsSentAfterTheHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := script(with(429, "Retry-After: 3"), 200)
+		tr := &Transport{Base: base, MaxAttempts: 1}
+		wants(t, tr, "http://h/", 429)
+		req := newRequest(t, "POST", "http://h/", "")
+		req.Body = io.NopCloser(strings.NewReader("hello"))
+		if got, err := do(tr, req); got != 200 {
+			t.Fatalf("got %d, %v; want 200", got, err)
+		}
+		if len(base.bodies) != 1 || base.bodies[0] != "hello" {
+			t.Errorf("got bodies %q, want hello once", base.bodies)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -144,10 +145,21 @@ func scrub(err error) error {
 		return nil
 	}
 	text := err.Error()
-	clean := scrubText(text)
-	if u, ok := errors.AsType[*url.Error](err); ok && u.URL != "" {
-		clean = strings.ReplaceAll(clean, u.URL, scrubText(u.URL))
+	clean := text
+	// A query may hold spaces and quotes, at which a URL in plain text would
+	// end. A url.Error tells where its own does.
+	for u, ok := errors.AsType[*url.Error](err); ok; u, ok = errors.AsType[*url.Error](u.Err) {
+		scheme, location, absolute := strings.Cut(u.URL, "://")
+		origin := ""
+		if absolute {
+			origin = scheme + "://" + authority(location)
+		}
+		clean = strings.ReplaceAll(clean, strconv.Quote(u.URL), strconv.Quote(origin))
+		if absolute {
+			clean = strings.ReplaceAll(clean, u.URL, origin)
+		}
 	}
+	clean = scrubText(clean)
 	if clean == text {
 		return err
 	}
@@ -168,17 +180,16 @@ func scrubText(text string) string {
 		if end < 0 {
 			end = len(rest)
 		}
-		location := rest[:end]
-		authority := location
-		if i := strings.IndexAny(location, "/?#"); i >= 0 {
-			authority = location[:i]
-		}
-		// A password may hold the characters that would end the authority.
-		if i := strings.LastIndexByte(location, '@'); i >= len(authority) || i < 0 {
-			out.WriteString(authority)
-		} else {
-			out.WriteString(authority[i+1:])
-		}
+		out.WriteString(authority(rest[:end]))
 		text = rest[end:]
 	}
+}
+
+// authority returns host and port of what follows the :// of a URL.
+func authority(location string) string {
+	host := location
+	if i := strings.IndexAny(location, "/?#"); i >= 0 {
+		host = location[:i]
+	}
+	return host[strings.LastIndexByte(host, '@')+1:]
 }

@@ -21,7 +21,7 @@ type call struct {
 	req     *http.Request // the caller's: never written to
 	options callOptions
 	gate    *gate
-	waiter  *waiter // while it stands at the gate
+	waiter  *waiter // while it is at the gate
 	pass    pass    // while it is not known what came of it
 
 	attempt int           // the number of the attempt that is made, or comes next
@@ -79,14 +79,15 @@ func (c *call) enter() error {
 	}
 	begun := time.Now()
 	patience, deadline := c.patience(begun)
-	var err error
-	if c.waiter, c.pass, err = c.gate.join(patience); c.waiter != nil {
+	c.waiter = &waiter{latest: begun.Add(patience)}
+	inLine, err := c.gate.join(c.waiter)
+	if inLine {
 		until, _ := c.gate.held()
 		c.observe(Event{Kind: Waiting, Reason: "held", Wait: max(until.Sub(begun), 0)})
-		c.pass, err = c.gate.stand(ctx, c.waiter)
-		c.waiter = nil
+		err = c.gate.stand(ctx, c.waiter)
 		c.waited += time.Since(begun)
 	}
+	c.pass, c.waiter = c.waiter.pass, nil
 	if held, ok := errors.AsType[*HeldError](err); ok {
 		held.deadline = deadline
 		return held

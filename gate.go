@@ -56,42 +56,44 @@ func (g *gate) open() (pass, bool) {
 }
 
 // join lets a request pass at once, refuses it with a *HeldError where its
-// patience can't suffice, or puts it in line: then it must stand or leave.
-func (g *gate) join(patience time.Duration) (*waiter, pass, error) {
+// patience can't suffice, or puts it in line: then it must stand or leave. A
+// pass is in w, where it is found also after a hook has panicked.
+func (g *gate) join(w *waiter) (inLine bool, err error) {
 	defer g.changed(g.lock())
-	now := time.Now()
 	if g.waiters.Len() == 0 {
-		if p, ok := g.hold.grant(now, g.lease()); ok {
-			return nil, p, nil
+		var ok bool
+		if w.pass, ok = g.hold.grant(time.Now(), g.lease()); ok {
+			return false, nil
 		}
 	}
-	w := &waiter{latest: now.Add(patience), ready: make(chan struct{})}
 	if g.hopeless(w) {
-		return nil, pass{}, g.heldError()
+		return false, g.heldError()
 	}
+	w.ready = make(chan struct{})
 	g.waiters.PushBack(w)
-	return w, pass{}, nil
+	return true, nil
 }
 
 // stand waits in line, until w may pass, its patience is over or ctx ends. The
-// error is a *HeldError or the context's; with the latter there may be a pass.
-func (g *gate) stand(ctx context.Context, w *waiter) (pass, error) {
+// error is a *HeldError or the context's. With the latter w may have a pass all
+// the same, that came at this moment and is to be handed back.
+func (g *gate) stand(ctx context.Context, w *waiter) error {
 	timer := time.NewTimer(time.Until(w.latest))
 	defer timer.Stop()
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
 		g.leave(w)
-		return w.pass, ctx.Err() // a permit that came at this moment is to be handed back
+		return ctx.Err()
 	case <-timer.C:
 		if held := g.leave(w); held != nil {
-			return pass{}, held
+			return held
 		}
 	}
 	if w.held != nil {
-		return pass{}, w.held
+		return w.held
 	}
-	return w.pass, nil
+	return nil
 }
 
 // leave takes w out of the line, and returns why it is still held: nil where it

@@ -1,0 +1,452 @@
+package holdoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// notes collects events.
+type notes struct {
+	mu     sync.Mutex
+	events []Event
+}
+
+func (n *notes) observe(_ context.Context, e Event) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.events = append(n.events, e)
+}
+
+// lines are the events in short.
+func (n *notes) lines() (lines []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range n.events {
+		switch {
+		case e.Kind >= HoldStarted:
+			lines = append(lines, fmt.Sprintf("%v: %v for %v, level %d, status %d, %d failed", e.Kind, e.Phase, e.Hold, e.Level, e.Status, e.Attempts))
+		default:
+			lines = append(lines, fmt.Sprintf("%v %d: %s, status %d, err %v, duration %v, wait %v", e.Kind, e.Attempt, e.Reason, e.Status, e.Err, e.Duration, e.Wait))
+		}
+	}
+	return lines
+}
+
+func sameLines(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("%s: got\n\t%s\nwant\n\t%s", what, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+// fixed is a Backoff without chance.
+type fixed time.Duration
+
+func (f fixed) Delay(Retry) time.Duration { return time.Duration(f) }
+
+// slowly is a step for script: it answers after d.
+func slowly(d time.Duration, step func() *http.Response) func(*http.Request) (*http.Response, error) {
+	return func(*http.Request) (*http.Response, error) {
+		time.Sleep(d)
+		return step(), nil
+	}
+}
+
+// Case 58: one event per decision, with attempt, delay, reason and status.
+func TestOneEventPerDecision(t *testing.T) {
+	refused := errors.New("broken")
+	for _, tt := range []struct {
+		name string
+		tr   *Transport
+		want []string
+	}{
+		{"a success", &Transport{Base: script(slowly(time.Second, with(200)))}, []string{
+			"attempt 0: ok, status 200, err <nil>, duration 1s, wait 0s",
+		}},
+		{"a retry", &Transport{Base: script(slowly(time.Second, with(503)), slowly(time.Second, with(200))), Backoff: fixed(3 * time.Second)}, []string{
+			"attempt 0: server error, status 503, err <nil>, duration 1s, wait 0s",
+			"waiting 1: server error, status 503, err <nil>, duration 0s, wait 3s",
+			"attempt 1: ok, status 200, err <nil>, duration 1s, wait 0s",
+		}},
+		{"giving up", &Transport{Base: script(slowly(time.Second, with(500))), MaxAttempts: 1}, []string{
+			"attempt 0: server error, status 500, err <nil>, duration 1s, wait 0s",
+			"gave up 0: attempts, status 500, err <nil>, duration 0s, wait 0s",
+		}},
+		{"an error that is final", &Transport{Base: script(refused)}, []string{
+			"attempt 0: error, status 0, err broken, duration 1ns, wait 0s",
+		}},
+		{"a hold", &Transport{Base: script(slowly(time.Second, with(429, "Retry-After: 5")), slowly(50*time.Millisecond, with(200)))}, []string{
+			"hold started: held for 5s, level 0, status 429, 1 failed",
+			"attempt 0: too many requests, status 429, err <nil>, duration 1s, wait 0s",
+			"waiting 1: held, status 0, err <nil>, duration 0s, wait 5s",
+			"hold changed: probing for 0s, level 0, status 429, 1 failed",
+			"hold changed: ramping for 0s, level 0, status 429, 1 failed",
+			"attempt 1: ok, status 200, err <nil>, duration 50ms, wait 0s",
+			"hold ended: healthy for 0s, level 0, status 0, 0 failed",
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var n notes
+				tt.tr.Observe = n.observe
+				if _, err := get(t, tt.tr, "http://h/"); err != nil && err != refused {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+				sameLines(t, "events", n.lines(), tt.want)
+				for _, e := range n.events {
+					if e.Key != "http://h" {
+						t.Errorf("%v: got key %q, want http://h", e.Kind, e.Key)
+					}
+					if e.Kind < HoldStarted && e.Method != "GET" {
+						t.Errorf("%v: got method %q, want GET", e.Kind, e.Method)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Case 58: a request that is held for longer than it may wait is one event.
+func TestHeldRequestIsOneEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n notes
+		tr := &Transport{Base: script(with(429, "Retry-After: 5")), MaxAttempts: 1, MaxWait: -1, Observe: n.observe}
+		get(t, tr, "http://h/")
+		n.events = nil
+		get(t, tr, "http://h/")
+		sameLines(t, "events", n.lines(), []string{"gave up 0: held, status 429, err <nil>, duration 0s, wait 5s"})
+	})
+}
+
+// Case 58: a hook gets the request's context, and the background context where
+// no request is the cause.
+func TestHookGetsTheRequestsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type mark struct{}
+		tr := &Transport{Base: script(with(429, "Retry-After: 2"), 200), Observe: func(ctx context.Context, e Event) {
+			want := any("mine")
+			if e.Kind >= HoldStarted {
+				want = nil
+			}
+			if got := ctx.Value(mark{}); got != want {
+				t.Errorf("%v: got %v in the context, want %v", e.Kind, got, want)
+			}
+		}}
+		if got, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(context.WithValue(t.Context(), mark{}, "mine"))); got != 200 {
+			t.Errorf("got %d, %v; want 200", got, err)
+		}
+		time.Sleep(time.Second)
+	})
+}
+
+// Case 57: attempts and waits are logged at DEBUG, and holds at INFO, with the
+// fields that are documented and no others.
+func TestLogLevelsAndFields(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.DebugLevel)
+		base := script(slowly(time.Second, with(429, "Retry-After: 5")), slowly(time.Second, with(503)), errors.New("broken"))
+		tr := &Transport{Base: base, Logger: zap.New(core)}
+		get(t, tr, "http://h/path?query")
+		tr.MaxWait = -1
+		get(t, tr, "http://h/path?query")
+		time.Sleep(time.Minute)
+		want := map[string]struct {
+			level  zapcore.Level
+			fields []string
+		}{
+			"attempt":      {zapcore.DebugLevel, []string{"key", "method", "attempt", "status", "duration", "reason", "error"}},
+			"waiting":      {zapcore.DebugLevel, []string{"key", "method", "attempt", "status", "wait", "reason"}},
+			"gave up":      {zapcore.DebugLevel, []string{"key", "method", "attempt", "status", "wait", "reason", "error"}},
+			"hold started": {zapcore.InfoLevel, []string{"key", "phase", "level", "attempts", "status", "hold"}},
+			"hold changed": {zapcore.DebugLevel, []string{"key", "phase", "level", "attempts", "status", "hold"}},
+			"hold ended":   {zapcore.InfoLevel, []string{"key", "phase", "level", "attempts", "status"}},
+		}
+		seen := map[string]bool{}
+		for _, entry := range logs.All() {
+			w, ok := want[entry.Message]
+			if !ok {
+				t.Errorf("got message %q, which is none of ours", entry.Message)
+			}
+			seen[entry.Message] = true
+			if entry.Level != w.level {
+				t.Errorf("%s: got level %v, want %v", entry.Message, entry.Level, w.level)
+			}
+			fields := entry.ContextMap()
+			if fields["key"] != "http://h" {
+				t.Errorf("%s: got key %v, want http://h", entry.Message, fields["key"])
+			}
+			for name := range fields {
+				if !strings.Contains(" "+strings.Join(w.fields, " ")+" ", " "+name+" ") {
+					t.Errorf("%s: got field %s, want only %v", entry.Message, name, w.fields)
+				}
+			}
+		}
+		for _, message := range []string{"attempt", "waiting", "hold started", "hold changed"} {
+			if !seen[message] {
+				t.Errorf("got no entry %q", message)
+			}
+		}
+	})
+}
+
+// Case 57: above DEBUG a logger gets the beginning and the end of holds only.
+func TestInfoLoggerGetsHoldsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.InfoLevel)
+		tr := &Transport{Base: script(with(429, "Retry-After: 5"), 200), Logger: zap.New(core)}
+		wants(t, tr, "http://h/", 200)
+		time.Sleep(time.Minute)
+		var got []string
+		for _, entry := range logs.All() {
+			got = append(got, entry.Message)
+		}
+		sameLines(t, "messages", got, []string{"hold started", "hold ended"})
+	})
+}
+
+// Case 57: nothing that may be a secret reaches a log or a hook: no path, query,
+// user info, header or body, and no URL in an error's text.
+func TestNoSecretsInLogsAndEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const secret = "s3cret"
+		raw := "https://" + secret + "user:" + secret + "pw@h.example/" + secret + "path?q=" + secret + "#" + secret
+		core, logs := observer.New(zapcore.DebugLevel)
+		var n notes
+		base := script(
+			&url.Error{Op: "Get", URL: raw, Err: context.DeadlineExceeded}, // a timeout: retried
+			with(503, "Set-Cookie: "+secret, "X: "+secret),
+			with(429, "Retry-After: 5", "X: "+secret),
+			fmt.Errorf("proxy %s: %w", raw, context.DeadlineExceeded),
+		)
+		tr := &Transport{Base: base, Logger: zap.New(core), Observe: n.observe}
+		for range 3 {
+			req := newRequest(t, "PUT", raw, secret)
+			req.Header.Set("Authorization", secret)
+			do(tr, req)
+		}
+		for _, entry := range logs.All() {
+			if text := fmt.Sprint(entry.Message, entry.ContextMap()); strings.Contains(text, secret) {
+				t.Errorf("log holds a secret: %s", text)
+			}
+		}
+		for _, e := range n.events {
+			if text := fmt.Sprintf("%v", e); strings.Contains(text, secret) {
+				t.Errorf("event holds a secret: %s", text)
+			}
+		}
+		if len(n.events) < 8 {
+			t.Errorf("got %d events, want 8 or more", len(n.events))
+		}
+	})
+}
+
+// Case 57: URLs in the text of an error lose user info, path, query and
+// fragment, and the error stays what it is for errors.Is and As.
+func TestScrub(t *testing.T) {
+	urlError := func(u string) error { return &url.Error{Op: "Get", URL: u, Err: context.DeadlineExceeded} }
+	for _, tt := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"no URL", errors.New("dial tcp 10.0.0.1:80: connection refused"), "dial tcp 10.0.0.1:80: connection refused"},
+		{"path and query", urlError("https://h/p/q?k=v"), `Get "https://h": context deadline exceeded`},
+		{"query without path", urlError("https://h?k=v"), `Get "https://h": context deadline exceeded`},
+		{"fragment", urlError("https://h#k"), `Get "https://h": context deadline exceeded`},
+		{"user info", urlError("https://u:p@h:8080"), `Get "https://h:8080": context deadline exceeded`},
+		{"at sign in the query", urlError("https://h/?mail=a@b"), `Get "https://h": context deadline exceeded`},
+		{"wrapped", fmt.Errorf("outer: %w", urlError("https://h/p")), `outer: Get "https://h": context deadline exceeded`},
+		{"two URLs", fmt.Errorf("from http://a/b to http://c/d?e: %w", context.Canceled), "from http://a to http://c context canceled"},
+		{"space in the query", urlError("https://h/?k=v and more"), `Get "https://h": context deadline exceeded`},
+		{"quote in the query", urlError(`https://h/?k="v" and <more>`), `Get "https://h": context deadline exceeded`},
+		{"proxy", errors.New(`proxyconnect tcp: dial tcp: lookup http://u:p@proxy:3128/x: no such host`), "proxyconnect tcp: dial tcp: lookup http://proxy:3128 no such host"},
+		{"relative", urlError("/p?k=v"), `Get "": context deadline exceeded`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := scrub(tt.err)
+			if got.Error() != tt.want {
+				t.Errorf("got %s\nwant %s", got, tt.want)
+			}
+			if !errors.Is(got, tt.err) {
+				t.Error("errors.Is no longer finds the error")
+			}
+			if _, ok := errors.AsType[*url.Error](tt.err); ok && !is[*url.Error](got) {
+				t.Error("errors.As no longer finds the url.Error")
+			}
+		})
+	}
+	if got := scrub(nil); got != nil {
+		t.Errorf("scrub(nil): got %v, want nil", got)
+	}
+}
+
+// Case 57: without a logger, and with one that does nothing, all works and
+// nobody is asked to format anything.
+func TestNilAndNopLogger(t *testing.T) {
+	for name, log := range map[string]*zap.Logger{"nil": nil, "no-op": zap.NewNop()} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &Transport{Base: script(503, with(429, "Retry-After: 3"), errors.New("x"), 200), Logger: log}
+				get(t, tr, "http://h/")
+				wants(t, tr, "http://h/", 200)
+				if tr.watch.wants() {
+					t.Error("somebody is said to look at events")
+				}
+			})
+		})
+	}
+}
+
+// Invariant viii: on a healthy key the Transport allocates nothing that its
+// base does not, whether there is no logger or one above DEBUG.
+// Case 46: the same.
+func TestHealthyPathAllocatesNothing(t *testing.T) {
+	resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}
+	base := baseFunc(func(*http.Request) (*http.Response, error) { return resp, nil })
+	quiet, _ := observer.New(zapcore.InfoLevel)
+	for _, tt := range []struct {
+		name string
+		tr   *Transport
+		body string
+	}{
+		{"no logger", &Transport{Base: base}, ""},
+		{"disabled logger", &Transport{Base: base, Logger: zap.New(quiet)}, ""},
+		{"no-op logger", &Transport{Base: base, Logger: zap.NewNop()}, ""},
+		{"replayable body", &Transport{Base: base}, "body"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			req := newRequest(t, "PUT", "https://h.example/p", tt.body)
+			wants := testing.AllocsPerRun(200, func() { base.RoundTrip(req) })
+			got := testing.AllocsPerRun(200, func() { tt.tr.RoundTrip(req) })
+			if got != wants {
+				t.Errorf("got %v allocations, base alone makes %v", got, wants)
+			}
+		})
+	}
+}
+
+// Case 58: a hook that panics leaks neither the response's nor the request's
+// body, nor a permit, nor a place in line, whatever the event was.
+func TestHookPanicLeaksNothing(t *testing.T) {
+	// What the host does, and what it takes for the hook to be called.
+	for _, tt := range []struct {
+		kind   EventKind
+		phase  Phase
+		reason string
+	}{
+		{Attempted, 0, "ok"},
+		{Attempted, 0, "server error"},
+		{Attempted, 0, "too many requests"},
+		{Waiting, 0, "server error"},
+		{Waiting, 0, "held"},
+		{GaveUp, 0, "attempts"},
+		{GaveUp, 0, "held"},
+		{HoldStarted, Held, ""},
+		{HoldChanged, Probing, ""},
+		{HoldChanged, Ramping, ""},
+	} {
+		t.Run(fmt.Sprint(tt.kind, " ", tt.phase, " ", tt.reason), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				var bodies []*closeCounter
+				armed := false
+				panicked := 0
+				count := func() *closeCounter {
+					mu.Lock()
+					defer mu.Unlock()
+					bodies = append(bodies, &closeCounter{Reader: strings.NewReader("body")})
+					return bodies[len(bodies)-1]
+				}
+				h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+					resp := answer(200)
+					switch {
+					case req.URL.Path == "/503":
+						resp = answer(503)
+					case req.URL.Path == "/429":
+						resp = answer(429, "Retry-After: 3")
+					}
+					resp.Body = count()
+					return resp, nil
+				})
+				tr := &Transport{Base: h, MaxAttempts: 2, MaxWait: 10 * time.Second, Backoff: fixed(time.Second)}
+				tr.Observe = func(_ context.Context, e Event) {
+					mu.Lock()
+					hit := armed && e.Kind == tt.kind && e.Phase == tt.phase && e.Reason == tt.reason
+					if hit {
+						armed = false
+						panicked++
+					}
+					mu.Unlock()
+					if hit {
+						panic("hook")
+					}
+				}
+				try := func(path string) {
+					defer func() { recover() }()
+					req := newRequest(t, "PUT", "http://h"+path, "")
+					req.Body = count()
+					ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+					defer cancel()
+					resp, err := tr.RoundTrip(req.WithContext(ctx))
+					if err == nil {
+						resp.Body.Close()
+					}
+				}
+				if tt.kind == HoldChanged {
+					// On a request's goroutine: nobody waits when the hold ends.
+					do(tr, newRequest(t, "GET", "http://h/429", "").WithContext(WithoutRetry(t.Context())))
+					time.Sleep(4 * time.Second)
+					armed = true
+					try("/200")
+				} else {
+					armed = true
+					for _, path := range []string{"/200", "/503", "/429", "/200"} {
+						try(path)
+					}
+					do(tr, newRequest(t, "GET", "http://h/429", "").WithContext(WithoutRetry(t.Context())))
+					impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					func() {
+						defer func() { recover() }()
+						do(tr, newRequest(t, "GET", "http://h/200", "").WithContext(impatient))
+					}()
+				}
+				if panicked != 1 {
+					t.Fatalf("the hook panicked %d times, want once", panicked)
+				}
+				gate := gateAt(t, tr, "http://h/")
+				if got := gate.waiting(); got != 0 {
+					t.Errorf("%d waiters left, want none", got)
+				}
+				for i, b := range bodies {
+					if got := b.closed(); got != 1 {
+						t.Errorf("body %d closed %d times, want once", i, got)
+					}
+				}
+				// A permit that was lost would make the next wait for a lease.
+				time.Sleep(slot)
+				if now := gate.now(); now.phase == Held {
+					time.Sleep(time.Until(now.until))
+				}
+				begun := time.Now()
+				wants(t, tr, "http://h/200", 200)
+				if got := time.Since(begun); got > slot {
+					t.Errorf("the next request waited %v, want at most a slot: a permit was lost", got)
+				}
+			})
+		})
+	}
+}

@@ -744,7 +744,9 @@ func TestNothingIsSentBeforeAHintIsOver(t *testing.T) {
 			tr := &Transport{Base: h}
 			var all sync.WaitGroup
 			for i := range 200 {
+				mu.Lock()
 				start := time.Duration(rng.IntN(20_000)) * ms
+				mu.Unlock()
 				all.Go(func() {
 					time.Sleep(start)
 					do(tr, newRequest(t, "GET", "http://h/", "").WithContext(context.WithValue(t.Context(), who{}, i)))
@@ -812,7 +814,9 @@ func TestNoWaitPastTheDeadlineNorForNothing(t *testing.T) {
 			tr := &Transport{Base: base, MaxWait: 8 * time.Second}
 			var all sync.WaitGroup
 			for range 300 {
+				mu.Lock()
 				start, limit := time.Duration(rng.IntN(30_000))*ms, time.Duration(1+rng.IntN(10_000))*ms
+				mu.Unlock()
 				all.Go(func() {
 					time.Sleep(start)
 					var sent time.Time

@@ -79,7 +79,7 @@ func (c *call) enter() error {
 	}
 	begun := time.Now()
 	patience, deadline := c.patience(begun)
-	c.waiter = &waiter{latest: begun.Add(patience)}
+	c.waiter = &waiter{latest: begun.Add(patience), retry: c.attempt > 0}
 	inLine, err := c.gate.join(c.waiter)
 	if inLine {
 		until, _ := c.gate.held()

@@ -44,6 +44,7 @@ type gate struct {
 // waiter is a request that stands at a gate.
 type waiter struct {
 	latest time.Time     // when it stops waiting
+	retry  bool          // it has failed before
 	ready  chan struct{} // closed when pass or held is set
 	pass   pass
 	held   *HeldError
@@ -63,6 +64,7 @@ func (g *gate) join(w *waiter) (inLine bool, err error) {
 	if g.waiters.Len() == 0 {
 		var ok bool
 		if w.pass, ok = g.hold.grant(time.Now(), g.lease()); ok {
+			w.pass.retry = w.retry
 			return false, nil
 		}
 	}
@@ -193,8 +195,12 @@ func (g *gate) release(now time.Time) {
 		if !ok {
 			break
 		}
+		if g.hold.phase == Probing {
+			e = g.prober()
+		}
 		w := g.waiters.Remove(e).(*waiter)
 		w.pass = p
+		w.pass.retry = w.retry
 		close(w.ready)
 	}
 	var next *list.Element
@@ -206,6 +212,18 @@ func (g *gate) release(now time.Time) {
 			close(w.ready)
 		}
 	}
+}
+
+// prober returns the waiter that tells most about the host: the oldest that has
+// not failed yet. Those that fail by themselves, on a broken path, stand in line
+// again and again, and as probes they would hold the key for ever.
+func (g *gate) prober() *list.Element {
+	for e := g.waiters.Front(); e != nil; e = e.Next() {
+		if !e.Value.(*waiter).retry {
+			return e
+		}
+	}
+	return g.waiters.Front()
 }
 
 // hopeless reports whether the hold is certain to outlast the patience of w.

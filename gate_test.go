@@ -851,3 +851,36 @@ func TestBodyIsSentAfterTheHold(t *testing.T) {
 		}
 	})
 }
+
+// A tenth of all requests fails whatever the host does. They wait with the
+// others for the end of a hold, and fail again and again; but they neither make
+// the probes nor end the ramp, and the key gets well.
+func TestBrokenPathsDoNotKeepTheKeyHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			time.Sleep(20 * ms)
+			switch {
+			case at < 5*time.Second:
+				return answer(429, "Retry-After: 5"), nil
+			case req.URL.Path == "/bad":
+				return answer(500), nil
+			}
+			return answer(200), nil
+		})
+		tr := &Transport{Base: h}
+		var all sync.WaitGroup
+		for i := range 400 * 15 {
+			path := "/good"
+			if i%10 == 5 {
+				path = "/bad"
+			}
+			all.Go(func() { get(t, tr, "http://h"+path) })
+			time.Sleep(2500 * time.Microsecond)
+		}
+		if got := gateAt(t, tr, "http://h/").now(); got.phase != Healthy {
+			t.Errorf("got %v at level %d, 10 s after the end of the hint, want healthy", got.phase, got.level)
+		}
+		all.Wait()
+		time.Sleep(time.Second)
+	})
+}

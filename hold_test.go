@@ -326,7 +326,7 @@ func TestRampWaitsForAnswers(t *testing.T) {
 func TestRampIsBounded(t *testing.T) {
 	tr := ramp5(t)
 	for range 200 {
-		tr.h.granted, tr.h.good = tr.h.permits, tr.h.permits
+		tr.h.granted, tr.h.answered = tr.h.permits, tr.h.permits
 		tr.h.roll(tr.h.until)
 		if tr.h.phase != Ramping || tr.h.permits < 2 || tr.h.permits > maxPermits {
 			t.Fatalf("got %v with %d permits, want a ramp of 2 to %d", tr.h.phase, tr.h.permits, maxPermits)
@@ -374,8 +374,8 @@ func TestHintEndsTheRamp(t *testing.T) {
 	tr.at(5*time.Second, ends("a", Failed, 4*time.Second), "held until 9s, level 1")
 }
 
-// One failure in the ramp may be one path's own. More of them than successes,
-// and at least two, are the host's.
+// A failure in the ramp may be one path's own. Four of them, and more than twice
+// the successes, are the host's.
 func TestFailuresEndTheRampByMajority(t *testing.T) {
 	tr := ramp5(t)
 	tr.at(5*time.Second, asks("a", "b"), "ramping 2 of 2 until 5.1s")
@@ -386,9 +386,11 @@ func TestFailuresEndTheRampByMajority(t *testing.T) {
 	tr.at(5100*ms, failed("d"), "ramping 4 of 4 until 5.2s")
 	tr.at(5100*ms, good("e"), "ramping 4 of 4 until 5.2s")
 	tr.at(5100*ms, failed("f"), "ramping 4 of 4 until 5.2s")
-	tr.at(5200*ms, asks("g", "h"), "ramping 2 of 8 until 5.3s")
-	tr.at(5200*ms, failed("g"), "ramping 2 of 8 until 5.3s")
-	tr.at(5200*ms, failed("h"), "held until 6.2s, level 1")
+	tr.at(5200*ms, asks("g", "h", "i", "j"), "ramping 4 of 8 until 5.3s")
+	for _, name := range []string{"g", "h", "i"} {
+		tr.at(5200*ms, failed(name), "ramping 4 of 8 until 5.3s")
+	}
+	tr.at(5200*ms, failed("j"), "held until 6.2s, level 1")
 }
 
 // Case 51: what was sent before a hold says nothing of the time since, in any
@@ -536,6 +538,25 @@ func TestHoldInvariantsUnderRandomEvents(t *testing.T) {
 			case h.phase == Probing && h.permits != 1:
 				t.Fatalf("seed %d, step %d (%s): %d probes at once", seed, step, what, h.permits)
 			}
+		}
+	}
+}
+
+// What has failed before may fail by itself: it ends no ramp, and slows none.
+func TestRetriesDoNotEndTheRamp(t *testing.T) {
+	tr := ramp5(t)
+	for permits := 2; permits < 64; permits *= 2 {
+		for range permits {
+			p, ok := tr.h.grant(tr.h.until.Add(-slot), traceLease)
+			if !ok {
+				t.Fatalf("got no leave, want %d permits", permits)
+			}
+			p.retry = true
+			tr.h.learn(outcome{pass: p, lesson: Failed, status: 500}, tr.h.until.Add(-slot), tr.jitter)
+		}
+		tr.h.roll(tr.h.until)
+		if tr.h.phase != Ramping || tr.h.permits != 2*permits {
+			t.Fatalf("got %v with %d permits, want a ramp with %d", tr.h.phase, tr.h.permits, 2*permits)
 		}
 	}
 }

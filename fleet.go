@@ -132,7 +132,7 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 
 	switch o.lesson {
 	case Nothing:
-		if mine {
+		if mine && h.phase == Probing {
 			s.news.Returned++
 		}
 		return
@@ -164,7 +164,7 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 	case mine && o.lesson == Refused:
 		s.news.Refused++
 		h.permits = h.granted // what is left of them would be refused as well
-	case mine:
+	case mine && (h.phase == Probing || !o.retry):
 		s.news.Bad++
 	case fresh && o.lesson == Failed:
 		s.row++

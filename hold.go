@@ -63,8 +63,7 @@ type hold struct {
 	generation uint64 // counts holds: what an older generation sent teaches little
 	round      uint64 // counts slots and leases: permits of an older one can't be handed back
 	level      int    // how often in a row a hold was followed by another
-	answered   int    // results of this slot's permits
-	good, bad  int    // those of them that tell something of the host
+	good, bad  int    // what this slot's permits have told of the host
 
 	attempts int       // failed attempts since the key was last well
 	failures int       // those of them that count towards tripAfter
@@ -132,7 +131,7 @@ func (h *hold) roll(now time.Time) {
 		switch {
 		case 2*h.granted < h.permits:
 			h.recover(now) // demand is met
-		case 2*h.answered >= h.permits:
+		case 2*(h.good+h.bad) >= h.permits:
 			h.enter(Ramping, min(2*h.permits, maxPermits), now.Add(slot))
 		default:
 			// The answers are slower than the slots. Growth waits for them.
@@ -170,7 +169,6 @@ func (h *hold) learnGood(o outcome, mine bool, now time.Time) {
 	case h.phase == Probing && mine:
 		h.enter(Ramping, 2, now.Add(slot))
 	case h.phase == Ramping && mine:
-		h.answered++
 		h.good++
 	}
 }
@@ -198,12 +196,13 @@ func (h *hold) learnBad(o outcome, mine bool, now time.Time, jitter func(time.Du
 	case h.phase == Probing && mine:
 		h.begin(o, true, now, jitter)
 	case h.phase == Ramping && mine:
-		h.answered++
+		// A refusal ends the ramp. A failure may be one path's own, and a ramp
+		// that ended at each would never end well for a host with a broken path.
+		// What has failed before tells nothing new: it gathers at the end of the
+		// line, and would end the ramp there.
 		if !o.retry {
 			h.bad++
 		}
-		// A refusal ends the ramp. A failure may be one path's own, and a ramp
-		// that ended at each would never end well for a host with a broken path.
 		if o.lesson == Refused || (h.bad > 3 && h.bad > 2*h.good) {
 			h.begin(o, true, now, jitter)
 		}
@@ -252,7 +251,6 @@ func (h *hold) forget() {
 }
 
 func (h *hold) enter(p Phase, permits int, until time.Time) {
-	h.phase, h.permits, h.granted, h.until = p, permits, 0, until
-	h.answered, h.good, h.bad = 0, 0, 0
+	h.phase, h.permits, h.granted, h.good, h.bad, h.until = p, permits, 0, 0, 0, until
 	h.round++
 }

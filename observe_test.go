@@ -88,12 +88,12 @@ func TestOneEventPerDecision(t *testing.T) {
 			"attempt 0: error, status 0, err broken, duration 1ns, wait 0s",
 		}},
 		{"a hold", &Transport{Base: script(slowly(time.Second, with(429, "Retry-After: 5")), slowly(50*time.Millisecond, with(200)))}, []string{
-			"hold started: held for 5s, level 0, status 429, 1 failed",
 			"attempt 0: too many requests, status 429, err <nil>, duration 1s, wait 0s",
+			"hold started: held for 5s, level 0, status 429, 1 failed",
 			"waiting 1: held, status 0, err <nil>, duration 0s, wait 5s",
 			"hold changed: probing for 0s, level 0, status 429, 1 failed",
-			"hold changed: ramping for 0s, level 0, status 429, 1 failed",
 			"attempt 1: ok, status 200, err <nil>, duration 50ms, wait 0s",
+			"hold changed: ramping for 0s, level 0, status 429, 1 failed",
 			"hold ended: healthy for 0s, level 0, status 0, 0 failed",
 		}},
 	} {
@@ -170,9 +170,9 @@ func TestLogLevelsAndFields(t *testing.T) {
 			"attempt":      {zapcore.DebugLevel, []string{"key", "method", "attempt", "status", "duration", "reason", "error"}},
 			"waiting":      {zapcore.DebugLevel, []string{"key", "method", "attempt", "status", "wait", "reason"}},
 			"gave up":      {zapcore.DebugLevel, []string{"key", "method", "attempt", "status", "wait", "reason", "error"}},
-			"hold started": {zapcore.InfoLevel, []string{"key", "phase", "level", "attempts", "status", "hold"}},
-			"hold changed": {zapcore.DebugLevel, []string{"key", "phase", "level", "attempts", "status", "hold"}},
-			"hold ended":   {zapcore.InfoLevel, []string{"key", "phase", "level", "attempts", "status"}},
+			"hold started": {zapcore.InfoLevel, []string{"key", "phase", "level", "attempts", "shared", "status", "hold"}},
+			"hold changed": {zapcore.DebugLevel, []string{"key", "phase", "level", "attempts", "shared", "status", "hold"}},
+			"hold ended":   {zapcore.InfoLevel, []string{"key", "phase", "level", "attempts", "shared", "status"}},
 		}
 		seen := map[string]bool{}
 		for _, entry := range logs.All() {

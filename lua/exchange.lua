@@ -95,7 +95,7 @@ local function roll()
 		if h.granted > 0 then h.granted, dirty = 0, true end
 	elseif 2 * h.granted < h.permits then
 		recover()
-	elseif 2 * h.good >= h.permits then
+	elseif 2 * (h.good + h.bad) >= h.permits then
 		enter('ramping', math.min(2 * h.permits, maxPermits), now + slot)
 	else
 		enter('ramping', h.permits, now + slot)
@@ -121,7 +121,7 @@ local function fail(permit, refusal)
 		begin(true)
 	elseif h.phase == 'ramping' and mine then
 		h.bad = h.bad + 1
-		if refusal or (h.bad > 1 and h.bad > h.good) then begin(true) end
+		if refusal or (h.bad > 3 and h.bad > 2 * h.good) then begin(true) end
 	end
 end
 

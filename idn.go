@@ -7,6 +7,12 @@ import "strings"
 // one key. It folds case and the dots of RFC 3490, section 3.1, and leaves
 // Unicode normalisation out: two normal forms would merely be two keys.
 func asciiHost(host string) string {
+	if isASCII(host) {
+		return host
+	}
+	// Bounded first: the scan below takes quadratic time, and a server's
+	// redirect can name a host of megabytes.
+	host = bounded(host)
 	host = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".").Replace(host)
 	labels := strings.Split(strings.ToValidUTF8(host, "\ufffd"), ".")
 	for i, label := range labels {
@@ -18,8 +24,7 @@ func asciiHost(host string) string {
 }
 
 // punycode is the encoder of RFC 3492, section 6.3, with its parameters of
-// section 5. Labels are short (a key is bounded before it is kept), so its
-// quadratic scan does not matter.
+// section 5. Its quadratic scan does not matter for labels that are short.
 func punycode(label []rune) string {
 	const base, tmin, tmax, skew, damp, initialBias, initialN = 36, 1, 26, 38, 700, 72, 128
 	const digits = "abcdefghijklmnopqrstuvwxyz0123456789"

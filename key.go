@@ -41,17 +41,22 @@ func nameOf(req *http.Request, custom func(*http.Request) string) keyName {
 
 // normalHost folds the spellings of one address into one: lower case, no
 // default port, no trailing dot, IDN as ASCII. IPv6 literals keep the spelling
-// that they came with, but for case.
+// that they came with, but for case. What it returns it would return again as
+// it is: see gates.of, which compares names with the spelling of a URL.
 func normalHost(scheme, host string) string {
-	host, port := splitPort(host)
-	host = strings.TrimSuffix(lower(host), ".")
-	if !isASCII(host) {
-		host = asciiHost(host)
+	host = lower(host)
+	name, port := splitPort(host)
+	if strings.IndexByte(name[strings.LastIndexByte(name, ']')+1:], ':') >= 0 {
+		return asciiHost(host) // not an address: there is nothing else to fold
 	}
-	if port == "" || port == defaultPort(scheme) {
-		return host
+	name = strings.TrimRight(asciiHost(name), ".")
+	switch {
+	case port == "" || port == defaultPort(scheme):
+		return name
+	case strings.HasPrefix(host, name) && len(name)+len(":")+len(port) == len(host):
+		return host // as it came, without an allocation
 	}
-	return host + ":" + port
+	return name + ":" + port
 }
 
 // splitPort cuts a numeric port off host, and leaves everything else whole.

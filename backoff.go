@@ -79,8 +79,11 @@ func (e Exponential) delay(r Retry, upTo func(d time.Duration) time.Duration) ti
 	case EqualJitter:
 		return d - upTo(d/2)
 	case DecorrelatedJitter:
-		high := min(max(r.Previous, base), limit/3+1) * 3
-		return min(base+upTo(high-base), limit)
+		high := limit
+		if previous := max(r.Previous, base); previous < limit/3 {
+			high = 3 * previous
+		}
+		return base + upTo(high-base)
 	case NoJitter:
 		return d
 	}
@@ -127,5 +130,5 @@ func uniform(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
 	}
-	return rand.N(d + 1)
+	return time.Duration(rand.Uint64N(uint64(d) + 1)) // d+1 need not fit a Duration
 }

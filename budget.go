@@ -23,7 +23,7 @@ func (b *budget) take(room int) bool {
 	}
 	for {
 		spent := b.spent.Load()
-		if spent+tenths > int64(room)*tenths {
+		if (spent+tenths-1)/tenths >= int64(room) { // a product may overflow
 			return false
 		}
 		if b.spent.CompareAndSwap(spent, spent+tenths) {

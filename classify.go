@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -186,9 +187,19 @@ func isDial(err error) bool {
 	return op.Op == "dial" || op.Op == "proxyconnect" || op.Op == "socks connect"
 }
 
+// isTimeout looks at the whole tree of err: a wrapper with a Timeout method of
+// its own, as url.Error has, asks no further than the error right below it.
 func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
+	if t, ok := err.(interface{ Timeout() bool }); ok && t.Timeout() {
+		return true
+	}
+	switch err := err.(type) {
+	case interface{ Unwrap() error }:
+		return isTimeout(err.Unwrap())
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(err.Unwrap(), isTimeout)
+	}
+	return false
 }
 
 // isBroken finds connections that ended before the response headers.

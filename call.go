@@ -227,11 +227,11 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 	}
 	until, held := c.gate.held()
 	switch {
-	case held && !until.Before(c.received.Add(v.Hint)):
-		// The gate will see to it.
+	case held && !until.IsZero() && !until.Before(c.received.Add(v.Hint)):
+		// The hold lasts as long: the gate will see to it.
 	case v.Hint > 0:
 		wait = v.Hint + uniform(max(v.Hint/2, minSpread))
-	case !held:
+	default:
 		wait = c.t.backoff.Delay(Retry{
 			Attempt: c.attempt, Previous: c.delay,
 			Latency: time.Duration(c.gate.latency.Load()), Refused: v.Lesson == Refused,
@@ -239,7 +239,7 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 	}
 	wait = max(wait, 0)
 	least := max(wait, until.Sub(c.received))
-	if patience, _ := c.patience(c.received); least > 0 && least >= patience {
+	if patience, _ := c.patience(c.received); least >= patience && (least > 0 || held) {
 		return 0, EndWait
 	}
 	if !c.prepare() {
@@ -259,7 +259,7 @@ func (c *call) prepare() bool {
 		return true
 	case c.req.GetBody != nil:
 		rc, err := c.req.GetBody()
-		if err != nil {
+		if err != nil || rc == nil {
 			return false
 		}
 		c.carry(rc, 0)

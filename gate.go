@@ -44,6 +44,7 @@ type gate struct {
 // waiter is a request that stands at a gate.
 type waiter struct {
 	latest time.Time     // when it stops waiting
+	place  *list.Element // in the line; nil when it is let go
 	retry  bool          // it has failed before
 	ready  chan struct{} // closed when pass or held is set
 	pass   pass
@@ -72,7 +73,7 @@ func (g *gate) join(w *waiter) (inLine bool, err error) {
 		return false, g.heldError()
 	}
 	w.ready = make(chan struct{})
-	g.waiters.PushBack(w)
+	w.place = g.waiters.PushBack(w)
 	return true, nil
 }
 
@@ -102,13 +103,11 @@ func (g *gate) stand(ctx context.Context, w *waiter) error {
 // may pass since a moment ago.
 func (g *gate) leave(w *waiter) *HeldError {
 	defer g.changed(g.lock())
-	for e := g.waiters.Front(); e != nil; e = e.Next() {
-		if e.Value == w {
-			g.waiters.Remove(e)
-			return g.heldError()
-		}
+	if w.place == nil {
+		return w.held
 	}
-	return w.held
+	g.waiters.Remove(w.place)
+	return g.heldError()
 }
 
 // learn takes in an outcome, or reports false where the gate was evicted.
@@ -172,7 +171,7 @@ func (g *gate) changed(before hold) {
 	if g.orphaned(now) {
 		g.alone(News{})
 	}
-	g.release(now)
+	g.release(before, now)
 	g.setTimer(now)
 	g.schedule(now)
 	word := g.hold.generation << 1
@@ -189,7 +188,7 @@ func (g *gate) changed(before hold) {
 
 // release lets waiters go: as many as there are permits, the oldest first, and
 // those whose patience the hold has outgrown.
-func (g *gate) release(now time.Time) {
+func (g *gate) release(before hold, now time.Time) {
 	for e := g.waiters.Front(); e != nil; e = g.waiters.Front() {
 		p, ok := g.hold.grant(now, g.lease())
 		if !ok {
@@ -198,20 +197,28 @@ func (g *gate) release(now time.Time) {
 		if g.hold.phase == Probing {
 			e = g.prober()
 		}
-		w := g.waiters.Remove(e).(*waiter)
+		w := e.Value.(*waiter)
 		w.pass = p
 		w.pass.retry = w.retry
-		close(w.ready)
+		g.letGo(w)
+	}
+	if g.hold.phase != Held || g.hold.until.Equal(before.until) {
+		return
 	}
 	var next *list.Element
 	for e := g.waiters.Front(); e != nil; e = next {
 		next = e.Next()
 		if w := e.Value.(*waiter); g.hopeless(w) {
-			g.waiters.Remove(e)
 			w.held = g.heldError()
-			close(w.ready)
+			g.letGo(w)
 		}
 	}
+}
+
+func (g *gate) letGo(w *waiter) {
+	g.waiters.Remove(w.place)
+	w.place = nil
+	close(w.ready)
 }
 
 // prober returns the waiter that tells most about the host: the oldest that has

@@ -765,7 +765,7 @@ func TestPermitOfACancelledWaiterGoesOn(t *testing.T) {
 			if cancelledFirst {
 				cancel()
 			}
-			gate.release(time.Now())
+			gate.release(gate.hold, time.Now())
 			cancel()
 			gate.mu.Unlock()
 			time.Sleep(slot + 1)

@@ -22,7 +22,7 @@ const maxHint = time.Duration(1 << 62)
 // met, the reset time of that limit.
 func hintOf(resp *http.Response, now time.Time) (time.Duration, bool) {
 	h := resp.Header
-	if age, err := strconv.Atoi(strings.TrimSpace(h.Get("Age"))); err == nil && age > 0 {
+	if age, ok := decimal(strings.TrimSpace(h.Get("Age"))); ok && age > 0 {
 		return 0, false // out of a cache: said to somebody else, a while ago
 	}
 	now = serverTime(h, now)
@@ -203,6 +203,7 @@ var dateForms = []string{
 }
 
 func parseDate(s string) (time.Time, bool) {
+	s = strings.Replace(s, ":60 ", ":59 ", 1) // a leap second, which time.Parse does not know
 	for _, form := range dateForms {
 		if t, err := time.Parse(form, s); err == nil {
 			return t, true

@@ -106,8 +106,6 @@ func passes(tr *trace, now time.Time) error {
 	return nil
 }
 
-const ms = time.Millisecond
-
 // held5 is a key that a hint holds from 0 to 5 s. "old" was sent before.
 func held5(t *testing.T) *trace {
 	t.Helper()

@@ -185,11 +185,18 @@ func scrubText(text string) string {
 	}
 }
 
-// authority returns host and port of what follows the :// of a URL.
+// authority returns host and port of what follows the :// of a URL. A password
+// with a slash in it makes a URL invalid, and must not be seen all the same.
 func authority(location string) string {
-	host := location
+	host, rest := location, ""
 	if i := strings.IndexAny(location, "/?#"); i >= 0 {
-		host = location[:i]
+		host, rest = location[:i], location[i:]
 	}
-	return host[strings.LastIndexByte(host, '@')+1:]
+	if i := strings.LastIndexByte(host, '@'); i >= 0 {
+		return host[i+1:]
+	}
+	if strings.IndexByte(host, ':') >= 0 && strings.IndexByte(rest, '@') >= 0 {
+		return "…"
+	}
+	return host
 }

@@ -32,7 +32,4 @@ func TestRedisX(t *testing.T) {
 	st, err = a.Exchange(context.Background(), "https://x", News{Generation: st.Generation, Good: 1, Want: 5, Lease: time.Second})
 	t.Logf("%+v %v left %v", st, err, time.Until(st.Until))
 	time.Sleep(150 * time.Millisecond)
-	for _, s := range []*RedisStore{a, b} {
-		t.Log(s.epoch, s.epochNo, s.seq, s.clock)
-	}
 }

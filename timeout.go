@@ -33,7 +33,7 @@ func sendWithin(limit time.Duration, base http.RoundTripper, req *http.Request) 
 		cancel(nil)
 		return nil, late
 	}
-	if resp == nil || resp.Body == nil {
+	if resp == nil || resp.Body == nil || resp.Body == http.NoBody {
 		cancel(nil)
 		return resp, err
 	}

@@ -82,7 +82,7 @@ type Transport struct {
 
 	// Observe is called with all that Logger gets, on the request's goroutine
 	// and with its context. Where no request is the cause, it gets the
-	// background context. It must not block.
+	// background context. It must neither block nor panic.
 	Observe func(context.Context, Event)
 
 	once    sync.Once

@@ -190,7 +190,7 @@ func (h *hold) learnBad(o outcome, mine bool, now time.Time, jitter func(time.Du
 		}
 	case o.word:
 		// The server's word counts whenever it was said.
-		h.begin(o, mine || h.phase == Healthy, now, jitter)
+		h.begin(o, o.generation == h.generation, now, jitter)
 	case h.phase == Healthy && h.failures >= tripAfter && h.witnesses >= h.quorum:
 		h.begin(o, true, now, jitter)
 	case h.phase == Probing && mine:

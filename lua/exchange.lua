@@ -116,7 +116,7 @@ local function fail(permit, refusal)
 			h['until'], h.word = now + hint, 1
 		end
 	elseif word then
-		begin(mine or h.phase == 'healthy')
+		begin(generation == h.generation)
 	elseif h.phase == 'probing' and mine then
 		begin(true)
 	elseif h.phase == 'ramping' and mine then

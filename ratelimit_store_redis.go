@@ -112,6 +112,7 @@ type RedisStore struct {
 	since   time.Time     // when away last changed
 	err     error         // why it is away
 	warned  time.Time     // when it was last told that a record isn't ours
+	swept   time.Time
 }
 
 // entry is what is known of one key.
@@ -145,11 +146,19 @@ func NewRedisStore(client RedisClient, opts RedisOptions) (*RedisStore, error) {
 		ctx: ctx, cancel: cancel, resync: make(chan struct{}, 1), deaf: make(chan struct{}, 1),
 		mirror: make(map[string]*entry), born: time.Now(), since: time.Now(),
 	}
+	s.running.Go(s.listen)
+	known := make(chan struct{})
+	s.running.Go(func() {
+		s.readAll()
+		close(known)
+		s.keepUp()
+	})
 	// A replica that starts in mid-hold obeys it from its first request on,
 	// where Redis answers in time.
-	s.poll()
-	s.running.Go(s.keepUp)
-	s.running.Go(s.listen)
+	select {
+	case <-known:
+	case <-time.After(opts.Timeout):
+	}
 	return s, nil
 }
 
@@ -211,7 +220,7 @@ func (s *RedisStore) All() iter.Seq2[string, State] {
 		keys := make([]string, 0, len(s.mirror))
 		states := make([]State, 0, len(s.mirror))
 		for _, e := range s.mirror {
-			if e.state.Phase != Healthy || e.state.Attempts > 0 {
+			if !e.state.over() {
 				keys, states = append(keys, e.key), append(states, e.state)
 			}
 		}
@@ -237,7 +246,7 @@ func (s *RedisStore) Watch(key string, changed func(State)) (stop func()) {
 	e.watchers[w] = true
 	state := e.state
 	s.mu.Unlock()
-	if state.Phase != Healthy || state.Attempts > 0 {
+	if !state.over() {
 		changed(state)
 	}
 	return func() {
@@ -248,12 +257,23 @@ func (s *RedisStore) Watch(key string, changed func(State)) (stop func()) {
 	}
 }
 
-// prune forgets an entry that nobody watches and that says nothing.
+// prune forgets what an entry says when its record has expired, and the entry
+// when nobody watches it. The caller holds mu.
 func (s *RedisStore) prune(id string, e *entry) {
-	over := e.state.Phase == Healthy && e.state.Attempts == 0 || time.Since(e.state.Until) > grace
-	if len(e.watchers) == 0 && over {
-		delete(s.mirror, id)
+	if e.state.over() {
+		e.state = State{Version: e.state.Version}
+		if len(e.watchers) == 0 {
+			delete(s.mirror, id)
+		}
 	}
+}
+
+// over reports whether a state says nothing, or nothing any more.
+func (s State) over() bool {
+	if s.Phase == Healthy {
+		return s.Attempts == 0 || time.Since(s.Last) > grace
+	}
+	return time.Since(s.Until) > grace
 }
 
 // Exchange implements [Store].
@@ -356,6 +376,7 @@ func (s *RedisStore) keepUp() {
 			s.readAll()
 		case <-time.After(wait):
 			s.poll()
+			s.sweep()
 		}
 	}
 }
@@ -386,6 +407,20 @@ func (s *RedisStore) poll() {
 	if !s.seen(epoch, seq) {
 		signal(s.deaf)
 		s.readAll()
+	}
+}
+
+// sweep forgets what has passed unnoticed: nobody asked, and the records have
+// expired.
+func (s *RedisStore) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.swept) < grace/4 {
+		return
+	}
+	s.swept = time.Now()
+	for id, e := range s.mirror {
+		s.prune(id, e)
 	}
 }
 

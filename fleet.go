@@ -24,6 +24,8 @@ const (
 	askSpread = 20 * time.Millisecond
 	// goodDelay gathers the successes of a ramp before they are reported.
 	goodDelay = slot / 4
+	// rounding is what a time may differ by after it went through the store.
+	rounding = 5 * time.Millisecond
 	// idleSpread is how long a replica that has nothing to send waits before it
 	// looks whether a ramp is over.
 	idleSpread = time.Second
@@ -52,7 +54,7 @@ func newLink(store Store, emit func(Event)) *link {
 // watch tells whoever observes when exchanges begin to fail, and when they work
 // again: once for each change.
 func (l *link) watch(key string, err error) {
-	if errors.Is(err, errForeign) || l.failing.Swap(err != nil) == (err != nil) {
+	if errors.Is(err, errForeign) || errors.Is(err, errFull) || l.failing.Swap(err != nil) == (err != nil) {
 		return
 	}
 	kind := StoreBack
@@ -359,6 +361,14 @@ func (g *gate) take(state State, reply bool) {
 		return
 	}
 	s.version = state.Version
+	if state.Phase == Held && !s.hint.After(state.Until.Add(rounding)) {
+		s.hint, s.word = time.Time{}, false // somebody else has told
+	}
+	if reply && h.shared && state.Phase == Healthy && state.Generation == 0 {
+		// The record is gone: nobody has probed.
+		g.lost()
+		return
+	}
 	s.failing = state.Phase == Healthy && state.Attempts > 0
 	if state.Phase == Healthy {
 		if h.shared {

@@ -275,7 +275,7 @@ func (g *gate) compare(before hold, now time.Time) (Event, bool) {
 		e.Hold = max(h.until.Sub(now), 0)
 	}
 	switch {
-	case h.phase == before.phase && (h.phase != Held || h.until.Equal(before.until)):
+	case !h.moved(before), h.phase == before.phase && h.phase != Held:
 		return Event{}, false
 	case before.phase == Healthy:
 		e.Kind = HoldStarted

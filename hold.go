@@ -94,6 +94,14 @@ type outcome struct {
 // well reports whether the key is healthy and nothing is held against it.
 func (h *hold) well() bool { return h.phase == Healthy && h.attempts == 0 }
 
+// moved reports whether the hold is another one than before for those who wait.
+// A hold that grows by less than a slot is not: of many refusals in flight each
+// is a little later than the one before.
+func (h *hold) moved(before hold) bool {
+	grown := h.until.Sub(before.until)
+	return h.phase != before.phase || (grown != 0 && !(h.phase == Held && 0 < grown && grown < slot))
+}
+
 // grant gives leave for one send, or says no. lease is how long a probe may
 // take before another is sent.
 func (h *hold) grant(now time.Time, lease time.Duration) (pass, bool) {

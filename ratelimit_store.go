@@ -120,7 +120,7 @@ func (s *MemoryStore) Exchange(_ context.Context, key string, n News) (State, er
 	before := r.hold
 	permits := r.exchange(n, now)
 	var told []func(State)
-	if h := &r.hold; h.phase != before.phase || !h.until.Equal(before.until) || (h.attempts == 0) != (before.attempts == 0) {
+	if h := &r.hold; h.moved(before) || (h.attempts == 0) != (before.attempts == 0) {
 		s.version++
 		r.version = s.version
 		for w := range r.watchers {

@@ -61,6 +61,9 @@ const (
 	maxCalls = 16
 	// maxMirror bounds the keys of which a process keeps a copy.
 	maxMirror = 64 << 10
+	// maxRecords bounds the keys in Redis, for an attacker who makes us meet
+	// refusals from ever new hosts. Above it, keys are held by each alone.
+	maxRecords = 32 << 10
 	// pushDelay is how long a poll that is ahead of the subscription waits for
 	// it to catch up.
 	pushDelay = 50 * time.Millisecond
@@ -108,6 +111,7 @@ type RedisStore struct {
 	clock   time.Duration // Redis' TIME, as of our birth; 0 where it isn't known
 	fails   int           // commands that failed in a row
 	away    bool          // Redis is left alone
+	refused bool          // it answered with an error
 	back    bool          // it was, and what it knows is to be told to all who went on alone
 	since   time.Time     // when away last changed
 	err     error         // why it is away

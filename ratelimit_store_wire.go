@@ -73,7 +73,7 @@ func (s *RedisStore) args(id, key string, n News) []any {
 		s.replica, s.calls.Add(1), sent.Milliseconds(),
 		n.Generation, n.Good, n.Bad, n.Refused, n.Returned, n.Failures, n.Status,
 		upMillis(n.Hint), flag(n.Word), flag(n.Well), n.Want, max(upMillis(n.Lease), 1),
-		strconv.FormatFloat(rand.Float64(), 'f', 6, 64), s.opts.MaxHold.Milliseconds(),
+		strconv.FormatFloat(rand.Float64(), 'f', 6, 64), s.opts.MaxHold.Milliseconds(), maxRecords,
 	}
 }
 
@@ -126,7 +126,7 @@ func (s *RedisStore) run(ctx context.Context, script *redis.Script, keys []strin
 		if r.err != nil {
 			return nil, s.failed(r.err)
 		}
-		s.answered()
+		s.answered(script)
 		return r.reply, nil
 	case <-time.After(s.opts.Timeout):
 		return nil, s.failed(errLate)
@@ -135,12 +135,24 @@ func (s *RedisStore) run(ctx context.Context, script *redis.Script, keys []strin
 	}
 }
 
-// failed notes that a command failed, and leaves Redis alone after several.
+// failed notes that a command failed. Where Redis does not answer, it is left
+// alone after several. Where it answers with an error (it is full, or does not
+// let us), asking again costs nobody anything.
 func (s *RedisStore) failed(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return err
+	}
+	if answer, ok := errors.AsType[redis.Error](err); ok {
+		if !s.refused {
+			s.refused = true
+			s.opts.Logger.Warn("Redis refuses: holds are not shared", zap.Error(answer))
+		}
+		return err
+	}
 	s.fails++
-	if s.fails >= awayAfter && !s.away && s.ctx.Err() == nil {
+	if s.fails >= awayAfter && !s.away {
 		s.away, s.since, s.err = true, time.Now(), err
 		s.opts.Logger.Warn("Redis is away: holds are not shared until it is back", zap.Error(err))
 	}
@@ -149,10 +161,14 @@ func (s *RedisStore) failed(err error) error {
 
 // answered notes that a command succeeded. After a time away, everything is
 // read again.
-func (s *RedisStore) answered() {
+func (s *RedisStore) answered(script *redis.Script) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fails = 0
+	if s.refused && script == exchangeScript {
+		s.refused = false
+		s.opts.Logger.Info("Redis obliges: holds are shared")
+	}
 	if !s.away {
 		return
 	}
@@ -170,12 +186,19 @@ type snapshot struct {
 	state   State
 }
 
-var errForeign = errors.New("holdoff: the record in Redis is not ours, or of another version")
+// Why a key is not shared though Redis answers.
+var (
+	errForeign = errors.New("holdoff: the record in Redis is not ours, or of another version")
+	errFull    = errors.New("holdoff: there are too many records in Redis")
+)
 
 // decodeReply reads what exchange.lua returns.
 func decodeReply(reply []any, maxHold time.Duration) (snapshot, int, error) {
-	if len(reply) > 0 && reply[0] == "foreign" {
+	if len(reply) == 1 && reply[0] == "foreign" {
 		return snapshot{}, 0, errForeign
+	}
+	if len(reply) == 1 && reply[0] == "full" {
+		return snapshot{}, 0, errFull
 	}
 	if len(reply) < 2 || reply[0] != "ok" {
 		return snapshot{}, 0, errors.New("holdoff: Redis answered in an unknown form")

@@ -10,8 +10,9 @@
 --         10 refused          11 returned           12 failures
 --         13 status           14 hint, ms           15 word (0, 1)
 --         16 well (0, 1)      17 want               18 lease, ms
---         19 chance [0, 1)    20 longest hold, ms
--- Returns  {'foreign'} where the record is not ours, or of another version;
+--         19 chance [0, 1)    20 longest hold, ms   21 most records
+-- Returns  {'foreign'} where the record is not ours, or of another version,
+--          {'full'} where there are too many to add one;
 --          else {'ok', a snapshot as in read.lua ..., permits granted}
 --
 -- go-redis runs a script again when its answer was late. What is counted here
@@ -26,6 +27,9 @@ local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted
 local got = redis.pcall('HMGET', KEYS[1], unpack(names))
 if got.err or (got[1] and got[1] ~= '1') then
 	return {'foreign'}
+end
+if not got[1] and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[21]) then
+	return {'full'}
 end
 local h = {}
 for i = 3, #names - 1 do
@@ -207,7 +211,11 @@ local function snapshot()
 end
 
 if dirty then
-	local changed = h.phase ~= before[1] or h['until'] ~= before[2] or (h.attempts == 0) ~= before[3]
+	-- A hold that grows by less than a slot is not worth a word to everybody:
+	-- who asks too early is told.
+	local moved = h['until'] - before[2]
+	local changed = h.phase ~= before[1] or (h.attempts == 0) ~= before[3] or
+		moved ~= 0 and not (h.phase == 'held' and moved > 0 and moved < slot)
 	if changed then
 		if epoch == '' then
 			epoch = time[1] .. '-' .. time[2]

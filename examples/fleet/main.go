@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if cfg.redis != "" {
 		server, err := dialRedis(ctx, cfg.redis)
 		if err != nil {
-			fmt.Fprintf(stderr, "fleet: -redis is %q, and no Redis answers there: %v\n", cfg.redis, err)
+			fmt.Fprintf(stderr, "fleet: -redis is %q, which does not answer as a Redis does: %v\n", cfg.redis, err)
 			return 2
 		}
 		defer server.close()
@@ -145,7 +145,7 @@ func compare(ctx context.Context, cfg config, shared sharing, out io.Writer) err
 	}
 	printTable(out, cfg.fault, runs)
 	if metered {
-		meter.print(out, cfg.fault, runs[1])
+		meter.print(out, runs[1])
 	}
 	return nil
 }

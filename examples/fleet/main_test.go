@@ -197,7 +197,7 @@ func TestBadFlags(t *testing.T) {
 		{"-fault flood", `-fault is "flood"; it must be throttle, outage, broken or none`},
 		{"-redis localhost", `-redis is "localhost"; it must be host:port`},
 		{"-redis=", `-redis is ""; it must be host:port`},
-		{"-redis 127.0.0.1:1", `-redis is "127.0.0.1:1", and no Redis answers there: `}, // tcpmux, which nobody runs
+		{"-redis 127.0.0.1:1", `-redis is "127.0.0.1:1", which does not answer as a Redis does: `}, // tcpmux, which nobody runs
 		{"throttle", `unexpected argument "throttle"`},
 		{"-z", "-z"},
 	} {

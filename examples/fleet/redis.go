@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // redisServer is the Redis that processes share through. Each run has its own
@@ -37,6 +38,7 @@ func dialRedis(ctx context.Context, addr string) (*redisServer, error) {
 		addr: addr, namespace: "fleet-" + rand.Text(),
 		client: redis.NewClient(&redis.Options{Addr: addr, DialTimeout: 2 * time.Second, DialerRetries: 1, MaxRetries: -1}),
 	}
+	logging.Disable() // what matters is returned as an error
 	if err := s.client.Ping(ctx).Err(); err != nil {
 		s.client.Close()
 		return nil, err
@@ -72,7 +74,7 @@ func (s *redisServer) read(ctx context.Context) error {
 var sent = []string{"eval", "evalsha", "ping", "subscribe"}
 
 // print prints what was asked of Redis between the readings.
-func (s *redisServer) print(out io.Writer, f fault, x *experiment) {
+func (s *redisServer) print(out io.Writer, x *experiment) {
 	before, after := s.readings[0], s.readings[1]
 	took := after.at.Sub(before.at)
 	var parts []string

@@ -37,7 +37,8 @@ type replica struct {
 // with nil the replica is on its own.
 func newReplica(j job, store holdoff.Store) *replica {
 	base := cleanhttp.DefaultPooledTransport()
-	base.MaxIdleConnsPerHost = 64
+	// 128 replicas in one process must not run out of file descriptors.
+	base.MaxConnsPerHost, base.MaxIdleConnsPerHost = 16, 16
 	r := &replica{job: j}
 	r.client = &http.Client{Transport: &holdoff.Transport{Base: base, Store: store, Observe: r.observe}}
 	return r

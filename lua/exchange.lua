@@ -164,7 +164,8 @@ if generation == h.generation and good > 0 then
 		h.good, dirty = h.good + good, true
 	end
 end
-if ARGV[16] == '1' and h.phase == 'healthy' and h.attempts > 0 then
+local well = ARGV[16] == '1' or (generation == h.generation and good > 0)
+if well and h.phase == 'healthy' and h.attempts > 0 then
 	forget()
 end
 roll()

@@ -194,8 +194,11 @@ func (r *record) exchange(n News, now time.Time) (granted int) {
 	}
 	if n.Well && h.phase == Healthy {
 		h.forget()
+	}
+	if h.well() {
 		clear(r.seen)
 	}
+	h.roll(now)
 
 	bad := outcome{pass: permit, lesson: Failed, hint: n.Hint, word: n.Word, status: n.Status}
 	if n.Refused > 0 || n.Failures+n.Bad == 0 {

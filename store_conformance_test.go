@@ -1,0 +1,727 @@
+package holdoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/redistest"
+)
+
+// The rules of a key, as every Store has to keep them: told to, and asked of,
+// two handles a and b that stand for two replicas. Time is virtual for the
+// MemoryStore and real for the RedisStore, which therefore may try a rule again
+// with another key where the machine was too slow for it.
+
+func TestMemoryStoreKeepsTheRules(t *testing.T) {
+	for _, rule := range storeRules {
+		t.Run(rule.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &MemoryStore{}
+				rule.check(&storeRig{t: t, a: s, b: s, key: "https://api.example.com"})
+			})
+		})
+	}
+}
+
+func TestRedisStoreKeepsTheRules(t *testing.T) {
+	srv := redistest.Start(t)
+	testStore(t, func(t *testing.T) (a, b Store) {
+		return redisStore(t, srv.Client(), RedisOptions{}), redisStore(t, srv.Client(), RedisOptions{})
+	})
+}
+
+func TestRedisStoreKeepsTheRulesOnACluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a Cluster takes a while")
+	}
+	cluster := redistest.StartCluster(t, 3)
+	testStore(t, func(t *testing.T) (a, b Store) {
+		return redisStore(t, cluster.Client(), RedisOptions{}), redisStore(t, cluster.Client(), RedisOptions{})
+	})
+}
+
+// redisStore makes a store that is closed at the end of the test.
+func redisStore(t testing.TB, client RedisClient, opts RedisOptions) *RedisStore {
+	t.Helper()
+	s, err := NewRedisStore(client, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// testStore checks all rules at once, in real time, each with keys of its own.
+func testStore(t *testing.T, newPair func(t *testing.T) (a, b Store)) {
+	a, b := newPair(t)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	// Few at a time: they mind the clock.
+	turn := make(chan struct{}, 4)
+	type result struct{ name, failure string }
+	results := make(chan result, len(storeRules))
+	for i, rule := range storeRules {
+		wg.Go(func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			var failure error
+			for try := range 8 {
+				rig := &storeRig{a: a, b: b, key: fmt.Sprintf("https://%d.%d.example.com", i, try), real: true}
+				if failure = rig.run(rule.check); !errors.Is(failure, errSlow) {
+					break
+				}
+			}
+			r := result{name: rule.name}
+			if failure != nil {
+				r.failure = failure.Error()
+			}
+			results <- r
+		})
+	}
+	for range storeRules {
+		r := <-results
+		t.Run(r.name, func(t *testing.T) {
+			if r.failure != "" {
+				t.Error(r.failure)
+			}
+		})
+	}
+}
+
+// storeRig is what a rule is checked with.
+type storeRig struct {
+	t    *testing.T // nil in real time: several rules share the test
+	a, b Store
+	key  string
+	real bool
+}
+
+var errSlow = errors.New("the machine was too slow for this")
+
+// ruleFailure is a failed rule, as it is thrown.
+type ruleFailure struct{ error }
+
+// run checks a rule outside of a test's own goroutine.
+func (r *storeRig) run(check func(*storeRig)) (err error) {
+	defer func() {
+		if f, ok := recover().(ruleFailure); ok {
+			err = f.error
+		}
+	}()
+	check(r)
+	return nil
+}
+
+func (r *storeRig) fatalf(format string, args ...any) {
+	if r.t != nil {
+		r.t.Helper()
+		r.t.Fatalf(format, args...)
+	}
+	panic(ruleFailure{fmt.Errorf(format, args...)})
+}
+
+// before gives the rule up for now where the clock has got too close to end:
+// what was done since belongs to another slot.
+func (r *storeRig) before(end time.Time) {
+	if r.real && time.Until(end) < 10*time.Millisecond {
+		panic(ruleFailure{errSlow})
+	}
+}
+
+// say speaks as the replica that s stands for.
+func (r *storeRig) say(s *Store, n News) State {
+	n.Replica = "a"
+	if s == &r.b {
+		n.Replica = "b"
+	}
+	if n.Lease == 0 {
+		n.Lease = 10 * time.Second
+	}
+	state, err := (*s).Exchange(context.Background(), r.key, n)
+	if err != nil {
+		if r.real && (errors.Is(err, errLate) || errors.Is(err, errAway) || errors.Is(err, errBusy)) {
+			panic(ruleFailure{errSlow})
+		}
+		r.fatalf("Exchange: %v", err)
+	}
+	return state
+}
+
+func (r *storeRig) want(state State, phase Phase, level int, what string) {
+	if state.Phase != phase || state.Level != level {
+		if r.t != nil {
+			r.t.Helper()
+		}
+		r.fatalf("%s: %v at level %d, want %v at level %d: %+v", what, state.Phase, state.Level, phase, level, state)
+	}
+}
+
+func (r *storeRig) permits(state State, n int, what string) {
+	if state.Permits != n {
+		if r.t != nil {
+			r.t.Helper()
+		}
+		r.fatalf("%s: %d permits, want %d: %+v", what, state.Permits, n, state)
+	}
+}
+
+// sleepPast sleeps until t is over.
+func sleepPast(t time.Time) { time.Sleep(time.Until(t) + 5*time.Millisecond) }
+
+// hint holds the key by the server's word.
+func (r *storeRig) hint(s *Store, d time.Duration) State {
+	return r.say(s, News{Hint: d, Word: true, Status: 429})
+}
+
+// probe brings the key into a hold and beyond, and takes the probe for a.
+func (r *storeRig) probe() State {
+	state := r.hint(&r.a, 50*time.Millisecond)
+	r.want(state, Held, 0, "a hint")
+	sleepPast(state.Until)
+	state = r.say(&r.a, News{Want: 1})
+	r.want(state, Probing, 0, "after the hold")
+	r.permits(state, 1, "after the hold")
+	return state
+}
+
+// ramp brings the key to the first slot of a ramp, of which nothing is used.
+func (r *storeRig) ramp() State {
+	state := r.probe()
+	state = r.say(&r.a, News{Generation: state.Generation, Good: 1})
+	r.want(state, Ramping, 0, "a good probe")
+	return state
+}
+
+var storeRules = []struct {
+	name  string
+	check func(*storeRig)
+}{
+	// Store case 1.
+	{"a hint holds the key for all until it ends", func(r *storeRig) {
+		asked := time.Now()
+		state := r.hint(&r.a, 400*time.Millisecond)
+		for _, s := range []*Store{&r.a, &r.b} {
+			state = r.say(s, News{Want: 5})
+			if time.Since(asked) > 400*time.Millisecond {
+				panic(ruleFailure{errSlow})
+			}
+			r.want(state, Held, 0, "in the hold")
+			r.permits(state, 0, "in the hold")
+			if !state.Word || state.Attempts != 1 || state.Status != 429 || state.Last.IsZero() {
+				r.fatalf("the hold rests on the server's word, after one 429: %+v", state)
+			}
+		}
+		if state.Until.Before(asked.Add(400 * time.Millisecond)) {
+			r.fatalf("the hold ends %v before the hint", asked.Add(400*time.Millisecond).Sub(state.Until))
+		}
+		if state.Until.After(time.Now().Add(500 * time.Millisecond)) {
+			r.fatalf("the hold ends in %v, and the hint was 400ms", time.Until(state.Until))
+		}
+	}},
+	// Store case 8.
+	{"a longer hint extends a hold, a shorter one does not shorten it", func(r *storeRig) {
+		first := r.hint(&r.a, time.Second)
+		longer := r.hint(&r.b, 3*time.Second)
+		if longer.Until.Sub(first.Until) < time.Second {
+			r.fatalf("a hint of 3 s after one of 1 s extends the hold by %v", longer.Until.Sub(first.Until))
+		}
+		shorter := r.hint(&r.a, 500*time.Millisecond)
+		if d := longer.Until.Sub(shorter.Until); d > 100*time.Millisecond {
+			r.fatalf("a hint of 500 ms shortens the hold by %v", d)
+		}
+		r.want(shorter, Held, 0, "three hints")
+		if shorter.Generation != first.Generation || shorter.Attempts != 3 {
+			r.fatalf("three hints are one hold and three attempts: %+v", shorter)
+		}
+	}},
+	// Store case 4.
+	{"one probe for all", func(r *storeRig) {
+		state := r.hint(&r.a, 50*time.Millisecond)
+		sleepPast(state.Until)
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		granted := 0
+		var failure error
+		for i := range 20 {
+			s := &r.a
+			if i%2 == 1 {
+				s = &r.b
+			}
+			wg.Go(func() {
+				rig := *r
+				rig.t, rig.real = nil, true
+				err := rig.run(func(r *storeRig) {
+					state := r.say(s, News{Want: 3})
+					r.want(state, Probing, 0, "after the hold")
+					mu.Lock()
+					defer mu.Unlock()
+					granted += state.Permits
+				})
+				mu.Lock()
+				defer mu.Unlock()
+				failure = errors.Join(failure, err)
+			})
+		}
+		wg.Wait()
+		if errors.Is(failure, errSlow) {
+			panic(ruleFailure{errSlow})
+		}
+		if failure != nil || granted != 1 {
+			r.fatalf("%d probes were granted, want 1 (%v)", granted, failure)
+		}
+	}},
+	// Store case 36.
+	{"a lease that runs out lets the next replica probe", func(r *storeRig) {
+		state := r.hint(&r.a, 50*time.Millisecond)
+		sleepPast(state.Until)
+		lease := r.say(&r.a, News{Want: 1, Lease: 300 * time.Millisecond})
+		r.permits(lease, 1, "the first to ask")
+		r.before(lease.Until)
+		state = r.say(&r.b, News{Want: 1})
+		r.before(lease.Until)
+		r.permits(state, 0, "while the first has its lease")
+		sleepPast(lease.Until)
+		state = r.say(&r.b, News{Want: 1})
+		r.want(state, Probing, 0, "after the lease")
+		r.permits(state, 1, "after the lease")
+		state = r.say(&r.a, News{Want: 1})
+		r.permits(state, 0, "while the second has its lease")
+		// The first was slow, not gone, and what it found is news all the same.
+		r.want(r.say(&r.a, News{Generation: lease.Generation, Good: 1}), Ramping, 0, "a late good probe")
+	}},
+	{"a good probe begins a ramp of two permits", func(r *storeRig) {
+		state := r.ramp()
+		end := state.Until
+		a := r.say(&r.a, News{Want: 1})
+		b := r.say(&r.b, News{Want: 5})
+		more := r.say(&r.a, News{Want: 5})
+		r.before(end)
+		if a.Permits != 1 || b.Permits != 1 || more.Permits != 0 {
+			r.fatalf("permits %d, %d, %d, want 1, 1, 0", a.Permits, b.Permits, more.Permits)
+		}
+	}},
+	// Store case 4.
+	{"a ramp doubles while it is used and answered", func(r *storeRig) {
+		state := r.ramp()
+		for permits := 2; permits <= 16; permits *= 2 {
+			end := state.Until
+			half := r.say(&r.a, News{Want: permits / 2})
+			rest := r.say(&r.b, News{Want: 100})
+			r.before(end)
+			if half.Permits+rest.Permits != permits {
+				r.fatalf("the slot grants %d and %d, want %d in all", half.Permits, rest.Permits, permits)
+			}
+			r.say(&r.a, News{Generation: state.Generation, Good: half.Permits})
+			r.say(&r.b, News{Generation: state.Generation, Good: rest.Permits})
+			r.before(end)
+			sleepPast(end)
+			state = r.say(&r.b, News{})
+			r.want(state, Ramping, 0, "after a slot that was used")
+		}
+	}},
+	{"a ramp whose answers are slow grows no further", func(r *storeRig) {
+		state := r.ramp()
+		end := state.Until
+		r.permits(r.say(&r.a, News{Want: 2}), 2, "the first slot")
+		r.before(end)
+		sleepPast(end)
+		state = r.say(&r.a, News{Want: 100})
+		r.want(state, Ramping, 0, "without an answer")
+		r.permits(state, 2, "without an answer")
+	}},
+	{"a ramp ends when less than half of it is used", func(r *storeRig) {
+		state := r.ramp()
+		end := state.Until
+		r.permits(r.say(&r.a, News{Want: 2}), 2, "the first slot")
+		r.say(&r.a, News{Generation: state.Generation, Good: 2})
+		r.before(end)
+		sleepPast(end)
+		state = r.say(&r.b, News{Want: 1})
+		end = state.Until
+		r.want(state, Ramping, 0, "the second slot")
+		r.before(end)
+		sleepPast(end)
+		state = r.say(&r.a, News{})
+		r.want(state, Healthy, 0, "after a slot of 4 of which 1 was used")
+		if state.Attempts != 0 || state.Word {
+			r.fatalf("nothing is held against a key that got well: %+v", state)
+		}
+	}},
+	// Store case 5.
+	{"a bad probe holds the key again, a level up", func(r *storeRig) {
+		for _, bad := range []News{{Refused: 1, Status: 429}, {Bad: 1, Status: 503}} {
+			r.key += "x"
+			probe := r.probe()
+			bad.Generation = probe.Generation
+			state := r.say(&r.a, bad)
+			r.want(state, Held, 1, "a bad probe")
+			if state.Generation != probe.Generation+1 || state.Word || state.Status != bad.Status || state.Attempts != 2 {
+				r.fatalf("after a bad probe: %+v", state)
+			}
+			if left := time.Until(state.Until); left > time.Second+10*time.Millisecond {
+				r.fatalf("the second hold is %v, want 1 s at most", left)
+			}
+			r.permits(r.say(&r.b, News{Want: 1}), 0, "in the second hold")
+		}
+	}},
+	// Store case 5.
+	{"the hint of a bad probe is the next hold's length", func(r *storeRig) {
+		probe := r.probe()
+		state := r.say(&r.a, News{Generation: probe.Generation, Refused: 1, Hint: 4 * time.Second, Word: true, Status: 429})
+		r.want(state, Held, 1, "a bad probe")
+		if left := time.Until(state.Until); !state.Word || left < 3*time.Second || left > 4100*time.Millisecond {
+			r.fatalf("the second hold is %v, want 4 s: %+v", left, state)
+		}
+	}},
+	// Store case 6.
+	{"a refusal ends the ramp, and its permits are void", func(r *storeRig) {
+		ramp := r.ramp()
+		r.say(&r.a, News{Want: 1})
+		r.say(&r.b, News{Want: 1})
+		state := r.say(&r.b, News{Generation: ramp.Generation, Refused: 1, Status: 429})
+		r.before(ramp.Until)
+		r.want(state, Held, 1, "a refusal in the ramp")
+		state = r.say(&r.a, News{Generation: ramp.Generation, Good: 1, Want: 1})
+		r.want(state, Held, 1, "a permit of the old generation")
+		r.permits(state, 0, "in the hold")
+	}},
+	// A ramp that ended at each failure would never end well where one path fails.
+	{"a failure among successes does not end the ramp", func(r *storeRig) {
+		ramp := r.ramp()
+		r.say(&r.a, News{Want: 2})
+		state := r.say(&r.a, News{Generation: ramp.Generation, Good: 1, Bad: 1, Status: 500})
+		r.before(ramp.Until)
+		r.want(state, Ramping, 0, "one of two failed")
+	}},
+	{"a ramp of failures alone ends", func(r *storeRig) {
+		ramp := r.ramp()
+		r.say(&r.a, News{Want: 2})
+		state := r.say(&r.a, News{Generation: ramp.Generation, Bad: 10, Status: 500})
+		r.before(ramp.Until)
+		r.want(state, Held, 1, "ten failures")
+	}},
+	// Store case 7.
+	{"of many failures in flight one escalates", func(r *storeRig) {
+		ramp := r.ramp()
+		r.say(&r.a, News{Generation: ramp.Generation, Refused: 400, Status: 429})
+		state := r.say(&r.b, News{Generation: ramp.Generation, Refused: 400, Status: 429})
+		r.before(ramp.Until)
+		r.want(state, Held, 1, "800 refusals")
+		if state.Generation != ramp.Generation+1 {
+			r.fatalf("800 refusals begin %d holds", state.Generation-ramp.Generation)
+		}
+	}},
+	{"twenty failures of two witnesses hold the key", func(r *storeRig) {
+		state := r.say(&r.a, News{Failures: 10, Status: 503})
+		r.want(state, Healthy, 0, "ten failures")
+		state = r.say(&r.b, News{Failures: 9, Status: 502})
+		r.want(state, Healthy, 0, "nineteen failures")
+		if state.Attempts != 19 || state.Witnesses != 2 || state.Status != 502 {
+			r.fatalf("after nineteen failures: %+v", state)
+		}
+		state = r.say(&r.a, News{Failures: 1, Status: 503})
+		r.want(state, Held, 0, "twenty failures")
+		if left := time.Until(state.Until); state.Word || left > 510*time.Millisecond {
+			r.fatalf("a hold of %v by failures: %+v", left, state)
+		}
+	}},
+	{"failures of one witness hold nobody", func(r *storeRig) {
+		for range 5 {
+			r.want(r.say(&r.a, News{Failures: 20, Status: 503}), Healthy, 0, "one witness")
+		}
+		r.want(r.say(&r.b, News{Failures: 1, Status: 503}), Held, 0, "a second witness")
+	}},
+	{"a success ends the row of failures", func(r *storeRig) {
+		r.say(&r.a, News{Failures: 10, Status: 503})
+		r.say(&r.b, News{Failures: 9, Status: 503})
+		state := r.say(&r.b, News{Well: true})
+		r.want(state, Healthy, 0, "a success")
+		if state.Attempts != 0 || state.Witnesses != 0 {
+			r.fatalf("after a success: %+v", state)
+		}
+		r.want(r.say(&r.a, News{Failures: 19, Status: 503}), Healthy, 0, "nineteen failures")
+		r.want(r.say(&r.b, News{Failures: 1, Status: 503}), Held, 0, "the twentieth")
+	}},
+	// Store case 10.
+	{"a success from before the hold does not end it", func(r *storeRig) {
+		state := r.hint(&r.a, time.Second)
+		r.want(r.say(&r.b, News{Generation: state.Generation - 1, Good: 3}), Held, 0, "an old success")
+		r.want(r.say(&r.b, News{Well: true}), Held, 0, "a success of a healthy key")
+	}},
+	// Store case 11.
+	{"a late failure of an older hold counts only with a hint", func(r *storeRig) {
+		ramp := r.ramp()
+		r.say(&r.a, News{Generation: ramp.Generation, Refused: 1, Status: 429})
+		r.before(ramp.Until)
+		state := r.say(&r.b, News{Generation: ramp.Generation, Bad: 5, Status: 500})
+		if state.Level != 1 || state.Attempts != 2 || state.Status != 429 {
+			r.fatalf("a failure of the older hold: %+v", state)
+		}
+		state = r.say(&r.b, News{Generation: ramp.Generation, Refused: 1, Hint: 4 * time.Second, Word: true, Status: 429})
+		if left := time.Until(state.Until); state.Level != 1 || !state.Word || left < 3*time.Second {
+			r.fatalf("a hint of the older hold: %v left of %+v", left, state)
+		}
+	}},
+	{"a late hint in the ramp holds the key, without a level more", func(r *storeRig) {
+		ramp := r.ramp()
+		state := r.say(&r.b, News{Generation: ramp.Generation - 1, Refused: 1, Hint: 4 * time.Second, Word: true, Status: 429})
+		r.before(ramp.Until)
+		r.want(state, Held, 0, "a late hint")
+	}},
+	// Store case 14.
+	{"a probe that was not made is for another", func(r *storeRig) {
+		probe := r.probe()
+		state := r.say(&r.a, News{Generation: probe.Generation, Returned: 1})
+		r.want(state, Probing, 0, "a probe handed back")
+		if left := time.Until(state.Until); left > slot {
+			r.fatalf("a probe that was handed back is leased for %v, want %v at most", left, slot)
+		}
+		sleepPast(state.Until)
+		r.permits(r.say(&r.b, News{Want: 1}), 1, "after it")
+	}},
+	// Store case 9.
+	{"a relapse goes on with the next level", func(r *storeRig) {
+		ramp := r.ramp()
+		sleepPast(ramp.Until)
+		r.want(r.say(&r.a, News{}), Healthy, 0, "a ramp that nobody used")
+		state := r.hint(&r.b, 2*time.Second)
+		if state.Generation != ramp.Generation+1 || state.Phase != Held {
+			r.fatalf("a second hold: %+v after %+v", state, ramp)
+		}
+	}},
+	// Store case 38.
+	{"who begins to watch is told at once, and of every change by another", func(r *storeRig) {
+		held := r.hint(&r.a, 200*time.Millisecond)
+		states := make(chan State, 1000)
+		var stop func()
+		r.soon("what holds is told on the spot", func() bool {
+			stop = r.b.Watch(r.key, func(s State) { states <- s })
+			if len(states) > 0 {
+				return true
+			}
+			stop() // it has not come across yet
+			return false
+		})
+		defer stop()
+		state := <-states
+		if state.Phase != Held || !state.Word || state.Until.Sub(held.Until).Abs() > 100*time.Millisecond {
+			r.fatalf("told %+v, want %+v", state, held)
+		}
+		sleepPast(held.Until)
+		probe := r.say(&r.a, News{Want: 1})
+		r.told(states, Probing)
+		r.say(&r.a, News{Generation: probe.Generation, Good: 1})
+		ramp := r.told(states, Ramping)
+		sleepPast(ramp.Until)
+		r.say(&r.a, News{})
+		r.told(states, Healthy)
+	}},
+	{"who watches no longer is not told", func(r *storeRig) {
+		told := make(chan State, 10)
+		stop := r.b.Watch(r.key, func(s State) { told <- s })
+		stop()
+		stop()
+		seen := make(chan State, 10)
+		defer r.b.Watch(r.key, func(s State) { seen <- s })()
+		r.hint(&r.a, time.Second)
+		r.told(seen, Held)
+		if len(told) > 0 {
+			r.fatalf("told %+v after the end", <-told)
+		}
+	}},
+	{"versions only grow", func(r *storeRig) {
+		var mu sync.Mutex
+		var versions []uint64
+		defer r.b.Watch(r.key, func(s State) {
+			mu.Lock()
+			defer mu.Unlock()
+			versions = append(versions, s.Version)
+		})()
+		last := uint64(0)
+		step := func(s *Store, n News) State {
+			state := r.say(s, n)
+			if state.Version < last {
+				r.fatalf("version %d after %d", state.Version, last)
+			}
+			last = state.Version
+			return state
+		}
+		state := step(&r.a, News{Hint: 50 * time.Millisecond, Word: true, Status: 429})
+		sleepPast(state.Until)
+		for range 3 {
+			state = step(&r.a, News{Want: 1})
+			state = step(&r.a, News{Generation: state.Generation, Good: 1})
+			sleepPast(state.Until)
+			step(&r.a, News{})
+			state = step(&r.a, News{Generation: state.Generation, Hint: 50 * time.Millisecond, Word: true})
+			sleepPast(state.Until)
+		}
+		r.soon("b has heard of it all", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(versions) > 0 && versions[len(versions)-1] == last
+		})
+		mu.Lock()
+		defer mu.Unlock()
+		for i := 1; i < len(versions); i++ {
+			if versions[i] <= versions[i-1] {
+				r.fatalf("version %d was told after %d", versions[i], versions[i-1])
+			}
+		}
+	}},
+}
+
+// soon waits until what holds.
+func (r *storeRig) soon(what string, holds func() bool) {
+	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			r.fatalf("not within ten seconds: %s", what)
+		}
+	}
+}
+
+// told waits until a phase is told.
+func (r *storeRig) told(states chan State, phase Phase) State {
+	timeout := time.After(10 * time.Second)
+	for {
+		select {
+		case s := <-states:
+			if s.Phase == phase {
+				return s
+			}
+		case <-timeout:
+			r.fatalf("%v was not told within ten seconds", phase)
+		}
+	}
+}
+
+// A RedisStore and a MemoryStore that are told the same go through the same
+// states: exchange.lua is hold.go once more, and this holds them together.
+func TestStoresAgreeOnRandomNews(t *testing.T) {
+	srv := redistest.Start(t)
+	a, b := Store(redisStore(t, srv.Client(), RedisOptions{})), Store(redisStore(t, srv.Client(), RedisOptions{}))
+	sequences := 40
+	if testing.Short() {
+		sequences = 8
+	}
+	first := rand.Uint64()
+	var wg sync.WaitGroup
+	turn := make(chan struct{}, 10)
+	for i := range sequences {
+		seed := first + uint64(i)
+		var want []string
+		synctest.Test(t, func(t *testing.T) {
+			s := Store(&MemoryStore{})
+			r := &storeRig{t: t, a: s, b: s, key: "key"}
+			want = r.randomWalk(seed)
+		})
+		wg.Go(func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			for try := range 10 {
+				r := &storeRig{a: a, b: b, key: fmt.Sprint("key", seed, try), real: true}
+				var got []string
+				if err := r.run(func(r *storeRig) { got = r.randomWalk(seed) }); err != nil {
+					if errors.Is(err, errSlow) {
+						continue
+					}
+					t.Errorf("seed %d: %v", seed, err)
+					return
+				}
+				for i := range want {
+					if got[i] != want[i] {
+						t.Errorf("seed %d, step %d:\nMemoryStore  %s\nRedisStore   %s\nafter\n%s", seed, i, want[i], got[i], strings.Join(want[:i], "\n"))
+						return
+					}
+				}
+				return
+			}
+			t.Logf("seed %d: %v", seed, errSlow)
+		})
+	}
+	wg.Wait()
+}
+
+// randomWalk tells the store random news and returns what it says at each step.
+func (r *storeRig) randomWalk(seed uint64) []string {
+	random := rand.New(rand.NewPCG(seed, 0))
+	var trace []string
+	var state State
+	var first uint64 // the generation of the first hold: they count from anywhere
+	for range 24 {
+		// All choices are made whatever the state is, so that they are the same
+		// for both stores.
+		s := &r.a
+		if random.IntN(2) == 1 {
+			s = &r.b
+		}
+		n := News{Lease: 10 * time.Second, Want: random.IntN(6)}
+		stale := random.IntN(8) == 0
+		n.Status = 500 + random.IntN(5)
+		op := random.IntN(12)
+		count := 1 + random.IntN(3)
+		hint := time.Duration(1+random.IntN(4)) * 100 * time.Millisecond
+		switch op {
+		case 0:
+			n.Hint, n.Word, n.Status = hint, true, 429
+		case 1:
+			n.Refused, n.Hint, n.Word = count, hint, true
+		case 2:
+			n.Refused = 1
+		case 3:
+			n.Bad = count
+		case 4, 5, 6, 7:
+			n.Good = count
+		case 8:
+			n.Good, n.Bad = count, 1
+		case 9:
+			n.Failures = 3 * count
+		case 10:
+			n.Well = random.IntN(2) == 0
+		case 11:
+			n.Returned = 1
+		}
+		wait := random.IntN(2) == 0
+		n.Generation = state.Generation
+		if stale {
+			n.Generation-- // wraps where there was no hold: that is stale as well
+		}
+		if wait && state.Phase != Healthy && time.Until(state.Until) < 3*time.Second {
+			sleepPast(state.Until)
+		}
+		end := state.Until
+		over := !time.Now().Before(end)
+		state = r.say(s, n)
+		if !over {
+			r.before(end)
+		}
+		if first == 0 {
+			first = state.Generation
+		}
+		left := "over"
+		switch d := time.Until(state.Until); {
+		case state.Phase == Healthy:
+			left = "-"
+		case d > 5*time.Second:
+			left = "a lease"
+		case d > 0:
+			left = "short"
+		}
+		generation := uint64(0)
+		if state.Generation != 0 {
+			generation = state.Generation - first + 1
+		}
+		trace = append(trace, fmt.Sprintf("%v level %d attempts %d permits %d generation %d word %t status %d %s  <- %s wait %t stale %t %+v",
+			state.Phase, state.Level, state.Attempts, state.Permits, generation, state.Word, state.Status, left,
+			n.Replica, wait, stale, News{Good: n.Good, Bad: n.Bad, Refused: n.Refused, Returned: n.Returned, Failures: n.Failures,
+				Status: n.Status, Hint: n.Hint, Word: n.Word, Well: n.Well, Want: n.Want}))
+	}
+	return trace
+}

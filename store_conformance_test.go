@@ -64,7 +64,7 @@ func testStore(t *testing.T, newPair func(t *testing.T) (a, b Store)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	// Few at a time: they mind the clock.
-	turn := make(chan struct{}, 4)
+	turn := make(chan struct{}, 8)
 	type result struct{ name, failure string }
 	results := make(chan result, len(storeRules))
 	for i, rule := range storeRules {
@@ -607,13 +607,13 @@ func (r *storeRig) told(states chan State, phase Phase) State {
 func TestStoresAgreeOnRandomNews(t *testing.T) {
 	srv := redistest.Start(t)
 	a, b := Store(redisStore(t, srv.Client(), RedisOptions{})), Store(redisStore(t, srv.Client(), RedisOptions{}))
-	sequences := 40
+	sequences := 16
 	if testing.Short() {
-		sequences = 8
+		sequences = 4
 	}
 	first := rand.Uint64()
 	var wg sync.WaitGroup
-	turn := make(chan struct{}, 10)
+	turn := make(chan struct{}, 16)
 	for i := range sequences {
 		seed := first + uint64(i)
 		var want []string

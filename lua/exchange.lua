@@ -106,6 +106,12 @@ local function roll()
 	end
 end
 
+-- Whether failures alone hold the key: so many, and seen by so many.
+local function tripped()
+	local _, seen = string.gsub(h.witnesses, ':', '')
+	return h.phase == 'healthy' and h.failures >= tripAfter and seen >= quorum
+end
+
 local function fail(permit, refusal)
 	local mine = permit and generation == h.generation
 	if generation ~= h.generation and not word then
@@ -121,6 +127,8 @@ local function fail(permit, refusal)
 		end
 	elseif word then
 		begin(generation == h.generation)
+	elseif tripped() then
+		begin(true)
 	elseif h.phase == 'probing' and mine then
 		begin(true)
 	elseif h.phase == 'ramping' and mine then
@@ -129,8 +137,8 @@ local function fail(permit, refusal)
 	end
 end
 
--- Notes that this replica has seen failures. Returns how many have, or nil
--- where this very call was counted before.
+-- Notes that this replica has seen failures. Returns false where this very
+-- call was counted before.
 local function witness()
 	local seen, count, call = {}, 0, tonumber(ARGV[5])
 	for replica, last in string.gmatch(h.witnesses, '([^:,]+):(%d+)') do
@@ -138,11 +146,10 @@ local function witness()
 		count = count + 1
 	end
 	if seen[ARGV[4]] and seen[ARGV[4]] >= call then
-		return nil
+		return false
 	end
-	if not seen[ARGV[4]] then
-		if count >= 8 then return count end
-		count = count + 1
+	if not seen[ARGV[4]] and count >= 8 then
+		return true
 	end
 	seen[ARGV[4]] = call
 	local list = {}
@@ -150,7 +157,7 @@ local function witness()
 		list[#list + 1] = replica .. ':' .. int(last)
 	end
 	h.witnesses = table.concat(list, ',')
-	return count
+	return true
 end
 
 -- Successes first: what is known by the time that somebody looks at a slot
@@ -176,11 +183,10 @@ elseif hint > 0 then
 	fail(false, failures == 0)
 end
 if h.phase == 'healthy' and failures > 0 then
-	local count = witness()
-	if count then
+	if witness() then
 		h.attempts, h.failures = h.attempts + failures, h.failures + failures
 		h.status, h.timestamp, dirty = status, now, true
-		if h.failures >= tripAfter and count >= quorum then begin(true) end
+		if tripped() then begin(true) end
 	end
 end
 

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -455,11 +456,18 @@ func (s *RedisStore) readAll() {
 			s.mu.Unlock()
 		}
 		ids := decodeIDs(reply)
-		if !s.readPage(ids, found) {
+		if !s.readPage(ids, found, true) {
 			return
 		}
 		if len(reply)-3 < pageSize {
 			break
+		}
+	}
+	// The index moves while it is read, and a key may have slipped from a page
+	// to one that was read before.
+	for ids := range slices.Chunk(s.missing(found, start), pageSize) {
+		if !s.readPage(ids, found, false) {
+			return
 		}
 	}
 	s.mu.Lock()
@@ -484,9 +492,22 @@ func (s *RedisStore) readAll() {
 	}
 }
 
-// readPage reads the records of ids and notes which there are. An id whose
-// record is missing was evicted, and counts as lost.
-func (s *RedisStore) readPage(ids []string, found map[string]bool) bool {
+// missing returns the ids of keys that were known by start and not found.
+func (s *RedisStore) missing(found map[string]bool, start uint64) (ids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, e := range s.mirror {
+		no, seq := splitVersion(e.state.Version)
+		if !found[id] && !e.state.over() && no == s.epochNo && seq <= start {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// readPage reads the records of ids and notes which there are. An id that is
+// listed in the index and has no record was evicted, and counts as lost.
+func (s *RedisStore) readPage(ids []string, found map[string]bool, listed bool) bool {
 	if len(ids) == 0 {
 		return true
 	}
@@ -500,10 +521,12 @@ func (s *RedisStore) readPage(ids []string, found map[string]bool) bool {
 	}
 	for i, id := range ids {
 		fields, _ := reply[i].([]any)
-		found[id] = true
 		snap, ok := decodeSnapshot(fields, s.opts.MaxHold)
+		found[id] = ok || listed
 		if !ok {
-			s.take(id, "", State{Lost: true})
+			if listed {
+				s.take(id, "", State{Lost: true})
+			}
 			continue
 		}
 		s.take(id, snap.key, s.adopt(snap))

@@ -1,0 +1,841 @@
+package holdoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/go-holdoff/holdoff/internal/redistest"
+)
+
+// eventually waits until what holds, for as long as a slow machine may need.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 15 seconds: %s", what)
+		}
+	}
+}
+
+// tell exchanges news, which must work.
+func tell(t testing.TB, s Store, key string, n News) State {
+	t.Helper()
+	if n.Lease == 0 {
+		n.Lease = 10 * time.Second
+	}
+	var state State
+	var err error
+	for range 20 { // a slow machine may take longer than the store's timeout
+		state, err = s.Exchange(context.Background(), key, n)
+		if !errors.Is(err, errLate) && !errors.Is(err, errAway) && !errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	if err != nil {
+		t.Fatalf("Exchange about %q: %v", key, err)
+	}
+	return state
+}
+
+// follow watches a key, and returns what is known of it.
+func follow(t testing.TB, s Store, key string) func() State {
+	var mu sync.Mutex
+	var last State
+	stop := s.Watch(key, func(state State) {
+		mu.Lock()
+		defer mu.Unlock()
+		last = state
+	})
+	t.Cleanup(stop)
+	return func() State {
+		mu.Lock()
+		defer mu.Unlock()
+		return last
+	}
+}
+
+// heldFor is the news of a hint.
+func heldFor(d time.Duration) News { return News{Hint: d, Word: true, Status: 429} }
+
+// narrowClient has no more methods than a RedisStore needs.
+type narrowClient struct{ c *redis.Client }
+
+func (n narrowClient) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	return n.c.Eval(ctx, script, keys, args...)
+}
+
+func (n narrowClient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	return n.c.EvalSha(ctx, sha, keys, args...)
+}
+
+func (n narrowClient) EvalRO(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	return n.c.EvalRO(ctx, script, keys, args...)
+}
+
+func (n narrowClient) EvalShaRO(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	return n.c.EvalShaRO(ctx, sha, keys, args...)
+}
+
+func (n narrowClient) ScriptExists(ctx context.Context, hashes ...string) *redis.BoolSliceCmd {
+	return n.c.ScriptExists(ctx, hashes...)
+}
+
+func (n narrowClient) ScriptLoad(ctx context.Context, script string) *redis.StringCmd {
+	return n.c.ScriptLoad(ctx, script)
+}
+
+func (n narrowClient) Subscribe(ctx context.Context, channels ...string) *redis.PubSub {
+	return n.c.Subscribe(ctx, channels...)
+}
+
+func TestRedisOptionsAreValidated(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer client.Close()
+	var noClient *redis.Client
+	var noCluster *redis.ClusterClient
+	for name, c := range map[string]struct {
+		client RedisClient
+		opts   RedisOptions
+		want   []string // what the error says
+	}{
+		"no client":             {nil, RedisOptions{}, []string{"client is nil"}},
+		"a typed nil":           {noClient, RedisOptions{}, []string{"client is nil"}},
+		"a typed nil Cluster":   {noCluster, RedisOptions{}, []string{"client is nil"}},
+		"a brace":               {client, RedisOptions{Namespace: "a{b"}, []string{"RedisOptions.Namespace", "braces"}},
+		"the other brace":       {client, RedisOptions{Prefix: "a}b"}, []string{"RedisOptions.Prefix", "braces"}},
+		"white space":           {client, RedisOptions{Namespace: "a b"}, []string{"RedisOptions.Namespace", "white space"}},
+		"a line break":          {client, RedisOptions{Prefix: "a\r\nb"}, []string{"RedisOptions.Prefix", "control"}},
+		"NUL":                   {client, RedisOptions{Namespace: "a\x00"}, []string{"RedisOptions.Namespace", "control"}},
+		"invalid UTF-8":         {client, RedisOptions{Namespace: "a\xff"}, []string{"RedisOptions.Namespace"}},
+		"a long namespace":      {client, RedisOptions{Namespace: strings.Repeat("n", 129)}, []string{"RedisOptions.Namespace", "129", "128"}},
+		"a long prefix":         {client, RedisOptions{Prefix: strings.Repeat("p", 129)}, []string{"RedisOptions.Prefix", "129", "128"}},
+		"a negative timeout":    {client, RedisOptions{Timeout: -time.Second}, []string{"RedisOptions.Timeout", "-1s", "negative"}},
+		"a negative hold":       {client, RedisOptions{MaxHold: -time.Second}, []string{"RedisOptions.MaxHold", "-1s", "negative"}},
+		"a poll too frequent":   {client, RedisOptions{PollInterval: time.Millisecond}, []string{"RedisOptions.PollInterval", "1ms", "100ms"}},
+		"a poll before the end": {client, RedisOptions{PollInterval: -time.Second}, []string{"RedisOptions.PollInterval", "-1s", "100ms"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := NewRedisStore(c.client, c.opts)
+			if err == nil {
+				s.Close()
+				t.Fatal("no error")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "holdoff: ") {
+					t.Errorf("the error %q does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestNamespaceMayHaveAnyOtherCharacter(t *testing.T) {
+	srv := redistest.Start(t)
+	for _, ns := range []string{"a:b", "a*b", "[a]?", "größe", "a/b\\c", strings.Repeat("n", 128)} {
+		a := redisStore(t, srv.Client(), RedisOptions{Namespace: ns})
+		b := redisStore(t, srv.Client(), RedisOptions{Namespace: ns})
+		state := follow(t, b, "k")
+		tell(t, a, "k", heldFor(time.Minute))
+		eventually(t, "held in "+ns, func() bool { return state().Phase == Held })
+	}
+}
+
+func TestRedisStoreTakesEveryKindOfClient(t *testing.T) {
+	srv := redistest.Start(t)
+	universal := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: []string{srv.Addr}})
+	defer universal.Close()
+	stores := map[string]*RedisStore{
+		"NewClient":          redisStore(t, srv.Client(), RedisOptions{}),
+		"NewUniversalClient": redisStore(t, universal, RedisOptions{}),
+		"a narrow wrapper":   redisStore(t, narrowClient{srv.Client()}, RedisOptions{}),
+	}
+	for name, s := range stores {
+		for other, s2 := range stores {
+			state := follow(t, s2, name)
+			tell(t, s, name, heldFor(time.Minute))
+			eventually(t, other+" hears of "+name, func() bool { return state().Phase == Held })
+		}
+	}
+
+	// These have no servers here. See TestRedisStoreKeepsTheRulesOnACluster.
+	nobody := []string{"127.0.0.1:1"}
+	failover := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: nobody})
+	defer failover.Close()
+	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: nobody})
+	defer cluster.Close()
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": nobody[0]}})
+	defer ring.Close()
+	for name, client := range map[string]RedisClient{"NewFailoverClient": failover, "NewClusterClient": cluster, "NewRing": ring} {
+		s, err := NewRedisStore(client, RedisOptions{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, err := s.Exchange(t.Context(), "k", News{}); err == nil {
+			t.Errorf("%s: there is no Redis, and no error", name)
+		}
+		s.Close()
+	}
+}
+
+func TestRecordIsReadableByPeople(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	s := redisStore(t, rdb, RedisOptions{Prefix: "p", Namespace: "ns"})
+	before, err := rdb.Time(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell(t, s, "https://api.example.com", heldFor(time.Minute))
+	tell(t, s, "https://api.example.com", heldFor(time.Second))
+
+	ids, err := rdb.ZRange(t.Context(), "p:{ns}:v1:index", 0, -1).Result()
+	if err != nil || len(ids) != 1 {
+		t.Fatalf("the index has %q, %v", ids, err)
+	}
+	record, err := rdb.HGetAll(t.Context(), "p:{ns}:v1:"+ids[0]).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field, want := range map[string]string{
+		"key": "https://api.example.com", "phase": "held", "attempts": "2", "status": "429", "word": "1", "v": "1", "level": "0",
+	} {
+		if record[field] != want {
+			t.Errorf("field %s is %q, want %q", field, record[field], want)
+		}
+	}
+	for field, want := range map[string]time.Time{"timestamp": before, "until": before.Add(time.Minute)} {
+		ms, err := strconv.ParseInt(record[field], 10, 64)
+		if d := time.UnixMilli(ms).Sub(want); err != nil || d < -time.Millisecond || d > 10*time.Second {
+			t.Errorf("field %s is %q (%v), want about %d", field, record[field], err, want.UnixMilli())
+		}
+	}
+}
+
+// Store case 40.
+func TestEveryRedisKeyExpires(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	const maxHold = 5 * time.Second
+	s := redisStore(t, rdb, RedisOptions{MaxHold: maxHold})
+	for i := range 20 {
+		tell(t, s, fmt.Sprint("held", i), heldFor(time.Hour))
+		tell(t, s, fmt.Sprint("failing", i), News{Failures: 3, Status: 500})
+		short := fmt.Sprint("probing", i)
+		state := tell(t, s, short, heldFor(time.Millisecond))
+		sleepPast(state.Until)
+		state = tell(t, s, short, News{Want: 1})
+		if i%2 == 0 {
+			tell(t, s, short, News{Generation: state.Generation, Good: 1})
+		}
+	}
+	keys := 0
+	iter := rdb.Scan(t.Context(), 0, "", 1000).Iterator()
+	for iter.Next(t.Context()) {
+		keys++
+		ttl, err := rdb.PTTL(t.Context(), iter.Val()).Result()
+		limit := maxHold + 2*grace + time.Second
+		if strings.HasSuffix(iter.Val(), ":meta") {
+			limit = 24 * time.Hour // two numbers, of the whole namespace
+		}
+		if err != nil || ttl <= 0 || ttl > limit {
+			t.Errorf("%s expires in %v (%v), want %v at most", iter.Val(), ttl, err, limit)
+		}
+	}
+	if err := iter.Err(); err != nil || keys != 62 {
+		t.Errorf("there are %d keys (%v), want 60 records, an index and meta", keys, err)
+	}
+	// And nothing is left behind when they have expired: not in the index either.
+	expire := func(part string) {
+		if err := rdb.PExpire(t.Context(), s.name(part), time.Millisecond).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		for _, key := range []string{"held", "failing", "probing"} {
+			expire(idOf(fmt.Sprint(key, i)))
+		}
+	}
+	expire("index")
+	expire("meta")
+	eventually(t, "DBSIZE is 0", func() bool { return rdb.DBSize(t.Context()).Val() == 0 })
+}
+
+// A hint is cut by each who hears of it, whoever wrote it.
+func TestNoHoldIsLongerThanMaxHold(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	a := redisStore(t, rdb, RedisOptions{MaxHold: time.Hour})
+	b := redisStore(t, srv.Client(), RedisOptions{MaxHold: 10 * time.Second})
+	state := follow(t, b, "k")
+	check := func(what string, s State) {
+		t.Helper()
+		if left := time.Until(s.Until); left > 10100*time.Millisecond {
+			t.Errorf("%s: held for %v, and MaxHold is 10 s", what, left)
+		}
+	}
+	if left := time.Until(tell(t, a, "k", heldFor(1<<62)).Until); left > time.Hour+time.Second {
+		t.Errorf("held for %v, and MaxHold is 1 h", left)
+	}
+	eventually(t, "held", func() bool { return state().Phase == Held })
+	check("what is published", state())
+	c := redisStore(t, srv.Client(), RedisOptions{MaxHold: 10 * time.Second})
+	check("what is read", follow(t, c, "k")())
+	check("what is answered", tell(t, b, "k", News{}))
+
+	// A clock that was set back, or a hand that slipped.
+	rdb.HSet(t.Context(), a.name(idOf("k")), "until", "99999999999999")
+	check("a record far in the future", tell(t, b, "k", News{}))
+}
+
+// Store case 41.
+func TestHostileNamesAreJustNames(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	a := redisStore(t, rdb, RedisOptions{})
+	b := redisStore(t, srv.Client(), RedisOptions{})
+	long := keyName{"https", bounded(strings.Repeat("a", 8<<10))}.String()
+	names := []string{
+		"", " ", long, "https://{a}.example.com", "{", "}{", "https://a\r\nSET x y\r\n",
+		"https://a\x00b", "https://\xff\xfe.example.com", "https://[fe80::1%25eth0]:8443", "https://user:pass@a.example.com",
+		"https://аpple.com", "a b c", "1 " + strings.Repeat("0", 32) + " e 1 2 held 60000 1 0 1 1 0 429 1 k", "*", "a:b,c:1", "\u202e", "'; return 1 --",
+		"https://a.example.com", "https://a.example.com:8443", "http://a.example.com",
+	}
+	for i, name := range names {
+		state := follow(t, b, name)
+		want := time.Duration(60+i) * time.Second
+		tell(t, a, name, heldFor(want))
+		eventually(t, fmt.Sprintf("%.40q is held", name), func() bool { return state().Phase == Held })
+		if left := time.Until(state().Until); left > want+time.Second || left < want-30*time.Second {
+			t.Errorf("%.40q is held for %v, want %v", name, left, want)
+		}
+		if n := len(a.name(idOf(name))); n != len("holdoff:{default}:v1:")+32 {
+			t.Errorf("%.40q makes a Redis key of %d bytes", name, n)
+		}
+	}
+	if n := rdb.DBSize(t.Context()).Val(); n != int64(len(names)+2) {
+		t.Errorf("there are %d Redis keys for %d names, want one each, an index and meta", n, len(names))
+	}
+	// Who comes later reads the names from the records.
+	c := redisStore(t, srv.Client(), RedisOptions{})
+	all := make(map[string]bool)
+	eventually(t, "all names are known", func() bool {
+		for key := range c.All() {
+			all[key] = true
+		}
+		return len(all) >= len(names)-1
+	})
+	for _, name := range names {
+		if name != "" && !all[strings.ToValidUTF8(name, "\ufffd")] {
+			t.Errorf("%.40q is not among the keys", name)
+		}
+	}
+	// Nobody else is held.
+	if state := tell(t, b, "https://b.example.com", News{Want: 1}); state.Phase != Healthy {
+		t.Errorf("another host is %v", state.Phase)
+	}
+}
+
+// Store case 43.
+func TestNamespacesAndPrefixesNeverCross(t *testing.T) {
+	srv := redistest.Start(t)
+	opts := []RedisOptions{
+		{}, {Namespace: "a"}, {Namespace: "ab"}, {Namespace: "a:v1"}, {Prefix: "holdoff2"}, {Prefix: "hold"}, {Prefix: "a", Namespace: "a"},
+		{Prefix: "holdoff:v1"},
+	}
+	var stores []*RedisStore
+	var told []chan State
+	for _, o := range opts {
+		s := redisStore(t, srv.Client(), o)
+		c := make(chan State, 100)
+		t.Cleanup(s.Watch("k", func(state State) { c <- state }))
+		stores, told = append(stores, s), append(told, c)
+	}
+	for i, s := range stores {
+		tell(t, s, "k", heldFor(time.Duration(i+1)*30*time.Second))
+	}
+	for i, s := range stores {
+		eventually(t, fmt.Sprintf("%+v hears of its own", opts[i]), func() bool { return len(told[i]) > 0 })
+		want := time.Duration(i+1) * 30 * time.Second
+		for range len(told[i]) {
+			if left := time.Until((<-told[i]).Until); left > want+time.Second || left < want-20*time.Second {
+				t.Errorf("%+v was told of a hold of %v, want its own of %v", opts[i], left, want)
+			}
+		}
+		if state := tell(t, s, "k", News{}); state.Attempts != 1 {
+			t.Errorf("%+v has %d attempts, want its own", opts[i], state.Attempts)
+		}
+	}
+}
+
+// Store cases 43 and 45.
+func TestForeignRecordsAreLeftAlone(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	a := redisStore(t, rdb, RedisOptions{})
+	b := redisStore(t, srv.Client(), RedisOptions{})
+	ctx := t.Context()
+	rdb.Set(ctx, a.name(idOf("string")), "mine", 0)
+	rdb.RPush(ctx, a.name(idOf("list")), "mine")
+	rdb.HSet(ctx, a.name(idOf("v2")), "v", "2", "phase", "held", "until", "99999999999999", "key", "v2")
+	for _, key := range []string{"string", "list", "v2"} {
+		before := rdb.Dump(ctx, a.name(idOf(key))).Val()
+		for range 3 {
+			if state, err := a.Exchange(ctx, key, heldFor(time.Minute)); !errors.Is(err, errForeign) {
+				t.Errorf("a record %q: %+v, %v, want an error", key, state, err)
+			}
+		}
+		if rdb.Dump(ctx, a.name(idOf(key))).Val() != before {
+			t.Errorf("the record %q was changed", key)
+		}
+	}
+	if a.Err() != nil {
+		t.Errorf("a record that isn't ours is no reason to leave Redis alone: %v", a.Err())
+	}
+	state := follow(t, b, "ours")
+	tell(t, a, "ours", heldFor(time.Minute))
+	eventually(t, "other keys are shared", func() bool { return state().Phase == Held })
+	// In the index as well, where who joins would read them.
+	for _, key := range []string{"string", "list", "v2"} {
+		rdb.ZAdd(ctx, a.name("index"), redis.Z{Score: float64(time.Now().Add(time.Hour).UnixMilli()), Member: idOf(key)})
+	}
+	rdb.ZAdd(ctx, a.name("index"), redis.Z{Score: float64(time.Now().Add(time.Hour).UnixMilli()), Member: "not an id"})
+	c := redisStore(t, srv.Client(), RedisOptions{})
+	if follow(t, c, "ours")().Phase != Held || follow(t, c, "v2")().Phase != Healthy {
+		t.Error("who joins does not know what is ours, or believes what is not")
+	}
+}
+
+func TestForeignIndexOrMetaIsNoCrash(t *testing.T) {
+	for _, part := range []string{"index", "meta"} {
+		t.Run(part, func(t *testing.T) {
+			srv := redistest.Start(t)
+			srv.Client().Set(t.Context(), "holdoff:{default}:v1:"+part, "mine", 0)
+			s := redisStore(t, srv.Client(), RedisOptions{})
+			if _, err := s.Exchange(t.Context(), "k", heldFor(time.Minute)); err == nil {
+				t.Error("no error")
+			}
+			if got := srv.Client().Get(t.Context(), "holdoff:{default}:v1:"+part).Val(); got != "mine" {
+				t.Errorf("it is %q now", got)
+			}
+		})
+	}
+}
+
+// Store case 45.
+func TestUnknownFieldsArePreserved(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	s := redisStore(t, rdb, RedisOptions{})
+	held := tell(t, s, "k", heldFor(20*time.Millisecond))
+	record := s.name(idOf("k"))
+	rdb.HSet(t.Context(), record, "pace", "17", "zone", "eu")
+	sleepPast(held.Until)
+	state := tell(t, s, "k", News{Want: 1})
+	tell(t, s, "k", News{Generation: state.Generation, Good: 1})
+	got := rdb.HMGet(t.Context(), record, "pace", "zone", "phase").Val()
+	if got[0] != "17" || got[1] != "eu" || got[2] != "ramping" {
+		t.Errorf("the record has %v, want 17, eu, ramping", got)
+	}
+}
+
+// go-redis runs a script again when its answer was late.
+func TestScriptThatRunsTwiceChangesNothingThatMatters(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	for name, c := range map[string]struct {
+		before func(key string, s *RedisStore) State
+		news   News
+	}{
+		"failures": {nil, News{Failures: 10, Status: 500}},
+		"failures that hold": {func(key string, s *RedisStore) State {
+			other := redisStore(t, srv.Client(), RedisOptions{})
+			return tell(t, other, key, News{Failures: 19})
+		}, News{Failures: 1}},
+		"a hint": {nil, heldFor(time.Minute)},
+		"a bad probe": {func(key string, s *RedisStore) State {
+			sleepPast(tell(t, s, key, heldFor(time.Millisecond)).Until)
+			return tell(t, s, key, News{Want: 1})
+		}, News{Refused: 1}},
+		"a bad probe with a hint": {func(key string, s *RedisStore) State {
+			sleepPast(tell(t, s, key, heldFor(time.Millisecond)).Until)
+			return tell(t, s, key, News{Want: 1})
+		}, News{Refused: 1, Hint: time.Minute, Word: true}},
+		"a success": {func(key string, s *RedisStore) State { return tell(t, s, key, News{Failures: 10}) }, News{Well: true}},
+		"a probe": {func(key string, s *RedisStore) State {
+			state := tell(t, s, key, heldFor(time.Millisecond))
+			sleepPast(state.Until)
+			return state
+		}, News{Want: 1}},
+		"a good probe": {func(key string, s *RedisStore) State {
+			sleepPast(tell(t, s, key, heldFor(time.Millisecond)).Until)
+			return tell(t, s, key, News{Want: 1})
+		}, News{Good: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := redisStore(t, rdb, RedisOptions{})
+			var state State
+			if c.before != nil {
+				state = c.before(name, s)
+			}
+			c.news.Generation, c.news.Lease = state.Generation, 10*time.Second
+			id := idOf(name)
+			args := s.args(id, name, c.news)
+			var states [2]State
+			for i := range states {
+				reply, err := s.run(t.Context(), exchangeScript, []string{s.name(id), s.name("index"), s.name("meta")}, args...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				snap, granted, err := decodeReply(reply, time.Minute)
+				if err != nil {
+					t.Fatal(err)
+				}
+				states[i] = snap.state
+				states[i].Permits = granted
+			}
+			first, second := states[0], states[1]
+			if first.Phase != second.Phase || first.Level != second.Level || first.Generation != second.Generation ||
+				first.Witnesses != second.Witnesses || first.Permits+second.Permits > 2 {
+				t.Errorf("once:  %+v\ntwice: %+v", first, second)
+			}
+			if c.news.Failures > 0 && first.Attempts != second.Attempts {
+				t.Errorf("%d attempts, then %d", first.Attempts, second.Attempts)
+			}
+			if d := second.Until.Sub(first.Until); first.Phase == Held && d > 100*time.Millisecond {
+				t.Errorf("the hold is %v longer", d)
+			}
+		})
+	}
+}
+
+// Store case 15.
+func TestRedisThatComesLaterIsJoined(t *testing.T) {
+	srv := redistest.Start(t)
+	srv.Kill()
+	begun := time.Now()
+	a, b := redisStore(t, srv.Client(), RedisOptions{}), redisStore(t, srv.Client(), RedisOptions{})
+	if d := time.Since(begun); d > 5*time.Second {
+		t.Errorf("without Redis it takes %v to make two stores", d)
+	}
+	client := &http.Client{Transport: &Transport{Base: script(200), Store: a}}
+	if resp, err := client.Get("http://a.example.com"); err != nil || resp.StatusCode != 200 {
+		t.Errorf("a request without Redis: %v, %v", resp, err)
+	}
+	eventually(t, "that Redis is away is known", func() bool { return a.Err() != nil && b.Err() != nil })
+	srv.Restart()
+	eventually(t, "both stores are back", func() bool { return a.Err() == nil && b.Err() == nil })
+	state := follow(t, b, "k")
+	tell(t, a, "k", heldFor(time.Minute))
+	eventually(t, "holds are shared", func() bool { return state().Phase == Held })
+}
+
+// keyIs reports the phase of the only key that a Transport knows something of.
+func keyIs(tr *Transport) KeyState {
+	for s := range tr.Keys() {
+		return s
+	}
+	return KeyState{}
+}
+
+// fleetOf makes Transports with a store each, which know host already.
+func fleetOf(t *testing.T, srv *redistest.Server, n int, base http.RoundTripper, host string) []*Transport {
+	t.Helper()
+	var fleet []*Transport
+	for range n {
+		tr := &Transport{Base: base, Store: redisStore(t, srv.Client(), RedisOptions{}), MaxWait: -1}
+		fetch(t, tr, host)
+		fleet = append(fleet, tr)
+	}
+	return fleet
+}
+
+// fetch sends a request that may fail.
+func fetch(t testing.TB, tr *Transport, url string) (int, error) {
+	resp, err := tr.RoundTrip(newRequest(t, "GET", url, ""))
+	if err != nil {
+		return 0, err
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	return resp.StatusCode, nil
+}
+
+func TestOperatorMayClearAHold(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	var bad atomic.Bool
+	base := baseFunc(func(*http.Request) (*http.Response, error) {
+		if bad.Load() {
+			return answer(429, "Retry-After: 100"), nil
+		}
+		return answer(200), nil
+	})
+	const host = "https://api.example.com"
+	fleet := fleetOf(t, srv, 4, base, host)
+	bad.Store(true)
+	fetch(t, fleet[0], host)
+	for _, tr := range fleet {
+		eventually(t, "all are held", func() bool { return keyIs(tr).Phase == Held && keyIs(tr).Shared })
+	}
+	bad.Store(false)
+
+	s, id := fleet[0].Store.(*RedisStore), idOf(host)
+	rdb.ZRem(t.Context(), s.name("index"), id)
+	rdb.Del(t.Context(), s.name(id))
+	rdb.HIncrBy(t.Context(), s.name("meta"), "seq", 1)
+	for i, tr := range fleet {
+		eventually(t, fmt.Sprintf("replica %d is free: %+v", i, keyIs(tr)), func() bool { return keyIs(tr).Phase == Healthy })
+		if status, err := fetch(t, tr, host); status != 200 {
+			t.Errorf("replica %d gets %d, %v", i, status, err)
+		}
+	}
+	if rdb.Exists(t.Context(), s.name(id)).Val() != 0 {
+		t.Error("a replica has asserted the hold again")
+	}
+}
+
+// Store case 23.
+func TestHoldThatRedisLostIsAssertedAgain(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	var sends atomic.Int64
+	base := baseFunc(func(*http.Request) (*http.Response, error) {
+		if sends.Add(1) > 4 {
+			return answer(429, "Retry-After: 60"), nil
+		}
+		return answer(200), nil
+	})
+	const host = "https://api.example.com"
+	fleet := fleetOf(t, srv, 4, base, host)
+	fetch(t, fleet[0], host)
+	for _, tr := range fleet {
+		eventually(t, "all are held", func() bool { return keyIs(tr).Phase == Held && keyIs(tr).Shared })
+	}
+	until := keyIs(fleet[0]).Until
+	record := fleet[0].Store.(*RedisStore).name(idOf(host))
+	for range 2 {
+		rdb.FlushAll(t.Context())
+		free := false
+		eventually(t, "Redis knows of the hold again", func() bool {
+			for _, tr := range fleet {
+				free = free || keyIs(tr).Phase != Held
+			}
+			return rdb.Exists(t.Context(), record).Val() == 1
+		})
+		if free {
+			t.Error("a replica was free meanwhile")
+		}
+		for i, tr := range fleet {
+			eventually(t, fmt.Sprintf("replica %d shares it again", i), func() bool { return keyIs(tr).Phase == Held && keyIs(tr).Shared })
+			if d := keyIs(tr).Until.Sub(until); d < -50*time.Millisecond || d > time.Second {
+				t.Errorf("replica %d's hold has changed by %v", i, d)
+			}
+		}
+	}
+	fetch(t, fleet[1], host)
+	if n := sends.Load(); n != 5 {
+		t.Errorf("%d sends, want 4 before the hold and the one that brought it", n)
+	}
+	if n := rdb.HGet(t.Context(), record, "attempts").Val(); n > "3" {
+		t.Errorf("%s replicas asserted it, want one or two", n)
+	}
+}
+
+// Store case 18.
+func TestCloseIsQuickWhateverRedisDoes(t *testing.T) {
+	ignore := goleak.IgnoreCurrent()
+	srv := redistest.Start(t)
+	client := srv.Client()
+	s, err := NewRedisStore(client, RedisOptions{PollInterval: minPoll})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell(t, s, "k", heldFor(time.Minute))
+	srv.Pause()
+	time.Sleep(3 * minPoll)
+	begun := time.Now()
+	s.Close()
+	if d := time.Since(begun); d > 2*time.Second {
+		t.Errorf("Close takes %v", d)
+	}
+	if _, err := s.Exchange(t.Context(), "k", News{}); err == nil {
+		t.Error("a store that is closed exchanges")
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("Close again: %v", err)
+	}
+	srv.Continue()
+	if err := client.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("the client was closed as well: %v", err)
+	}
+	client.Close()
+	srv.Kill()
+	eventually(t, "no goroutine is left", func() bool { return goleak.Find(ignore) == nil })
+}
+
+// pausingClient calls before, ahead of each script that runs.
+type pausingClient struct {
+	narrowClient
+	before func(sha string, keys []string, args []any)
+}
+
+func (c pausingClient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	c.before(sha, keys, args)
+	return c.narrowClient.EvalSha(ctx, sha, keys, args...)
+}
+
+// The index moves while it is read, page by page: keys of the pages that were
+// read recover, and those behind them move up.
+func TestHoldIsNotLostWhereTheIndexMovesWhileItIsRead(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	a := redisStore(t, rdb, RedisOptions{})
+	var moved atomic.Int64
+	move := func(sha string, keys []string, args []any) {
+		if sha == indexScript.Hash() && args[0] != 0 && moved.Add(1) == 1 {
+			ids := rdb.ZRange(context.Background(), a.name("index"), 0, 9).Val()
+			for _, id := range ids {
+				rdb.ZRem(context.Background(), a.name("index"), id)
+				rdb.Del(context.Background(), a.name(id))
+			}
+		}
+	}
+	moved.Store(1)
+	b := redisStore(t, pausingClient{narrowClient{srv.Client()}, move}, RedisOptions{})
+	const keys = pageSize * 2
+	var states []func() State
+	for i := range keys {
+		key := fmt.Sprint("https://", i, ".example.com")
+		states = append(states, follow(t, b, key))
+		tell(t, a, key, heldFor(time.Duration(100+i)*time.Second))
+	}
+	held := func() (n int) {
+		for _, state := range states[10:] {
+			if s := state(); s.Phase == Held {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "all are held", func() bool { return held() == keys-10 })
+	moved.Store(0)
+	rdb.HIncrBy(context.Background(), a.name("meta"), "seq", 1) // b has missed something
+	eventually(t, "the index is read", func() bool { return moved.Load() > 0 })
+	time.Sleep(300 * time.Millisecond)
+	if n := held(); n != keys-10 {
+		t.Errorf("%d keys are held, want %d: all but those that are gone", n, keys-10)
+	}
+}
+
+// Store case 42.
+func TestKeysBeyondTheMirrorAreNotForgottenByOthers(t *testing.T) {
+	srv := redistest.Start(t)
+	s := redisStore(t, srv.Client(), RedisOptions{})
+	s.mu.Lock()
+	for i := range maxMirror {
+		s.mirror[strconv.Itoa(i)] = &entry{key: "x", state: State{Phase: Held, Until: time.Now().Add(time.Minute), Version: 1}}
+	}
+	s.mu.Unlock()
+	other := redisStore(t, srv.Client(), RedisOptions{})
+	// What is in use here has its place, however many others there are.
+	state := follow(t, s, "https://api.example.com")
+	tell(t, other, "https://api.example.com", heldFor(time.Minute))
+	eventually(t, "a key in use is shared", func() bool { return state().Phase == Held })
+	for i := range 100 {
+		tell(t, other, fmt.Sprint("https://", i, ".example.com"), heldFor(time.Minute))
+	}
+	time.Sleep(50 * time.Millisecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.mirror); n > maxMirror+1 {
+		t.Errorf("the mirror has %d entries, want %d at most and one in use", n, maxMirror)
+	}
+}
+
+// checkState checks what was believed of a message.
+func checkState(t *testing.T, s State, maxHold time.Duration) {
+	if left := time.Until(s.Until); left > maxHold {
+		t.Errorf("held for %v, and MaxHold is %v", left, maxHold)
+	}
+	if s.Phase < Healthy || s.Phase > Ramping || s.Level < 0 || s.Attempts < 0 || s.Status < 0 || s.Witnesses < 0 ||
+		s.Permits < 0 || s.Last.After(time.Now()) {
+		t.Errorf("a state that can't be: %+v", s)
+	}
+	_ = s.Phase.String()
+}
+
+func FuzzPayload(f *testing.F) {
+	id := strings.Repeat("0", 32)
+	for _, seed := range []string{
+		"", "1", "2 " + id, "1 " + id + " e-1 7 1700000000000 held 60000 3 1 1 5 12 429 2 https://api.example.com",
+		"1 " + id + " e-1 7 1700000000000 held 99999999999999999999 3 1 1 5 12 429 2 k",
+		"1 " + id + " e-1 -7 1700000000000 held -5 -3 1 1 5 -12 429 2 a b c", "1 " + id + " e 1 1 dead 1 1 1 1 1 1 1 1 k",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, payload string) {
+		snap, ok := decodePayload(payload, time.Minute)
+		if !ok {
+			return
+		}
+		checkState(t, snap.state, time.Minute)
+		if len(snap.id) != 32 || snap.seq >= 1<<seqBits {
+			t.Errorf("id %q, seq %d", snap.id, snap.seq)
+		}
+	})
+}
+
+func FuzzReply(f *testing.F) {
+	for _, seed := range []string{
+		"", "foreign", "ok", "ok\ne-1\n7\n1700000000000\nheld\n60000\n3\n1\n1\n5\n12\n429\n2\nk\n4",
+		"ok\ne-1\n:7\n:1700000000000\nramping\n:9223372036854775807\n3\n1\n1\n5\n-12\n429\n2\nk\n-4", "ok\n*\n*",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, data string) {
+		var reply []any
+		for part := range strings.SplitSeq(data, "\n") {
+			if n, err := strconv.ParseInt(strings.TrimPrefix(part, ":"), 10, 64); err == nil && strings.HasPrefix(part, ":") {
+				reply = append(reply, n)
+			} else if part == "*" {
+				reply = append(reply, []any{part})
+			} else if part == "-" {
+				reply = append(reply, nil)
+			} else {
+				reply = append(reply, part)
+			}
+		}
+		if snap, granted, err := decodeReply(reply, time.Minute); err == nil {
+			checkState(t, snap.state, time.Minute)
+			if granted < 0 || granted > maxPermits {
+				t.Errorf("%d permits", granted)
+			}
+		}
+		if snap, ok := decodeSnapshot(reply, time.Minute); ok {
+			checkState(t, snap.state, time.Minute)
+		}
+		if _, seq, _, ok := decodeMeta(reply); ok {
+			if seq >= 1<<seqBits {
+				t.Errorf("seq %d", seq)
+			}
+			if ids := decodeIDs(reply); slices.ContainsFunc(ids, func(id string) bool { return len(id) != 32 }) {
+				t.Errorf("ids %q", ids)
+			}
+		}
+	})
+}

@@ -40,11 +40,28 @@
 // it, and otherwise fail at once with a *[HeldError]. A healthy key costs a
 // request one lookup: no lock and no allocation.
 //
+// # Fleets
+//
+// With a [Store] the state of a key is the fleet's: all replicas obey what one of
+// them was told, one request of all of them probes, and the ramp's permits are
+// shared out. A hold that the server did not ask for takes two replicas that saw
+// it fail; failures to connect never leave the replica that has them.
+//
+//	store, err := holdoff.NewRedisStore(rdb, holdoff.RedisOptions{Namespace: "billing"})
+//	client := &http.Client{Transport: &holdoff.Transport{Store: store}}
+//
+// A store is advice. A healthy key costs no command, nor does one that is held;
+// no request waits for a store where this process may decide by itself; and
+// without it each replica goes on alone.
+//
 // # Where things are
 //
 // transport.go has the Transport and the loop of a request, call.go the steps of
 // that loop. classify.go and hint.go read outcomes; hold.go is the state
 // machine of a key and gate.go the line in front of it; backoff.go and budget.go
 // say when and whether to try again; body.go replays request bodies; key.go
-// names keys; observe.go tells what happens.
+// names keys; observe.go tells what happens, and inspect.go how things stand.
+// fleet.go is how a gate speaks with a [Store]: ratelimit_store.go has that and
+// the MemoryStore, ratelimit_store_redis.go the RedisStore, whose scripts are in
+// lua/ and whose wire format is in ratelimit_store_wire.go.
 package holdoff

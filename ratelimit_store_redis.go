@@ -67,7 +67,7 @@ const (
 	maxRecords = 32 << 10
 	// pushDelay is how long a poll that is ahead of the subscription waits for
 	// it to catch up.
-	pushDelay = 50 * time.Millisecond
+	pushDelay = 100 * time.Millisecond
 	// lateness is how late a published change may be and still be believed.
 	lateness = time.Second
 	// seqBits of a version are the sequence, the rest the epoch.

@@ -150,10 +150,12 @@ func (v *bodyView) Close() error {
 // bytes and of time, then closed. A server that stops in the middle, or that
 // waits for an upload which has ended, can't hold up the retry.
 func drain(resp *http.Response) {
-	// A gzip body of net/http can't be closed while it waits for its first byte:
-	// reading one could hold up the retry for as long as the server likes.
-	if resp.ContentLength > drainLimit || resp.Uncompressed {
+	if resp.ContentLength > drainLimit {
 		resp.Body.Close()
+		return
+	}
+	if resp.Uncompressed {
+		drainAside(resp.Body)
 		return
 	}
 	// Closing a body that is being read is what net/http allows, and the only
@@ -162,5 +164,21 @@ func drain(resp *http.Response) {
 	io.CopyN(io.Discard, resp.Body, drainLimit)
 	if late.Stop() {
 		resp.Body.Close()
+	}
+}
+
+// drainAside drains a body that net/http unzips: it can't be closed while it
+// waits for its first byte. Where that never comes, the drain is left behind
+// until the server or the request's context ends it.
+func drainAside(body io.ReadCloser) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		io.CopyN(io.Discard, body, drainLimit)
+		body.Close()
+	}()
+	select {
+	case <-done:
+	case <-time.After(drainTime):
 	}
 }

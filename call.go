@@ -38,7 +38,8 @@ type call struct {
 	received time.Time     // when its retry was considered
 
 	sends  int           // how many attempts were made
-	delay  time.Duration // before the last retry, without holds
+	delay  time.Duration // of the last Backoff
+	free   bool          // the retry was not charged to the budget
 	waited time.Duration // in all
 	over   bool          // RoundTrip has returned
 }
@@ -84,7 +85,7 @@ func (c *call) enter() error {
 	if inLine {
 		until, _ := c.gate.held()
 		c.observe(Event{Kind: Waiting, Reason: "held", Wait: max(until.Sub(begun), 0)})
-		err = c.gate.stand(ctx, c.waiter)
+		err = c.gate.stand(ctx, c.waiter, deadline)
 		c.waited += time.Since(begun)
 	}
 	c.pass, c.waiter = c.waiter.pass, nil
@@ -94,6 +95,10 @@ func (c *call) enter() error {
 	}
 	if ctx.Err() != nil {
 		return c.interrupted()
+	}
+	if c.free && !c.pass.permit {
+		// It was to be free because it would wait for a permit, and needed none.
+		c.gate.budget.take(c.t.room())
 	}
 	return nil
 }
@@ -110,6 +115,7 @@ func (c *call) patience(now time.Time) (d time.Duration, deadline bool) {
 
 // send makes one attempt. It leaves a response or an error, never both.
 func (c *call) send() {
+	status, err := c.status, c.err
 	c.sent = c.attemptRequest()
 	c.pending = nil // Base closes it from here on
 	c.sends++
@@ -132,6 +138,11 @@ func (c *call) send() {
 	switch {
 	case c.err != nil:
 		c.closeResponse() // a Base that returns both breaks the contract
+		if ctx := c.req.Context(); ctx.Err() != nil && c.sends > 1 {
+			// What the attempt before got tells more than that this one was cut.
+			c.status = status
+			c.err = &WaitError{Err: ctx.Err(), Cause: context.Cause(ctx), Attempts: c.sends, Status: status, Last: err}
+		}
 	case c.resp == nil:
 		c.err = errNothing
 	default:
@@ -197,6 +208,9 @@ func (c *call) verdict() Verdict {
 	}
 	v := c.t.judge(c.sent, c.resp, c.err)
 	v.Hint = max(v.Hint, 0)
+	if v.Lesson == Nothing && !v.Retry && c.err == nil && c.status < 400 {
+		v.Lesson = Good
+	}
 	return v
 }
 
@@ -205,6 +219,9 @@ func (c *call) verdict() Verdict {
 func (c *call) settle(v Verdict) {
 	p := c.pass
 	c.pass = pass{}
+	if p.permit && v.Lesson == Nothing && c.resp != nil && c.status < 500 {
+		v.Lesson = Good // whatever the answer, a probe has found the host up
+	}
 	if _, open := c.gate.open(); open && !p.permit && (v.Lesson == Good || v.Lesson == Nothing) {
 		return
 	}
@@ -226,26 +243,30 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 		return 0, EndWait
 	}
 	until, held := c.gate.held()
+	patience, _ := c.patience(c.received)
 	switch {
 	case held && !until.IsZero() && !until.Before(c.received.Add(v.Hint)):
 		// The hold lasts as long: the gate will see to it.
 	case v.Hint > 0:
-		wait = v.Hint + uniform(max(v.Hint/2, minSpread))
+		// Jitter only adds to a hint, and makes none miss the deadline.
+		spread := min(max(v.Hint/2, minSpread), patience-v.Hint-1)
+		wait = v.Hint + uniform(spread)
 	default:
-		wait = c.t.backoff.Delay(Retry{
+		wait = max(c.t.backoff.Delay(Retry{
 			Attempt: c.attempt, Previous: c.delay,
 			Latency: time.Duration(c.gate.latency.Load()), Refused: v.Lesson == Refused,
-		})
+		}), 0)
+		c.delay = wait
 	}
-	wait = max(wait, 0)
 	least := max(wait, until.Sub(c.received))
-	if patience, _ := c.patience(c.received); least >= patience && (least > 0 || held) {
+	if least >= patience && (least > 0 || held) {
 		return 0, EndWait
 	}
 	if !c.prepare() {
 		return 0, EndBody
 	}
-	if !held && !c.gate.budget.take(c.t.room()) {
+	c.free = held
+	if !c.free && !c.gate.budget.take(c.t.room()) {
 		return 0, EndBudget
 	}
 	return wait, ""
@@ -273,7 +294,6 @@ func (c *call) prepare() bool {
 // request's context, at which enter looks next.
 func (c *call) sleep(wait time.Duration, reason string) {
 	c.attempt++
-	c.delay = wait
 	begun := time.Now()
 	left := c.received.Add(wait).Sub(begun)
 	if wait <= 0 || left <= 0 {

@@ -20,7 +20,8 @@ import (
 type Verdict struct {
 	// Retry tells that another attempt may succeed and does no harm.
 	Retry bool
-	// Lesson is what the outcome teaches about the key.
+	// Lesson is what the outcome teaches about the key. If zero, Nothing; a
+	// response below 400 that isn't retried counts as Good all the same.
 	Lesson Lesson
 	// Hint is how long the server asked to be left alone; 0 where it did not ask.
 	Hint time.Duration
@@ -130,10 +131,15 @@ func Idempotent(req *http.Request) bool {
 }
 
 func hasIdempotencyKey(req *http.Request) bool {
-	return req.Header["Idempotency-Key"] != nil || req.Header["X-Idempotency-Key"] != nil
+	_, plain := req.Header["Idempotency-Key"]
+	_, x := req.Header["X-Idempotency-Key"]
+	return plain || x
 }
 
-// classifyError judges errors of the transport: the first rule that fits.
+// classifyError judges errors of the transport: the first rule that fits. Two
+// that net/http makes of text alone can't be told: "server closed idle
+// connection" and "client connection lost". It resends GET, HEAD, OPTIONS and
+// TRACE by itself where it meets the first.
 func classifyError(req *http.Request, err error) Verdict {
 	var dns *net.DNSError
 	switch again := Idempotent(req); {
@@ -152,11 +158,13 @@ func classifyError(req *http.Request, err error) Verdict {
 		return Verdict{Retry: true, Reason: "refused stream"}
 	case isDial(err):
 		return Verdict{Retry: true, Lesson: Unreachable, Reason: "dial"}
+	case is[*HeldError](err):
+		return Verdict{Reason: "held below"} // by a Transport that is our Base
 	case isTimeout(err):
 		return Verdict{Retry: again, Lesson: Unreachable, Reason: "timeout"}
 	case isGoAway(err):
 		return Verdict{Retry: again, Reason: "goaway"}
-	case isBroken(err):
+	case isBroken(err), isResetStream(err):
 		return Verdict{Retry: again, Lesson: Unreachable, Reason: "connection broken"}
 	}
 	return Verdict{Reason: "error"}
@@ -226,11 +234,24 @@ type streamError struct {
 
 func (streamError) Error() string { return "http2 stream error" }
 
-const refusedStream = 0x7 // RFC 9113, section 7
+// Codes of RFC 9113, section 7.
+const (
+	internalError   = 0x2
+	refusedStream   = 0x7
+	cancelledStream = 0x8
+	calmDown        = 0xb
+)
 
 func isRefusedStream(err error) bool {
 	var s streamError
 	return errors.As(err, &s) && s.Code == refusedStream
+}
+
+// isResetStream finds streams that the server broke off, which over HTTP/1
+// would have been a broken connection.
+func isResetStream(err error) bool {
+	var s streamError
+	return errors.As(err, &s) && (s.Code == internalError || s.Code == cancelledStream || s.Code == calmDown)
 }
 
 // isGoAway finds connections that the server shut in an orderly way. net/http

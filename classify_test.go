@@ -41,7 +41,7 @@ func TestIdempotentRequests(t *testing.T) {
 		{"POST", http.Header{"X-Idempotency-Key": {"k"}}, true},
 		{"PATCH", http.Header{"Idempotency-Key": {}}, true},   // net/http's "idempotent, but do not send it"
 		{"PATCH", http.Header{"X-Idempotency-Key": {}}, true}, // the same
-		{"POST", http.Header{"Idempotency-Key": nil}, false},  // as in net/http
+		{"POST", http.Header{"Idempotency-Key": nil}, true},   // net/http asks whether it is in the map
 		{"POST", http.Header{"Idempotency": {"k"}}, false},
 		{"POST", http.Header{}, false},
 	} {
@@ -370,7 +370,8 @@ func TestClassifyErrors(t *testing.T) {
 		{"scheme mismatch", http.ErrSchemeMismatch, false, false, Nothing},
 
 		{"refused stream", streamError{StreamID: 1, Code: refusedStream}, true, true, Nothing},
-		{"stream reset otherwise", streamError{StreamID: 1, Code: 2}, false, false, Nothing},
+		{"stream reset", streamError{StreamID: 1, Code: internalError}, true, false, Unreachable},
+		{"stream reset for good", streamError{StreamID: 1, Code: 0xd}, false, false, Nothing}, // HTTP_1_1_REQUIRED
 		// Design lists GOAWAY among what was provably not processed. That holds for
 		// streams above its last id, which net/http resends itself; one that comes
 		// up here may have been processed, so a POST is not resent.
@@ -706,7 +707,7 @@ func TestClassifyRealHTTP2Errors(t *testing.T) {
 		}, 2, true, true, Nothing},
 		{"INTERNAL_ERROR", func(stream uint32, send func([]byte), _ func()) {
 			send(frame(rstStream, stream, 0, 0, 0, 2))
-		}, 1, false, false, Nothing},
+		}, 2, true, false, Unreachable},
 		{"GOAWAY that names the stream as processed", func(stream uint32, send func([]byte), hangUp func()) {
 			send(frame(goAway, 0, 0, 0, 0, byte(stream), 0, 0, 0, 0))
 			hangUp()

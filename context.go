@@ -2,6 +2,7 @@ package holdoff
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
@@ -79,9 +80,21 @@ func WithoutRetry(ctx context.Context) context.Context {
 	return withOptions(ctx, func(o *callOptions) { o.noRetry = true })
 }
 
+// tell fills the caller's Outcome for a request that was not ours to judge.
+func (o callOptions) tell(attempts int, resp *http.Response, err error) {
+	if o.outcome == nil {
+		return
+	}
+	*o.outcome = Outcome{Attempts: attempts, Ended: EndDone, Err: err}
+	if resp != nil {
+		o.outcome.Status = resp.StatusCode
+	}
+}
+
 // Attempt returns the number of the attempt that is being made with ctx, which
 // a Base below the [Transport] finds in its request: 0 on the first send, 1 on
-// the first retry.
+// the first retry. Where one Transport is the Base of another, the first send
+// of the inner one has the number of the outer one's attempt.
 func Attempt(ctx context.Context) int {
 	n, _ := ctx.Value(attemptKey{}).(int)
 	return n

@@ -41,14 +41,14 @@ func (e *HeldError) Timeout() bool { return e.deadline }
 func (e *HeldError) Temporary() bool { return true }
 
 // A WaitError is returned for a request whose context ended while the request
-// was waiting. errors.Is finds the context's error, its cause and the error of
-// the last attempt in it.
+// was waiting, or in the middle of a retry. errors.Is finds the context's error,
+// its cause and the error of the last whole attempt in it.
 type WaitError struct {
 	Err      error // the context's error: context.Canceled or context.DeadlineExceeded
 	Cause    error // context.Cause: Err, or what was given to the CancelCauseFunc
 	Attempts int   // how many attempts had been made
-	Status   int   // the status code of the last; 0 where there was none
-	Last     error // the error of the last; nil where there was none
+	Status   int   // the status code of the last whole one; 0 where there was none
+	Last     error // the error of the last whole one; nil where there was none
 }
 
 func (e *WaitError) Error() string {
@@ -56,9 +56,9 @@ func (e *WaitError) Error() string {
 	case e.Attempts == 0:
 		return fmt.Sprintf("holdoff: the context ended before the first attempt: %v", e.Cause)
 	case e.Last != nil:
-		return fmt.Sprintf("holdoff: the context ended in the wait after attempt %d (%v): %v", e.Attempts-1, e.Last, e.Cause)
+		return fmt.Sprintf("holdoff: the context ended after %d attempts (%v): %v", e.Attempts, e.Last, e.Cause)
 	}
-	return fmt.Sprintf("holdoff: the context ended in the wait after attempt %d (status %d): %v", e.Attempts-1, e.Status, e.Cause)
+	return fmt.Sprintf("holdoff: the context ended after %d attempts (status %d): %v", e.Attempts, e.Status, e.Cause)
 }
 
 func (e *WaitError) Unwrap() []error {

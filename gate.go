@@ -27,9 +27,9 @@ type gate struct {
 	key     string // name, as people see it
 	budget  budget
 	latency atomic.Int64 // smoothed time to response headers, in ns; 0 = unknown
-	// word is the hold's generation, doubled, plus one while the hold is not
+	// glance is the hold's generation, doubled, plus one while the hold is not
 	// well(): all that a request has to read to pass. It is written under mu.
-	word    atomic.Uint64
+	glance  atomic.Uint64
 	evicted atomic.Bool // the table has forgotten this gate, and has or makes another; set under mu
 	emit    func(Event)
 
@@ -53,7 +53,7 @@ type waiter struct {
 
 // open lets a request of a healthy key pass, without a lock.
 func (g *gate) open() (pass, bool) {
-	word := g.word.Load()
+	word := g.glance.Load()
 	return pass{generation: word >> 1}, word&1 == 0
 }
 
@@ -77,18 +77,23 @@ func (g *gate) join(w *waiter) (inLine bool, err error) {
 	return true, nil
 }
 
-// stand waits in line, until w may pass, its patience is over or ctx ends. The
+// stand waits in line, until w may pass, its patience is over or ctx ends: with
+// deadline, the two are one, and it is the context that ends. The
 // error is a *HeldError or the context's. With the latter w may have a pass all
 // the same, that came at this moment and is to be handed back.
-func (g *gate) stand(ctx context.Context, w *waiter) error {
-	timer := time.NewTimer(time.Until(w.latest))
-	defer timer.Stop()
+func (g *gate) stand(ctx context.Context, w *waiter, deadline bool) error {
+	var over <-chan time.Time
+	if !deadline {
+		timer := time.NewTimer(time.Until(w.latest))
+		defer timer.Stop()
+		over = timer.C
+	}
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
 		g.leave(w)
 		return ctx.Err()
-	case <-timer.C:
+	case <-over:
 		if held := g.leave(w); held != nil {
 			return held
 		}
@@ -178,7 +183,7 @@ func (g *gate) changed(before hold) {
 	if !g.hold.well() || g.share.failing {
 		word |= 1
 	}
-	g.word.Store(word)
+	g.glance.Store(word)
 	event, worth := g.compare(before, now)
 	g.mu.Unlock()
 	if worth {
@@ -285,8 +290,14 @@ func (g *gate) compare(before hold, now time.Time) (Event, bool) {
 	return e, true
 }
 
+// heldError says that requests are held until T; during a probe or a ramp, for
+// a slot at least.
 func (g *gate) heldError() *HeldError {
-	return &HeldError{Key: g.key, Until: g.hold.until, Attempts: g.hold.attempts, Status: g.hold.status}
+	until := g.hold.until
+	if soon := time.Now().Add(slot); g.hold.phase != Held && until.Before(soon) {
+		until = soon
+	}
+	return &HeldError{Key: g.key, Until: until, Attempts: g.hold.attempts, Status: g.hold.status}
 }
 
 // discard ends what goes on behind a gate that nobody will use again. The

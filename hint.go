@@ -26,11 +26,6 @@ func hintOf(resp *http.Response, now time.Time) (time.Duration, bool) {
 		return 0, false // out of a cache: said to somebody else, a while ago
 	}
 	now = serverTime(h, now)
-	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms", "X-Amz-Retry-After"} {
-		if d, ok := longest(h[name], millis); ok {
-			return d, true
-		}
-	}
 	if d, ok := retryAfter(h, now); ok {
 		return d, true
 	}
@@ -56,7 +51,13 @@ func limited(h http.Header, now time.Time) bool {
 	return d > 0
 }
 
+// retryAfter reads the headers that say just that, the precise ones first.
 func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
+	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms", "X-Amz-Retry-After"} {
+		if d, ok := longest(h[name], millis); ok {
+			return d, true
+		}
+	}
 	return longest(h["Retry-After"], func(v string) (time.Duration, bool) {
 		return delayOrDate(v, now)
 	})

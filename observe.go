@@ -124,7 +124,7 @@ func (w *watcher) write(e Event) {
 		fields = append(fields, zap.String("reason", e.Reason))
 	}
 	if e.Err != nil {
-		fields = append(fields, zap.NamedError("error", e.Err))
+		fields = append(fields, zap.String("error", e.Err.Error()))
 	}
 	entry.Write(fields...)
 }
@@ -159,7 +159,7 @@ func scrub(err error) error {
 			clean = strings.ReplaceAll(clean, u.URL, origin)
 		}
 	}
-	clean = scrubText(clean)
+	clean = scrubQuotes(scrubText(clean))
 	if clean == text {
 		return err
 	}
@@ -182,6 +182,26 @@ func scrubText(text string) string {
 		}
 		out.WriteString(authority(rest[:end]))
 		text = rest[end:]
+	}
+}
+
+// scrubQuotes blanks what is quoted, but for URLs that are scrubbed already:
+// net/http quotes what the server sent where it could not parse that, and it may
+// have been a cookie.
+func scrubQuotes(text string) string {
+	var out strings.Builder
+	for {
+		before, rest, opened := strings.Cut(text, `"`)
+		quoted, after, closed := strings.Cut(rest, `"`)
+		out.WriteString(before)
+		if !opened {
+			return out.String()
+		}
+		if !closed || (quoted != "" && !strings.Contains(quoted, "://")) {
+			quoted = "…"
+		}
+		out.WriteString(`"` + quoted + `"`)
+		text = after
 	}
 }
 

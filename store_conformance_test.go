@@ -718,8 +718,10 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		if state.Generation != 0 {
 			generation = state.Generation - first + 1
 		}
-		trace = append(trace, fmt.Sprintf("%v level %d attempts %d permits %d generation %d word %t status %d %s  <- %s wait %t stale %t %+v",
-			state.Phase, state.Level, state.Attempts, state.Permits, generation, state.Word, state.Status, left,
+		// Word is left out: whether a short hint outlasts a hold of ours depends
+		// on that hold's jitter.
+		trace = append(trace, fmt.Sprintf("%v level %d attempts %d permits %d generation %d status %d %s  <- %s wait %t stale %t %+v",
+			state.Phase, state.Level, state.Attempts, state.Permits, generation, state.Status, left,
 			n.Replica, wait, stale, News{Good: n.Good, Bad: n.Bad, Refused: n.Refused, Returned: n.Returned, Failures: n.Failures,
 				Status: n.Status, Hint: n.Hint, Word: n.Word, Well: n.Well, Want: n.Want}))
 	}

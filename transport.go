@@ -62,7 +62,8 @@ type Transport struct {
 
 	// Classify says which outcomes are retried, and what they teach about the
 	// host. If nil, [DefaultClassify]. It must not read or close the response's
-	// body.
+	// body. To never resend what is not idempotent, also where the server refused
+	// it with a hint, wrap DefaultClassify and clear Retry unless [Idempotent].
 	Classify func(req *http.Request, resp *http.Response, err error) Verdict
 
 	// Key names what a hold applies to. If nil, or where it returns "", that is
@@ -80,9 +81,9 @@ type Transport struct {
 	// and WARN when the store begins to fail. If nil, nothing is logged.
 	Logger *zap.Logger
 
-	// Observe is called with all that Logger gets, on the request's goroutine
-	// and with its context. Where no request is the cause, it gets the
-	// background context. It must neither block nor panic.
+	// Observe is called with all that Logger gets. Events about a request come on
+	// its goroutine and with its context; those about a hold or the store, with
+	// the background context. It must neither block nor panic.
 	Observe func(context.Context, Event)
 
 	once    sync.Once
@@ -161,12 +162,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.once.Do(t.init)
 	if t.invalid != nil {
 		closeBody(req)
+		optionsOf(req.Context()).tell(0, nil, t.invalid)
 		return nil, t.invalid
 	}
 	if req.URL == nil || req.Header == nil || req.URL.Host == "" || req.Method == http.MethodConnect {
 		// Base has the words for what is wrong; and a tunnel is not a request
 		// whose outcome can be told from its status.
-		return t.base.RoundTrip(req)
+		resp, err := t.base.RoundTrip(req)
+		optionsOf(req.Context()).tell(1, resp, err)
+		return resp, err
 	}
 	c := call{t: t, req: req, options: optionsOf(req.Context())}
 	defer c.release()

@@ -3,6 +3,7 @@ package holdoff
 import (
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -11,7 +12,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs the tests, or one replica of a fleet where a test has started
+// this binary once more: see startReplica.
+func TestMain(m *testing.M) {
+	if config := os.Getenv(replicaEnv); config != "" {
+		runReplica(config)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // baseFunc is a Base made of a function. It closes the request's body, as a
 // RoundTripper must.

@@ -56,12 +56,16 @@
 //
 // # Where things are
 //
-// transport.go has the Transport and the loop of a request, call.go the steps of
-// that loop. classify.go and hint.go read outcomes; hold.go is the state
-// machine of a key and gate.go the line in front of it; backoff.go and budget.go
-// say when and whether to try again; body.go replays request bodies; key.go
-// names keys; observe.go tells what happens, and inspect.go how things stand.
-// fleet.go is how a gate speaks with a [Store]: ratelimit_store.go has that and
-// the MemoryStore, ratelimit_store_redis.go the RedisStore, whose scripts are in
-// lua/ and whose wire format is in ratelimit_store_wire.go.
+// transport.go has the Transport and the loop of a request, call.go and retry.go
+// the steps of that loop. classify.go and hint.go read outcomes; hold.go is the
+// state machine of a key, gate.go the line in front of it, and gates.go finds the
+// gate of a request; backoff.go and budget.go say when and whether to try again;
+// body.go replays request bodies; key.go names keys; observe.go tells what
+// happens, and inspect.go how things stand.
+//
+// fleet.go is what a gate tells a [Store] and asks of it, and link.go who carries
+// that. ratelimit_store.go has the Store and the MemoryStore,
+// ratelimit_store_redis.go the RedisStore: its copy of what Redis knows is in
+// ratelimit_store_mirror.go, its commands in ratelimit_store_calls.go, what
+// crosses in ratelimit_store_wire.go, and the scripts in lua/.
 package holdoff

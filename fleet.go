@@ -2,17 +2,10 @@ package holdoff
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
 const (
-	// maxWorkers bounds the conversations that a Transport has with its store
-	// at a time.
-	maxWorkers = 8
 	// storeTimeout bounds one of them where the store itself does not.
 	storeTimeout = 250 * time.Millisecond
 	// storeRetry is how long a gate goes on alone before it tries the store again.
@@ -32,62 +25,6 @@ const (
 	// maxWant bounds the permits that one replica asks for at a time.
 	maxWant = 256
 )
-
-// link is a Transport's connection with its store: a queue of gates that have
-// something to tell or to ask, and workers that live while it isn't empty. No
-// request ever waits for it.
-type link struct {
-	store   Store
-	replica string
-	emit    func(Event)
-	failing atomic.Bool // the last exchange failed
-
-	mu      sync.Mutex // guards what follows
-	queue   []*gate
-	workers int
-}
-
-func newLink(store Store, emit func(Event)) *link {
-	return &link{store: store, replica: rand.Text(), emit: emit}
-}
-
-// watch tells whoever observes when exchanges begin to fail, and when they work
-// again: once for each change.
-func (l *link) watch(key string, err error) {
-	if errors.Is(err, errForeign) || errors.Is(err, errFull) || l.failing.Swap(err != nil) == (err != nil) {
-		return
-	}
-	kind := StoreBack
-	if err != nil {
-		kind = StoreFailed
-	}
-	l.emit(Event{Kind: kind, Key: key, Err: err})
-}
-
-func (l *link) enqueue(g *gate) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.queue = append(l.queue, g)
-	if l.workers < maxWorkers {
-		l.workers++
-		go l.work()
-	}
-}
-
-func (l *link) work() {
-	for {
-		l.mu.Lock()
-		if len(l.queue) == 0 {
-			l.workers--
-			l.mu.Unlock()
-			return
-		}
-		g := l.queue[0]
-		l.queue = l.queue[1:]
-		l.mu.Unlock()
-		g.exchange()
-	}
-}
 
 // share is what a gate needs beyond its hold where there is a store. The gate's
 // mu guards it.

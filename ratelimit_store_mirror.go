@@ -1,0 +1,351 @@
+package holdoff
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// How a RedisStore keeps its copy of what Redis knows: pushes are the fast way,
+// and the sequence that a poll looks at is the sure one.
+
+const (
+	// maxMirror bounds the keys of which a process keeps a copy.
+	maxMirror = 64 << 10
+	// pushDelay is how long a poll that is ahead of the subscription waits for
+	// it to catch up.
+	pushDelay = 100 * time.Millisecond
+	// lateness is how late a published change may be and still be believed.
+	lateness = time.Second
+	// seqBits of a version are the sequence, the rest the epoch.
+	seqBits = 40
+	// pageSize is how many records are read at a time.
+	pageSize = 100
+)
+
+// entry is what is known of one key.
+type entry struct {
+	key      string
+	state    State
+	watchers map[*func(State)]bool
+}
+
+// prune forgets what an entry says when its record has expired, and the entry
+// when nobody watches it. The caller holds mu.
+func (s *RedisStore) prune(id string, e *entry) {
+	if e.state.over() {
+		e.state = State{Version: e.state.Version}
+		if len(e.watchers) == 0 {
+			delete(s.mirror, id)
+		}
+	}
+}
+
+// adopt returns the state of a snapshot that was asked for, and sets our notion
+// of Redis' clock by it.
+func (s *RedisStore) adopt(snap snapshot) State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = snap.clock - time.Since(s.born)
+	if s.enterEpoch(snap.epoch) {
+		signal(s.resync)
+	}
+	return s.stamp(snap)
+}
+
+// stamp orders a snapshot's state among those that this process has seen. The
+// caller holds mu.
+func (s *RedisStore) stamp(snap snapshot) State {
+	state := snap.state
+	state.Version = version(s.epochNo, snap.seq)
+	return state
+}
+
+// version orders states by the epoch of the data and the sequence in it.
+func version(epochNo, seq uint64) uint64 { return epochNo<<seqBits | seq }
+
+func splitVersion(v uint64) (epochNo, seq uint64) { return v >> seqBits, v & (1<<seqBits - 1) }
+
+// take adopts a state into the mirror, unless it is older than the one there,
+// and tells the watchers.
+func (s *RedisStore) take(id, key string, state State) {
+	s.mu.Lock()
+	e := s.mirror[id]
+	if e == nil {
+		if len(s.mirror) >= maxMirror || (state.Phase == Healthy && state.Attempts == 0) {
+			s.mu.Unlock()
+			return
+		}
+		e = &entry{key: key, watchers: make(map[*func(State)]bool)}
+		s.mirror[id] = e
+	}
+	if !state.Lost && state.Version <= e.state.Version && !s.back {
+		s.mu.Unlock()
+		return
+	}
+	e.state = state
+	told := make([]func(State), 0, len(e.watchers))
+	for w := range e.watchers {
+		told = append(told, *w)
+	}
+	s.prune(id, e)
+	s.mu.Unlock()
+	for _, changed := range told {
+		changed(state)
+	}
+}
+
+// keepUp polls, and reads all again when something was missed.
+func (s *RedisStore) keepUp() {
+	for {
+		wait := s.opts.PollInterval - time.Duration(rand.Int64N(int64(s.opts.PollInterval)/5))
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.resync:
+			s.readAll()
+		case <-time.After(wait):
+			s.poll()
+			s.sweep()
+		}
+	}
+}
+
+// poll compares the sequence of changes with what was seen of it.
+func (s *RedisStore) poll() {
+	reply, err := s.run(s.ctx, pollScript, []string{s.name("meta")})
+	if err != nil {
+		return
+	}
+	epoch, seq, clock, ok := decodeMeta(reply)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	s.clock = clock - time.Since(s.born)
+	s.mu.Unlock()
+	if s.seen(epoch, seq) {
+		return
+	}
+	// The subscription may be a moment behind. Where it stays so, it is deaf:
+	// go-redis does not find a link that swallows everything.
+	select {
+	case <-s.ctx.Done():
+		return
+	case <-time.After(pushDelay):
+	}
+	if !s.seen(epoch, seq) {
+		signal(s.deaf)
+		s.readAll()
+	}
+}
+
+// sweep forgets what has passed unnoticed: nobody asked, and the records have
+// expired.
+func (s *RedisStore) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.swept) < grace/4 {
+		return
+	}
+	s.swept = time.Now()
+	for id, e := range s.mirror {
+		s.prune(id, e)
+	}
+}
+
+// seen reports whether all changes up to seq were taken in.
+func (s *RedisStore) seen(epoch string, seq uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return epoch == s.epoch && seq <= s.seq
+}
+
+// readAll reads every record that matters, and finds those that are gone.
+func (s *RedisStore) readAll() {
+	found := make(map[string]bool)
+	var start uint64 // the sequence when the reading began
+	for offset := 0; ; offset += pageSize {
+		reply, err := s.run(s.ctx, indexScript, []string{s.name("index"), s.name("meta")}, offset, pageSize)
+		if err != nil {
+			return
+		}
+		epoch, seq, _, ok := decodeMeta(reply)
+		if !ok {
+			return
+		}
+		if offset == 0 {
+			start = seq
+			s.mu.Lock()
+			s.enterEpoch(epoch)
+			s.mu.Unlock()
+		}
+		ids := decodeIDs(reply)
+		if !s.readPage(ids, found, true) {
+			return
+		}
+		if len(reply)-3 < pageSize {
+			break
+		}
+	}
+	// The index moves while it is read, and a key may have slipped from a page
+	// to one that was read before.
+	for ids := range slices.Chunk(s.missing(found, start), pageSize) {
+		if !s.readPage(ids, found, false) {
+			return
+		}
+	}
+	s.mu.Lock()
+	s.seq, s.back = max(s.seq, start), false
+	gone := make(map[string]State)
+	for id, e := range s.mirror {
+		if e.state.Version == 0 || found[id] {
+			s.prune(id, e)
+			continue
+		}
+		switch no, seq := splitVersion(e.state.Version); {
+		case no < s.epochNo:
+			gone[id] = State{Lost: true}
+		case seq <= start:
+			// Recovered, or cleared by an operator, and we did not hear of it.
+			gone[id] = State{Version: version(s.epochNo, start)}
+		}
+	}
+	s.mu.Unlock()
+	for id, state := range gone {
+		s.take(id, "", state)
+	}
+}
+
+// missing returns the ids of keys that were known by start and not found.
+func (s *RedisStore) missing(found map[string]bool, start uint64) (ids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, e := range s.mirror {
+		no, seq := splitVersion(e.state.Version)
+		if !found[id] && !e.state.over() && no == s.epochNo && seq <= start {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// readPage reads the records of ids and notes which there are. An id that is
+// listed in the index and has no record was evicted, and counts as lost.
+func (s *RedisStore) readPage(ids []string, found map[string]bool, listed bool) bool {
+	if len(ids) == 0 {
+		return true
+	}
+	keys := []string{s.name("meta")}
+	for _, id := range ids {
+		keys = append(keys, s.name(id))
+	}
+	reply, err := s.run(s.ctx, readScript, keys, s.opts.MaxHold.Milliseconds())
+	if err != nil || len(reply) != len(ids) {
+		return false
+	}
+	for i, id := range ids {
+		fields, _ := reply[i].([]any)
+		snap, ok := decodeSnapshot(fields, s.opts.MaxHold)
+		found[id] = ok || listed
+		if !ok {
+			if listed {
+				s.take(id, "", State{Lost: true})
+			}
+			continue
+		}
+		s.take(id, snap.key, s.adopt(snap))
+	}
+	return true
+}
+
+// enterEpoch starts to count anew where the data of Redis are other ones than
+// before, and reports whether they are. The caller holds mu.
+func (s *RedisStore) enterEpoch(epoch string) bool {
+	if epoch == s.epoch {
+		return false
+	}
+	s.epoch, s.seq = epoch, 0
+	s.epochNo++
+	return true
+}
+
+// listen takes in what other replicas publish. It subscribes anew when that
+// ends, or when a poll finds that it delivers nothing.
+func (s *RedisStore) listen() {
+	for s.ctx.Err() == nil {
+		if err := s.subscribe(); err != nil {
+			s.opts.Logger.Debug("subscription ended", zap.Error(err))
+		}
+		select {
+		case <-s.ctx.Done():
+		case <-time.After(s.opts.PollInterval / 10):
+		}
+	}
+}
+
+func (s *RedisStore) subscribe() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the client panicked: %v", r) // redis.Ring does, without a shard
+		}
+	}()
+	sub := s.client.Subscribe(s.ctx, s.name("changes"))
+	// Close may redial for seconds: nobody waits for it.
+	defer func() { go sub.Close() }()
+	messages := sub.ChannelWithSubscriptions()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return nil
+		case <-s.deaf:
+			return errors.New("it delivers nothing")
+		case m, ok := <-messages:
+			if !ok {
+				return errors.New("the client closed it")
+			}
+			switch m := m.(type) {
+			case *redis.Subscription:
+				signal(s.resync) // whatever was said in between is lost
+			case *redis.Message:
+				s.hear(m.Payload)
+			}
+		}
+	}
+}
+
+// hear takes in one published change.
+func (s *RedisStore) hear(payload string) {
+	snap, ok := decodePayload(payload, s.opts.MaxHold)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	late := s.clock > 0 && snap.clock < s.clock+time.Since(s.born)-lateness
+	gap := s.enterEpoch(snap.epoch) || snap.seq > s.seq+1
+	if !gap {
+		s.seq = max(s.seq, snap.seq)
+	}
+	state := s.stamp(snap)
+	s.mu.Unlock()
+	if gap || late {
+		// What was on the way for long has lost its sense of time.
+		signal(s.resync)
+	}
+	if !late {
+		s.take(snap.id, snap.key, state)
+	}
+}
+
+// signal leaves a mark for a loop that is perhaps busy.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

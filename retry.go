@@ -1,0 +1,92 @@
+package holdoff
+
+import "time"
+
+// minSpread is the least room for jitter on top of a hint.
+const minSpread = 100 * time.Millisecond
+
+// plan decides whether there is another attempt. Either it names what stands
+// against it, or it makes ready for it and says how long to wait.
+func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
+	switch {
+	case c.options.noRetry:
+		return 0, EndNoRetry
+	case c.sends >= c.t.maxAttempts():
+		return 0, EndAttempts
+	case v.Hint > c.t.maxHold():
+		return 0, EndWait
+	}
+	until, held := c.gate.held()
+	patience, _ := c.patience(c.received)
+	switch {
+	case held && !until.IsZero() && !until.Before(c.received.Add(v.Hint)):
+		// The hold lasts as long: the gate will see to it.
+	case v.Hint > 0:
+		// Jitter only adds to a hint, and makes none miss the deadline.
+		spread := min(max(v.Hint/2, minSpread), patience-v.Hint-1)
+		wait = v.Hint + uniform(spread)
+	default:
+		wait = max(c.t.backoff.Delay(Retry{
+			Attempt: c.attempt, Previous: c.delay,
+			Latency: time.Duration(c.gate.latency.Load()), Refused: v.Lesson == Refused,
+		}), 0)
+		c.delay = wait
+	}
+	least := max(wait, until.Sub(c.received))
+	if least >= patience && (least > 0 || held) {
+		return 0, EndWait
+	}
+	if !c.prepare() {
+		return 0, EndBody
+	}
+	c.free = held
+	if !c.free && !c.gate.budget.take(c.t.room()) {
+		return 0, EndBudget
+	}
+	return wait, ""
+}
+
+// prepare makes the body of the next attempt ready, before the response is let
+// go: where there can be none, the response is what the caller gets.
+func (c *call) prepare() bool {
+	switch {
+	case !hasBody(c.req):
+		return true
+	case c.req.GetBody != nil:
+		rc, err := c.req.GetBody()
+		if err != nil || rc == nil {
+			return false
+		}
+		c.carry(rc, 0)
+		return true
+	}
+	c.pending = c.body.next()
+	return c.pending != nil
+}
+
+// sleep waits, from the time of the last response on. It ends at once with the
+// request's context, at which enter looks next.
+func (c *call) sleep(wait time.Duration, reason string) {
+	c.attempt++
+	begun := time.Now()
+	left := c.received.Add(wait).Sub(begun)
+	if wait <= 0 || left <= 0 {
+		return
+	}
+	c.observe(Event{Kind: Waiting, Reason: reason, Status: c.status, Wait: left})
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.req.Context().Done():
+	}
+	c.waited += time.Since(begun)
+}
+
+// discard lets go of a response that will be followed by another.
+func (c *call) discard() {
+	if c.resp != nil && c.resp.Body != nil {
+		drain(c.resp)
+	}
+	c.resp = nil
+}

@@ -899,6 +899,7 @@ func (c shiftedClient) Eval(ctx context.Context, script string, keys []string, a
 
 // Store cases 33 and 34: to Redis, all replicas' clocks are an hour off.
 func TestClockOfRedisDoesNotMatter(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	for _, offset := range []time.Duration{time.Hour, -time.Hour} {
 		t.Run(offset.String(), func(t *testing.T) {

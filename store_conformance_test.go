@@ -31,6 +31,7 @@ func TestMemoryStoreKeepsTheRules(t *testing.T) {
 }
 
 func TestRedisStoreKeepsTheRules(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	testStore(t, func(t *testing.T) (a, b Store) {
 		return redisStore(t, srv.Client(), RedisOptions{}), redisStore(t, srv.Client(), RedisOptions{})
@@ -41,6 +42,7 @@ func TestRedisStoreKeepsTheRulesOnACluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a Cluster takes a while")
 	}
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3)
 	testStore(t, func(t *testing.T) (a, b Store) {
 		return redisStore(t, cluster.Client(), RedisOptions{}), redisStore(t, cluster.Client(), RedisOptions{})
@@ -605,6 +607,7 @@ func (r *storeRig) told(states chan State, phase Phase) State {
 // A RedisStore and a MemoryStore that are told the same go through the same
 // states: exchange.lua is hold.go once more, and this holds them together.
 func TestStoresAgreeOnRandomNews(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	a, b := Store(redisStore(t, srv.Client(), RedisOptions{})), Store(redisStore(t, srv.Client(), RedisOptions{}))
 	sequences := 16

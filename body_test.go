@@ -169,7 +169,7 @@ func TestFailingGetBodyLeavesTheLastOutcome(t *testing.T) {
 			resp.Body = body
 			return resp
 		})
-		resp, err, out := sendWithFailingGetBody(t, base)
+		resp, out, err := sendWithFailingGetBody(t, base)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,14 +185,14 @@ func TestFailingGetBodyLeavesTheLastOutcome(t *testing.T) {
 	})
 	t.Run("error", func(t *testing.T) {
 		t.Parallel()
-		resp, err, out := sendWithFailingGetBody(t, script(errReset))
+		resp, out, err := sendWithFailingGetBody(t, script(errReset))
 		if resp != nil || !errors.Is(err, errReset) || out.Ended != EndBody || !errors.Is(out.Err, errReset) {
 			t.Errorf("got %v, %v, outcome %+v; want the error of the attempt", resp, err, out)
 		}
 	})
 }
 
-func sendWithFailingGetBody(t *testing.T, base *scripted) (*http.Response, error, Outcome) {
+func sendWithFailingGetBody(t *testing.T, base *scripted) (*http.Response, Outcome, error) {
 	t.Helper()
 	var out Outcome
 	body := &closeCounter{Reader: strings.NewReader("payload")}
@@ -205,7 +205,7 @@ func sendWithFailingGetBody(t *testing.T, base *scripted) (*http.Response, error
 	if got := body.closed(); got != 1 {
 		t.Errorf("req.Body was closed %d times, want once", got)
 	}
-	return resp, err, out
+	return resp, out, err
 }
 
 // Case 16: a body without GetBody streams: its first byte is there before its

@@ -384,7 +384,7 @@ func TestResponsesAreClosedOnce(t *testing.T) {
 func TestNothingIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
-		srv, base := startServer(t, http2, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 503) })
+		srv, base := startServer(t, http2, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) })
 		resp, err := (&Transport{Base: base, Backoff: quick}).RoundTrip(newRequest(t, "GET", srv.URL, ""))
 		if err != nil {
 			t.Fatal(err)

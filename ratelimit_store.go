@@ -31,7 +31,8 @@ type Store interface {
 // met since it last spoke, added up. Times are durations, since no two clocks
 // agree.
 type News struct {
-	// Replica names who speaks.
+	// Replica names who speaks. To a RedisStore a process is one replica, and
+	// what is said here makes no difference.
 	Replica string
 	// Generation is that of the hold whose permits Good, Bad, Refused and
 	// Returned speak of.
@@ -171,7 +172,8 @@ func (s *MemoryStore) record(key string) *record {
 
 // drop forgets a record that says nothing and that nobody watches.
 func (s *MemoryStore) drop(key string, r *record) {
-	if len(r.watchers) == 0 && r.hold.well() && r.hold.calm.IsZero() {
+	calm := r.hold.calm.IsZero() || time.Since(r.hold.calm) >= grace
+	if len(r.watchers) == 0 && r.hold.well() && calm {
 		delete(s.records, key)
 	}
 }

@@ -53,7 +53,7 @@ func (s *RedisStore) adopt(snap snapshot) State {
 	defer s.mu.Unlock()
 	s.clock = snap.clock - time.Since(s.born)
 	if s.enterEpoch(snap.epoch) {
-		signal(s.resync)
+		s.miss(snap.seq)
 	}
 	return s.stamp(snap)
 }
@@ -163,7 +163,7 @@ func (s *RedisStore) sweep() {
 func (s *RedisStore) seen(epoch string, seq uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return epoch == s.epoch && seq <= s.seq
+	return epoch == s.epoch && seq <= s.seq && s.missed == 0
 }
 
 // readAll reads every record that matters, and finds those that are gone.
@@ -202,6 +202,9 @@ func (s *RedisStore) readAll() {
 	}
 	s.mu.Lock()
 	s.seq, s.back = max(s.seq, start), false
+	if s.missed <= start {
+		s.missed = 0
+	}
 	gone := make(map[string]State)
 	for id, e := range s.mirror {
 		if e.state.Version == 0 || found[id] {
@@ -327,19 +330,23 @@ func (s *RedisStore) hear(payload string) {
 	}
 	s.mu.Lock()
 	late := s.clock > 0 && snap.clock < s.clock+time.Since(s.born)-lateness
-	gap := s.enterEpoch(snap.epoch) || snap.seq > s.seq+1
-	if !gap {
-		s.seq = max(s.seq, snap.seq)
+	if s.enterEpoch(snap.epoch) || snap.seq > s.seq+1 || late {
+		// What was on the way for long has lost its sense of time.
+		s.miss(snap.seq)
 	}
+	s.seq = max(s.seq, snap.seq)
 	state := s.stamp(snap)
 	s.mu.Unlock()
-	if gap || late {
-		// What was on the way for long has lost its sense of time.
-		signal(s.resync)
-	}
 	if !late {
 		s.take(snap.id, snap.key, state)
 	}
+}
+
+// miss notes that a change before seq was not heard, and has all read again. The
+// caller holds mu.
+func (s *RedisStore) miss(seq uint64) {
+	s.missed = max(s.missed, seq)
+	signal(s.resync)
 }
 
 // signal leaves a mark for a loop that is perhaps busy.

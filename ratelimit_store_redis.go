@@ -89,7 +89,8 @@ type RedisStore struct {
 	mirror  map[string]*entry
 	epoch   string        // of the Redis data: another one means that it was lost
 	epochNo uint64        // counts epochs
-	seq     uint64        // up to which no change was missed
+	seq     uint64        // of the last change that is known
+	missed  uint64        // before which changes were missed; 0 where none was
 	clock   time.Duration // Redis' TIME, as of our birth; 0 where it isn't known
 	fails   int           // commands that failed in a row
 	away    bool          // Redis is left alone
@@ -214,6 +215,7 @@ func (s *RedisStore) All() iter.Seq2[string, State] {
 
 // Watch implements [Store].
 func (s *RedisStore) Watch(key string, changed func(State)) (stop func()) {
+	key = canonical(key)
 	id := idOf(key)
 	w := &changed
 	s.mu.Lock()
@@ -252,6 +254,7 @@ func (s *RedisStore) Exchange(ctx context.Context, key string, news News) (State
 	if away {
 		return State{}, errAway
 	}
+	key = canonical(key)
 	id := idOf(key)
 	keys := []string{s.name(id), s.name("index"), s.name("meta")}
 	reply, err := s.run(ctx, exchangeScript, keys, s.args(id, key, news)...)

@@ -49,10 +49,16 @@ func (s *RedisStore) name(part string) string {
 	return s.opts.Prefix + ":{" + s.opts.Namespace + "}:v" + wireVersion + ":" + part
 }
 
-// idOf is how a key is named in Redis: of one length, and without a character
+// canonical is a key in the form in which it crosses: of bounded length, and
+// text. What a Transport hands over is bounded already.
+func canonical(key string) string {
+	return bounded(strings.ToValidUTF8(key, "\ufffd"))
+}
+
+// idOf is how a canonical key is named in Redis: of one length, and without a character
 // that means anything to anybody, whatever host name it was made of.
 func idOf(key string) string {
-	sum := sha256.Sum256([]byte(strings.ToValidUTF8(key, "\ufffd")))
+	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -67,7 +73,7 @@ func (s *RedisStore) args(id, key string, n News) []any {
 	}
 	s.mu.Unlock()
 	return []any{
-		s.name("changes"), id, strings.ToValidUTF8(key, "\ufffd"),
+		s.name("changes"), id, key,
 		s.replica, s.calls.Add(1), sent.Milliseconds(),
 		n.Generation, n.Good, n.Bad, n.Refused, n.Returned, n.Failures, n.Status,
 		upMillis(n.Hint), flag(n.Word), flag(n.Well), n.Want, max(upMillis(n.Lease), 1),
@@ -170,7 +176,7 @@ func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 	snap.key = key
 	var ok4 bool
 	s.Phase, ok4 = phaseOf(phase)
-	if n.bad || !ok1 || !ok2 || !ok3 || !ok4 || len(key) > 4*maxKeyLen {
+	if n.bad || !ok1 || !ok2 || !ok3 || !ok4 || len(key) > maxKeyLen {
 		return snapshot{}, false
 	}
 	now := time.Now()

@@ -42,7 +42,10 @@ func (b *budget) earn() {
 	}
 }
 
-// left returns how many retries there is room for.
+// left returns how many retries there is room for, or -1 where there is no bound.
 func (b *budget) left(room int) int {
+	if room < 0 {
+		return -1
+	}
 	return max(room-int((b.spent.Load()+tenths-1)/tenths), 0)
 }

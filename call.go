@@ -81,7 +81,7 @@ func (c *call) enter() error {
 	inLine, err := c.gate.join(c.waiter)
 	if inLine {
 		until, _ := c.gate.held()
-		c.observe(Event{Kind: Waiting, Reason: "held", Wait: max(until.Sub(begun), 0)})
+		c.observe(Event{Kind: Waiting, Reason: string(EndHeld), Status: c.status, Wait: max(until.Sub(begun), 0)})
 		err = c.gate.stand(ctx, c.waiter, deadline)
 		c.waited += time.Since(begun)
 	}
@@ -257,6 +257,14 @@ func (c *call) refuse(err error) (*http.Response, error) {
 func (c *call) giveUp(why Ending) (*http.Response, error) {
 	c.observe(Event{Kind: GaveUp, Reason: string(why), Status: c.status, Err: c.err})
 	return c.answer(why)
+}
+
+// done tells an outcome to be glad of from one that a retry would not better.
+func (c *call) done() Ending {
+	if c.err == nil && c.status < 400 {
+		return EndDone
+	}
+	return EndFinal
 }
 
 // answer ends the call with the outcome of the last attempt.

@@ -88,7 +88,9 @@ func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verd
 	}
 	if v.Retry && !Idempotent(req) {
 		// It may have been done, unless the server refused it at the door.
-		v.Retry = unprocessed && hinted
+		if v.Retry = unprocessed && hinted; !v.Retry {
+			v.Reason = "not idempotent"
+		}
 	}
 	return serverSays(v, resp, now)
 }

@@ -23,7 +23,8 @@ type Outcome struct {
 type Ending string
 
 const (
-	EndDone     Ending = "done"          // the last response or error is not one to retry
+	EndDone     Ending = "done"          // with a response below 400
+	EndFinal    Ending = "not retryable" // the last response or error is not one to retry
 	EndAttempts Ending = "attempts"      // MaxAttempts were made
 	EndBudget   Ending = "budget"        // the key's retry budget is spent
 	EndWait     Ending = "wait too long" // the next wait would pass MaxWait, MaxHold or the context's deadline

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// storeTimeout bounds one of them where the store itself does not.
+	// storeTimeout bounds an exchange where the store itself does not.
 	storeTimeout = 250 * time.Millisecond
 	// storeRetry is how long a gate goes on alone before it tries the store again.
 	storeRetry = time.Second
@@ -42,9 +42,10 @@ type share struct {
 
 	// What was said.
 
-	version uint64 // of the state that was last taken over
-	failing bool   // failures of this healthy key are being counted
-	dry     bool   // there are no permits left until hold.until
+	version uint64    // of the state that was last taken over
+	last    time.Time // when anybody last met a failure
+	failing bool      // failures of this healthy key are being counted
+	dry     bool      // there are no permits left until hold.until
 
 	// What goes on.
 
@@ -180,15 +181,15 @@ func (g *gate) schedule(now time.Time) {
 	case !s.next.IsZero() && !s.next.After(at):
 		// That will do: a delay which began anew with each request would not end.
 	case s.timer == nil:
-		s.timer, s.next = time.AfterFunc(delay, g.call), at
+		s.timer, s.next = time.AfterFunc(delay, g.speak), at
 	default:
 		s.timer.Reset(delay)
 		s.next = at
 	}
 }
 
-// call starts an exchange whose time has come.
-func (g *gate) call() {
+// speak starts an exchange whose time has come.
+func (g *gate) speak() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := &g.share
@@ -230,7 +231,7 @@ func (g *gate) exchange() {
 		g.take(state, true)
 		s.dry = state.Permits < news.Want
 	}
-	g.changed(before)
+	g.unlock(before)
 }
 
 // takeNews returns what is to be told and asked now.
@@ -284,7 +285,7 @@ func (g *gate) orphaned(now time.Time) bool {
 func (g *gate) told(state State) {
 	before := g.lock()
 	g.take(state, false)
-	g.changed(before)
+	g.unlock(before)
 }
 
 // take adopts the store's state, unless it is older than what is known.
@@ -297,7 +298,7 @@ func (g *gate) take(state State, reply bool) {
 	if state.Version < s.version || (state.Version == s.version && !reply) {
 		return
 	}
-	s.version = state.Version
+	s.version, s.last = state.Version, state.Last
 	if state.Phase == Held && !s.hint.After(state.Until.Add(rounding)) {
 		s.hint, s.word = time.Time{}, false // somebody else has told
 	}

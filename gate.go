@@ -48,15 +48,15 @@ type waiter struct {
 
 // open lets a request of a healthy key pass, without a lock.
 func (g *gate) open() (pass, bool) {
-	word := g.glance.Load()
-	return pass{generation: word >> 1}, word&1 == 0
+	look := g.glance.Load()
+	return pass{generation: look >> 1}, look&1 == 0
 }
 
 // join lets a request pass at once, refuses it with a *HeldError where its
 // patience can't suffice, or puts it in line: then it must stand or leave. A
 // pass is in w, where it is found also after a hook has panicked.
 func (g *gate) join(w *waiter) (inLine bool, err error) {
-	defer g.changed(g.lock())
+	defer g.unlock(g.lock())
 	if g.waiters.Len() == 0 {
 		var ok bool
 		if w.pass, ok = g.hold.grant(time.Now(), g.lease()); ok {
@@ -102,7 +102,7 @@ func (g *gate) stand(ctx context.Context, w *waiter, deadline bool) error {
 // leave takes w out of the line, and returns why it is still held: nil where it
 // may pass since a moment ago.
 func (g *gate) leave(w *waiter) *HeldError {
-	defer g.changed(g.lock())
+	defer g.unlock(g.lock())
 	if w.place == nil {
 		return w.held
 	}
@@ -112,7 +112,7 @@ func (g *gate) leave(w *waiter) *HeldError {
 
 // learn takes in an outcome, or reports false where the gate was evicted.
 func (g *gate) learn(o outcome) bool {
-	defer g.changed(g.lock())
+	defer g.unlock(g.lock())
 	if g.evicted.Load() {
 		return false
 	}
@@ -163,10 +163,10 @@ func (g *gate) lock() hold {
 	return g.hold
 }
 
-// changed does what a change of the hold calls for: waiters that may go are
-// let go, the timer is set for the next T, and whoever watches is told. It
-// unlocks the gate.
-func (g *gate) changed(before hold) {
+// unlock does what a change of the hold since before calls for: waiters that may
+// go are let go, the timer is set for the next T, the store is told, and so is
+// whoever watches. Then it unlocks the gate.
+func (g *gate) unlock(before hold) {
 	now := time.Now()
 	if g.orphaned(now) {
 		g.alone(News{})
@@ -174,11 +174,11 @@ func (g *gate) changed(before hold) {
 	g.release(before, now)
 	g.setTimer(now)
 	g.schedule(now)
-	word := g.hold.generation << 1
+	look := g.hold.generation << 1
 	if !g.hold.well() || g.share.failing {
-		word |= 1
+		look |= 1
 	}
-	g.glance.Store(word)
+	g.glance.Store(look)
 	event, worth := g.compare(before, now)
 	g.mu.Unlock()
 	if worth {
@@ -261,7 +261,7 @@ func (g *gate) setTimer(now time.Time) {
 func (g *gate) tick() {
 	before := g.lock()
 	g.hold.roll(time.Now())
-	g.changed(before)
+	g.unlock(before)
 }
 
 // compare describes the change since before, if it is worth an event.

@@ -1,6 +1,11 @@
 package holdoff
 
-import "iter"
+import (
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+)
 
 // KeyState is what is known of one key: see [Transport.Keys].
 type KeyState struct {
@@ -11,12 +16,34 @@ type KeyState struct {
 	Shared bool
 	// Waiters is how many requests of this process stand in line.
 	Waiters int
-	// Retries is how many retries the key's budget has room for; it is 0 where
-	// there is no bound.
+	// Retries is how many retries the key's budget has room for: -1 where there
+	// is no bound, or nothing was sent from here.
 	Retries int
 }
 
-// Keys yields the keys that are not well, or for which requests wait: why
+// String says in words how the key stands.
+func (s KeyState) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s is %v", s.Key, s.Phase)
+	if s.Phase != Healthy {
+		fmt.Fprintf(&b, " for %v more", max(time.Until(s.Until), 0).Round(time.Millisecond))
+	}
+	if s.Attempts > 0 {
+		fmt.Fprintf(&b, ": %d failed", s.Attempts)
+	}
+	if s.Status != 0 {
+		fmt.Fprintf(&b, ", the last with status %d", s.Status)
+	}
+	if s.Shared {
+		b.WriteString("; so says the store")
+	}
+	if s.Waiters > 0 {
+		fmt.Fprintf(&b, "; %d wait", s.Waiters)
+	}
+	return b.String()
+}
+
+// Keys yields the keys that are held or failing, or for which requests wait: why
 // nothing is being sent. What the store knows of keys that this process has not
 // used is among them. The order is not defined.
 func (t *Transport) Keys() iter.Seq[KeyState] {
@@ -37,7 +64,7 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 			return
 		}
 		for key, state := range store.All() {
-			if !used[key] && !yield(KeyState{Key: key, State: state, Shared: true}) {
+			if !used[key] && !yield(KeyState{Key: key, State: state, Shared: true, Retries: -1}) {
 				return
 			}
 		}
@@ -51,7 +78,14 @@ func (g *gate) inspect(room int) (KeyState, bool) {
 	s := KeyState{Key: g.key, Shared: h.shared, Waiters: g.waiters.Len(), Retries: g.budget.left(room)}
 	s.State = State{
 		Phase: h.phase, Permits: h.permits - h.granted, Until: h.until, Generation: h.generation, Level: h.level,
-		Word: h.word, Attempts: h.attempts, Last: g.bad, Status: h.status, Witnesses: h.witnesses, Version: g.share.version,
+		Word: h.word, Attempts: h.attempts, Last: latest(g.bad, g.share.last), Status: h.status, Witnesses: h.witnesses, Version: g.share.version,
 	}
 	return s, !h.well() || s.Waiters > 0
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

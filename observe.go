@@ -117,7 +117,7 @@ func (w *watcher) write(e Event) {
 		d    time.Duration
 	}{{"duration", e.Duration}, {"wait", e.Wait}, {"hold", e.Hold}} {
 		if d.d != 0 {
-			fields = append(fields, zap.Duration(d.name, d.d))
+			fields = append(fields, zap.Duration(d.name, d.d.Round(time.Microsecond)))
 		}
 	}
 	if e.Reason != "" {

@@ -90,7 +90,7 @@ func TestOneEventPerDecision(t *testing.T) {
 		{"a hold", &Transport{Base: script(slowly(time.Second, with(429, "Retry-After: 5")), slowly(50*time.Millisecond, with(200)))}, []string{
 			"attempt 0: too many requests, status 429, err <nil>, duration 1s, wait 0s",
 			"hold started: held for 5s, level 0, status 429, 1 failed",
-			"waiting 1: held, status 0, err <nil>, duration 0s, wait 5s",
+			"waiting 1: held, status 429, err <nil>, duration 0s, wait 5s",
 			"hold changed: probing for 0s, level 0, status 429, 1 failed",
 			"attempt 1: ok, status 200, err <nil>, duration 50ms, wait 0s",
 			"hold changed: ramping for 0s, level 0, status 429, 1 failed",

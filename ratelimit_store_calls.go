@@ -71,8 +71,8 @@ func (s *RedisStore) failed(err error) error {
 		return err
 	}
 	if answer, ok := errors.AsType[redis.Error](err); ok {
-		if !s.refused {
-			s.refused = true
+		if s.refusal == nil {
+			s.refusal = answer
 			s.opts.Logger.Warn("Redis refuses: holds are not shared", zap.Error(answer))
 		}
 		return err
@@ -91,8 +91,8 @@ func (s *RedisStore) answered(script *redis.Script) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fails = 0
-	if s.refused && script == exchangeScript {
-		s.refused = false
+	if s.refusal != nil && script == exchangeScript {
+		s.refusal = nil
 		s.opts.Logger.Info("Redis obliges: holds are shared")
 	}
 	if !s.away {

@@ -50,6 +50,11 @@ type RedisOptions struct {
 }
 
 const (
+	// A store that is closed waits for what is being told, in steps, and not for
+	// long.
+	maxDrain  = 300 * time.Millisecond
+	drainStep = 20 * time.Millisecond
+
 	defaultPoll = time.Second
 	minPoll     = 100 * time.Millisecond
 	// maxRecords bounds the keys in Redis, for an attacker who makes us meet
@@ -72,12 +77,13 @@ var (
 //
 // It shares the client with whoever else uses it, and doesn't close it.
 type RedisStore struct {
-	client   RedisClient
-	opts     RedisOptions
-	replica  string
-	born     time.Time // our clock counts from here
-	calls    atomic.Uint64
-	underway chan struct{} // a place for each command under way
+	client    RedisClient
+	opts      RedisOptions
+	replica   string
+	born      time.Time // our clock counts from here
+	calls     atomic.Uint64
+	exchanges atomic.Int64  // under way
+	underway  chan struct{} // a place for each command under way
 
 	ctx     context.Context // of all that goes on in the background
 	cancel  context.CancelFunc
@@ -94,8 +100,8 @@ type RedisStore struct {
 	clock   time.Duration // Redis' TIME, as of our birth; 0 where it isn't known
 	fails   int           // commands that failed in a row
 	away    bool          // Redis is left alone
-	refused bool          // it answered with an error
-	back    bool          // it was, and what it knows is to be told to all who went on alone
+	refusal error         // the error with which it answers, if it does
+	back    bool          // it was away, and what it knows is to be told to all who went on alone
 	since   time.Time     // when away last changed
 	err     error         // why it is away
 	warned  time.Time     // when it was last told that a record isn't ours
@@ -165,8 +171,10 @@ func (o *RedisOptions) validate() error {
 }
 
 // Close ends what the store does in the background, within a second whatever
-// Redis does. The client stays open.
+// Redis does. What was learnt a moment ago is told first, if Redis answers. The
+// client stays open.
 func (s *RedisStore) Close() error {
+	s.drain()
 	s.cancel()
 	done := make(chan struct{})
 	go func() {
@@ -175,21 +183,39 @@ func (s *RedisStore) Close() error {
 	}()
 	select {
 	case <-done:
-	case <-time.After(900 * time.Millisecond):
+	case <-time.After(500 * time.Millisecond):
 		// The client is in the middle of a dial or a read, and its own timeouts
 		// will end it.
 	}
 	return nil
 }
 
-// Err returns why Redis is left alone at present, or nil if it answers.
+// drain waits for exchanges that are under way, or about to be: that of a
+// process which was told to slow down, and ends.
+func (s *RedisStore) drain() {
+	if s.Err() != nil || s.ctx.Err() != nil {
+		return
+	}
+	for end := time.Now().Add(min(s.opts.Timeout, maxDrain)); time.Now().Before(end); {
+		time.Sleep(drainStep)
+		if s.exchanges.Load() == 0 {
+			return
+		}
+	}
+}
+
+// Err returns why holds are not shared at present, or nil if they are. It takes
+// three commands in a row without an answer before Redis counts as away.
 func (s *RedisStore) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.away {
-		return nil
+	switch {
+	case s.away:
+		return fmt.Errorf("%w, for %v: %w", errAway, time.Since(s.since).Round(time.Second), s.err)
+	case s.refusal != nil:
+		return fmt.Errorf("holdoff: Redis refuses: %w", s.refusal)
 	}
-	return fmt.Errorf("%w since %v: %w", errAway, time.Since(s.since).Round(time.Second), s.err)
+	return nil
 }
 
 // All yields the keys that are not healthy, as far as this process knows, with
@@ -254,6 +280,8 @@ func (s *RedisStore) Exchange(ctx context.Context, key string, news News) (State
 	if away {
 		return State{}, errAway
 	}
+	s.exchanges.Add(1)
+	defer s.exchanges.Add(-1)
 	key = canonical(key)
 	id := idOf(key)
 	keys := []string{s.name(id), s.name("index"), s.name("meta")}

@@ -843,3 +843,22 @@ func FuzzReply(f *testing.F) {
 		}
 	})
 }
+
+// A process that is told to slow down, and ends, has told the others.
+func TestCloseTellsWhatWasLearnt(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	for range 5 {
+		srv.Client().FlushAll(t.Context())
+		s, err := NewRedisStore(srv.Client(), RedisOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr := &Transport{Base: script(with(429, "Retry-After: 8")), Store: s, MaxAttempts: 1}
+		wants(t, tr, "http://h.example/", 429)
+		s.Close()
+		if got := srv.Client().HGet(t.Context(), s.name(idOf("http://h.example")), "phase").Val(); got != "held" {
+			t.Fatalf("got phase %q in Redis after Close, want held", got)
+		}
+	}
+}

@@ -194,7 +194,7 @@ func (c *call) run() (*http.Response, error) {
 		c.send()
 		verdict := c.learn()
 		if !verdict.Retry {
-			return c.answer(EndDone)
+			return c.answer(c.done())
 		}
 		wait, against := c.plan(verdict)
 		if against != "" {

@@ -481,7 +481,8 @@ func TestOutcomeOfEveryEnding(t *testing.T) {
 		want   Outcome
 	}{
 		{EndDone, func() *Transport { return &Transport{Base: script(503, 200)} }, 0, nil, Outcome{Attempts: 2, Waited: time.Second, Status: 200}},
-		{EndDone, func() *Transport { return &Transport{Base: script(broken)} }, 0, nil, Outcome{Attempts: 1, Err: broken}},
+		{EndFinal, func() *Transport { return &Transport{Base: script(broken)} }, 0, nil, Outcome{Attempts: 1, Err: broken}},
+		{EndFinal, func() *Transport { return &Transport{Base: script(404)} }, 0, nil, Outcome{Attempts: 1, Status: 404}},
 		{EndAttempts, func() *Transport { return &Transport{Base: script(503)} }, 0, nil, Outcome{Attempts: 4, Waited: 3 * time.Second, Status: 503}},
 		{EndBudget, func() *Transport { return &Transport{Base: script(503), Budget: 2} }, 0, nil, Outcome{Attempts: 3, Waited: 2 * time.Second, Status: 503}},
 		{EndWait, func() *Transport { return &Transport{Base: script(503), MaxWait: 2500 * time.Millisecond} }, 0, nil, Outcome{Attempts: 3, Waited: 2 * time.Second, Status: 503}},

@@ -181,6 +181,10 @@ func printTable(out io.Writer, f fault, runs []*experiment) {
 		for _, x := range runs {
 			fmt.Fprintf(out, "  %-6s %s\n", x.name, x.server.release())
 		}
+		alone, shared := runs[0], runs[len(runs)-1]
+		fmt.Fprintf(out, "\nSharing: %d refused sends instead of %d. Half of the callers waited up to %s instead of %s.\n",
+			all(shared).refused, all(alone).refused,
+			seconds(shared.total.percentile(50)), seconds(alone.total.percentile(50)))
 	}
 	for _, x := range runs {
 		if x.total.Failure != "" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
@@ -105,6 +106,36 @@ func BenchmarkPut64KiB(b *testing.B) {
 			return err
 		}
 	})
+}
+
+// The same over a real connection, where a copy of the body would show.
+func BenchmarkPut64KiBLoopback(b *testing.B) {
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+	b.Cleanup(srv.Close)
+	base := &http.Transport{MaxIdleConnsPerHost: 16}
+	b.Cleanup(base.CloseIdleConnections)
+	payload := make([]byte, 64<<10)
+	for _, side := range []struct {
+		name string
+		rt   http.RoundTripper
+	}{{"bare", base}, {"Transport", &Transport{Base: base}}} {
+		b.Run(side.name, func(b *testing.B) {
+			benchmark(b, func() func() error {
+				req := newRequest(b, http.MethodPut, srv.URL, "")
+				req.ContentLength = int64(len(payload))
+				req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(payload)), nil }
+				return func() error {
+					req.Body, _ = req.GetBody()
+					resp, err := side.rt.RoundTrip(req)
+					if err != nil {
+						return err
+					}
+					io.Copy(io.Discard, resp.Body)
+					return resp.Body.Close()
+				}
+			})
+		})
+	}
 }
 
 // Hosts in turn miss the shortcut to the host that was asked last.

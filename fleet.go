@@ -17,6 +17,8 @@ const (
 	askSpread = 20 * time.Millisecond
 	// goodDelay gathers the successes of a ramp before they are reported.
 	goodDelay = slot / 4
+	// hintDelay gathers the hints that come while the key is held anyway.
+	hintDelay = 2 * slot
 	// rounding is what a time may differ by after it went through the store.
 	rounding = 5 * time.Millisecond
 	// idleSpread is how long a replica that has nothing to send waits before it
@@ -72,7 +74,7 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 
 	switch o.lesson {
 	case Nothing:
-		if mine && h.phase == Probing {
+		if mine && h.phase == Probing && o.round == h.round {
 			s.news.Returned++
 		}
 		return
@@ -136,7 +138,14 @@ func (g *gate) due(now time.Time) (time.Duration, bool) {
 func (g *gate) tell(now time.Time) (time.Duration, bool) {
 	n := &g.share.news
 	switch {
-	case n.Bad+n.Refused+n.Failures+n.Returned > 0, n.Well, g.share.hint.After(now):
+	case n.Bad+n.Refused+n.Failures+n.Returned > 0, n.Well:
+		return 0, true
+	case g.share.hint.After(now):
+		if h := &g.hold; h.shared && h.phase == Held && h.until.Sub(now) > 2*hintDelay {
+			// Everybody is held. Of many refusals in flight each is a little
+			// later than the one before.
+			return hintDelay, true
+		}
 		return 0, true
 	case n.Good > 0 && g.hold.phase == Ramping:
 		return goodDelay, true
@@ -204,7 +213,7 @@ func (g *gate) speak() {
 func (g *gate) exchange() {
 	g.mu.Lock()
 	now := time.Now()
-	news, hint, word, worth := g.takeNews(now)
+	news, hint, worth := g.takeNews(now)
 	if !worth {
 		g.share.talking = false
 		g.mu.Unlock()
@@ -221,35 +230,51 @@ func (g *gate) exchange() {
 	s := &g.share
 	s.talking = false
 	if err != nil {
-		if hint.After(s.hint) {
-			s.hint = hint
-		}
-		s.word = s.word || word
 		g.alone(news)
 	} else {
 		s.retry = time.Time{}
+		if !s.hint.After(hint) {
+			s.hint, s.word = time.Time{}, false // told
+		}
 		g.take(state, true)
+		if news.Word && state.Phase == Healthy && hint.After(now.Add(storeRetry)) {
+			// Redis' clock went forward, and took the hint for an old one.
+			s.hint, s.word, s.retry = hint, true, time.Now().Add(storeRetry)
+		}
 		s.dry = state.Permits < news.Want
+		g.release(before, time.Now())
+		g.handBackUnused()
 	}
 	g.unlock(before)
 }
 
+// handBackUnused gives a probe's permit back for which nobody waits any more.
+func (g *gate) handBackUnused() {
+	h := &g.hold
+	if !h.shared || h.phase != Probing || h.granted >= h.permits {
+		return
+	}
+	h.permits = h.granted
+	g.share.news.Generation = h.generation
+	g.share.news.Returned++
+}
+
 // takeNews returns what is to be told and asked now.
-func (g *gate) takeNews(now time.Time) (news News, hint time.Time, word, worth bool) {
+func (g *gate) takeNews(now time.Time) (news News, hint time.Time, worth bool) {
 	s := &g.share
 	_, worth = g.tell(now)
 	_, want := g.ask(now)
-	news, hint, word = s.news, s.hint, s.word
+	news, hint = s.news, s.hint
 	news.Replica = s.link.replica
 	news.Lease = g.lease()
 	if hint.After(now) {
-		news.Hint, news.Word = hint.Sub(now), word
+		news.Hint, news.Word = hint.Sub(now), s.word
 	}
 	if want {
 		news.Want = min(g.waiters.Len(), maxWant)
 	}
-	s.news, s.hint, s.word = News{Generation: s.news.Generation}, time.Time{}, false
-	return news, hint, word, worth || want
+	s.news = News{Generation: s.news.Generation}
+	return news, hint, worth || want
 }
 
 // alone notes that the store failed. Where the next step was the store's to
@@ -262,7 +287,8 @@ func (g *gate) alone(news News) {
 	if !h.shared || (now.Before(h.until) && news.Good+news.Refused+news.Bad+news.Returned == 0) {
 		return
 	}
-	h.shared, s.version = false, 0
+	s.version = 0
+	h.part()
 	o := outcome{pass: pass{generation: news.Generation, permit: true}, status: news.Status, hint: news.Hint}
 	for _, results := range []struct {
 		n      int
@@ -315,6 +341,9 @@ func (g *gate) take(state State, reply bool) {
 		}
 		return
 	}
+	if h.phase == Held && h.word && state.Phase != Held && s.hint.After(time.Now()) {
+		return // the store has yet to hear of a hint
+	}
 	// A hint that this replica got and the store has yet to hear of holds on.
 	own := h.phase == Held && h.word && state.Phase == Held && h.until.After(state.Until)
 	until := state.Until
@@ -336,7 +365,7 @@ func (g *gate) lost() {
 	if !h.shared {
 		return
 	}
-	h.shared = false
+	h.part()
 	if h.phase == Held && h.word {
 		s.hint, s.word, s.news.Status = h.until, true, h.status
 		s.retry = time.Now().Add(uniform(storeRetry / 2))

@@ -76,12 +76,15 @@ func (gs *gates) add(name keyName) *gate {
 // against their host, and none at which somebody waits.
 func (gs *gates) evict() {
 	spare := maxKeys * 3 / 4
-	for _, mayGo := range []func(*hold) bool{(*hold).well, func(*hold) bool { return true }} {
+	well := func(g *gate) bool { return g.hold.well() }
+	told := func(g *gate) bool { return !g.share.hint.After(time.Now()) } // or there is no store to tell
+	all := func(*gate) bool { return true }
+	for _, mayGo := range []func(*gate) bool{well, told, all} {
 		gs.byName.Range(func(name, v any) bool {
 			g := v.(*gate)
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			if g.waiters.Len() == 0 && mayGo(&g.hold) {
+			if g.waiters.Len() == 0 && mayGo(g) {
 				g.discard()
 				gs.byName.Delete(name)
 				gs.count--

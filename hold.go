@@ -262,3 +262,13 @@ func (h *hold) enter(p Phase, permits int, until time.Time) {
 	h.phase, h.permits, h.granted, h.good, h.bad, h.until = p, permits, 0, 0, 0, until
 	h.round++
 }
+
+// part goes on without the fleet. Who had no permit of the probe or the slot
+// is the next to probe, at T.
+func (h *hold) part() {
+	h.shared = false
+	if h.permits == 0 && (h.phase == Probing || h.phase == Ramping) {
+		h.enter(Probing, 1, h.until)
+		h.granted = 1
+	}
+}

@@ -80,7 +80,7 @@ func (g *gate) inspect(room int) (KeyState, bool) {
 		Phase: h.phase, Permits: h.permits - h.granted, Until: h.until, Generation: h.generation, Level: h.level,
 		Word: h.word, Attempts: h.attempts, Last: latest(g.bad, g.share.last), Status: h.status, Witnesses: h.witnesses, Version: g.share.version,
 	}
-	return s, !h.well() || s.Waiters > 0
+	return s, s.Waiters > 0 || (!h.well() && !s.over())
 }
 
 func latest(a, b time.Time) time.Time {

@@ -2,6 +2,7 @@ package holdoff
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"time"
 )
@@ -12,7 +13,8 @@ import (
 //
 // A store is advice. A [Transport] never waits for it on behalf of a request
 // that it may send by what it knows itself, and where the store fails, each
-// replica goes on alone.
+// replica goes on alone. It knows the Transports that use it until it is dropped:
+// a Transport should live as long as its store.
 type Store interface {
 	// Exchange tells the store what a replica learnt about key, and returns the
 	// key's state thereafter, with the permits that the replica was granted. It
@@ -91,6 +93,14 @@ type State struct {
 	Lost bool
 }
 
+// over reports whether a state says nothing, or nothing any more.
+func (s State) over() bool {
+	if s.Phase == Healthy {
+		return s.Attempts == 0 || time.Since(s.Last) > grace
+	}
+	return time.Since(s.Until) > grace
+}
+
 // quorum is how many replicas must have seen a host fail before all are held
 // without the server's word: one alone may be at fault itself.
 const quorum = 2
@@ -139,6 +149,25 @@ func (s *MemoryStore) Exchange(_ context.Context, key string, n News) (State, er
 	return state, nil
 }
 
+// All yields the keys that are not healthy, with their states.
+func (s *MemoryStore) All() iter.Seq2[string, State] {
+	return func(yield func(string, State) bool) {
+		s.mu.Lock()
+		all := make(map[string]State)
+		for key, r := range s.records {
+			if state := r.state(); !state.over() {
+				all[key] = state
+			}
+		}
+		s.mu.Unlock()
+		for key, state := range all {
+			if !yield(key, state) {
+				return
+			}
+		}
+	}
+}
+
 // Watch implements [Store].
 func (s *MemoryStore) Watch(key string, changed func(State)) (stop func()) {
 	s.mu.Lock()
@@ -147,7 +176,7 @@ func (s *MemoryStore) Watch(key string, changed func(State)) (stop func()) {
 	r.watchers[w] = true
 	state := r.state()
 	s.mu.Unlock()
-	if state.Phase != Healthy || state.Attempts > 0 {
+	if !state.over() {
 		changed(state)
 	}
 	return func() {

@@ -27,7 +27,9 @@ func (s *RedisStore) run(ctx context.Context, script *redis.Script, keys []strin
 	}
 	select {
 	case s.underway <- struct{}{}:
-	default:
+	case <-s.ctx.Done():
+		return nil, errClosed
+	case <-time.After(s.opts.Timeout):
 		return nil, s.failed(errBusy)
 	}
 	type result struct {

@@ -109,6 +109,12 @@ func (s *RedisStore) keepUp() {
 			return
 		case <-s.resync:
 			s.readAll()
+			// A storm of gaps is not to become one of readings.
+			select {
+			case <-s.ctx.Done():
+				return
+			case <-time.After(pushDelay):
+			}
 		case <-time.After(wait):
 			s.poll()
 			s.sweep()
@@ -139,8 +145,10 @@ func (s *RedisStore) poll() {
 		return
 	case <-time.After(pushDelay):
 	}
-	if !s.seen(epoch, seq) {
+	if !s.heard(epoch, seq) {
 		signal(s.deaf)
+	}
+	if !s.seen(epoch, seq) {
 		s.readAll()
 	}
 }
@@ -157,6 +165,14 @@ func (s *RedisStore) sweep() {
 	for id, e := range s.mirror {
 		s.prune(id, e)
 	}
+}
+
+// heard reports whether the subscription has brought the change with that
+// sequence, or a later one.
+func (s *RedisStore) heard(epoch string, seq uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return epoch == s.epoch && seq <= s.seq
 }
 
 // seen reports whether all changes up to seq were taken in.

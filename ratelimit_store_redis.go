@@ -264,14 +264,6 @@ func (s *RedisStore) Watch(key string, changed func(State)) (stop func()) {
 	}
 }
 
-// over reports whether a state says nothing, or nothing any more.
-func (s State) over() bool {
-	if s.Phase == Healthy {
-		return s.Attempts == 0 || time.Since(s.Last) > grace
-	}
-	return time.Since(s.Until) > grace
-}
-
 // Exchange implements [Store].
 func (s *RedisStore) Exchange(ctx context.Context, key string, news News) (State, error) {
 	s.mu.Lock()

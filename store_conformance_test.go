@@ -430,7 +430,7 @@ var storeRules = []struct {
 		}
 		state = r.say(&r.a, News{Failures: 1, Status: 503})
 		r.want(state, Held, 0, "twenty failures")
-		if left := time.Until(state.Until); state.Word || left > 510*time.Millisecond {
+		if left := time.Until(state.Until); state.Word || state.Witnesses != 2 || left > 510*time.Millisecond {
 			r.fatalf("a hold of %v by failures: %+v", left, state)
 		}
 	}},

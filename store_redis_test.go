@@ -16,6 +16,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
@@ -860,5 +863,65 @@ func TestCloseTellsWhatWasLearnt(t *testing.T) {
 		if got := srv.Client().HGet(t.Context(), s.name(idOf("http://h.example")), "phase").Val(); got != "held" {
 			t.Fatalf("got phase %q in Redis after Close, want held", got)
 		}
+	}
+}
+
+// Many keys of many Transports at a time are no reason to leave Redis alone.
+func TestManyKeysAtATimeAreShared(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zapcore.WarnLevel)
+	srv := redistest.Start(t)
+	s, err := NewRedisStore(srv.Client(), RedisOptions{Logger: zap.New(core)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	var wg sync.WaitGroup
+	for i := range 4 {
+		tr := &Transport{Base: script(with(429, "Retry-After: 30")), Store: s, MaxAttempts: 1}
+		for k := range 200 {
+			wg.Go(func() { get(t, tr, fmt.Sprintf("http://h%d-%d.example/", i, k)) })
+		}
+	}
+	wg.Wait()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		n := srv.Client().ZCard(t.Context(), s.name("index")).Val()
+		if n == 800 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("got %d keys in Redis, want 800", n)
+		}
+	}
+	if got := logs.All(); len(got) > 0 {
+		t.Errorf("got %v, want no warning", got)
+	}
+}
+
+// Records that have expired do not keep new ones out.
+func TestExpiredRecordsMakeRoom(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	s := redisStore(t, rdb, RedisOptions{})
+	fill := func(at time.Time) {
+		members := make([]redis.Z, maxRecords)
+		for i := range members {
+			members[i] = redis.Z{Score: float64(at.UnixMilli()), Member: fmt.Sprintf("%032x", i)}
+		}
+		for part := range slices.Chunk(members, 4096) {
+			if err := rdb.ZAdd(t.Context(), s.name("index"), part...).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	hint := News{Hint: 5 * time.Second, Word: true, Status: 429}
+	fill(time.Now().Add(time.Hour))
+	if _, err := s.Exchange(t.Context(), "http://h.example", hint); !errors.Is(err, errFull) {
+		t.Errorf("got %v where the index is full, want %v", err, errFull)
+	}
+	fill(time.Now().Add(-time.Minute))
+	if state, err := s.Exchange(t.Context(), "http://h.example", hint); err != nil || state.Phase != Held {
+		t.Errorf("got %v, %v where all others have expired; want it held", state.Phase, err)
 	}
 }

@@ -15,9 +15,10 @@
 --          {'full'} where there are too many to add one;
 --          else {'ok', a snapshot as in read.lua ..., permits granted}
 --
--- go-redis runs a script again when its answer was late. What is counted here
--- is told apart by generation, or by the replica's count of calls; a grant that
--- was made twice leaves one slot under-used.
+-- go-redis runs a script again when its answer was late. Failures are told apart
+-- by the replica's count of calls, and a hold begins once per generation. What
+-- else is counted twice does no harm: a grant leaves one slot under-used, and the
+-- successes of a slot let the next be granted without a wait for more.
 --
 -- Before this text come the constants of hold.go, as locals:
 -- tripAfter quorum holdBase holdCap slot grace maxPermits (times in ms).
@@ -27,9 +28,6 @@ local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted
 local got = redis.pcall('HMGET', KEYS[1], unpack(names))
 if got.err or (got[1] and got[1] ~= '1') then
 	return {'foreign'}
-end
-if not got[1] and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[21]) then
-	return {'full'}
 end
 local h = {}
 for i = 3, #names - 1 do
@@ -41,6 +39,9 @@ h.witnesses = got[#names] or ''
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function int(n) return string.format('%.0f', n) end
+if not got[1] and redis.call('ZCOUNT', KEYS[2], int(now), '+inf') >= tonumber(ARGV[21]) then
+	return {'full'}
+end
 
 local generation, good, bad, refused, returned, failures =
 	tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -85,7 +86,7 @@ local function begin(escalate)
 	local d = math.min(holdBase * 2 ^ math.min(h.level, 20), holdCap)
 	d = math.max(math.ceil(d - tonumber(ARGV[19]) * d / 2), hint)
 	h.generation = h.generation == 0 and now or h.generation + 1
-	h.failures, h.witnesses, h.word = 0, '', word and 1 or 0
+	h.failures, h.word = 0, word and 1 or 0
 	enter('held', 0, now + d)
 end
 

@@ -1,0 +1,241 @@
+package holdoff
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// odd is a MemoryStore that can be away, or keep a grant under way for a while.
+type odd struct {
+	MemoryStore
+	away  atomic.Bool
+	slow  atomic.Int64 // how long the next grant takes to arrive, in ns
+	asked atomic.Int64 // exchanges
+}
+
+func (s *odd) Exchange(ctx context.Context, key string, n News) (State, error) {
+	s.asked.Add(1)
+	if s.away.Load() {
+		return State{}, errors.New("away")
+	}
+	state, err := s.MemoryStore.Exchange(ctx, key, n)
+	if n.Want > 0 && state.Permits > 0 {
+		time.Sleep(time.Duration(s.slow.Swap(0)))
+	}
+	return state, err
+}
+
+const fleetKey = "http://h.example"
+
+// tell holds the key as another replica does that was told to wait.
+func (s *odd) tell(t *testing.T, n News) State {
+	t.Helper()
+	n.Replica = "another"
+	state, err := s.MemoryStore.Exchange(t.Context(), fleetKey, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+// Store case 16, 23: where the store goes away while another replica probes, or
+// has the permits of the ramp, this one goes on by itself.
+func TestStoreThatIsAwayInMidProbeStopsNobody(t *testing.T) {
+	for _, phase := range []Phase{Held, Probing, Ramping} {
+		for _, end := range []string{"away", "lost"} {
+			t.Run(phase.String()+" and "+end, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					store := &odd{}
+					tr := &Transport{Base: script(200), Store: store}
+					wants(t, tr, fleetKey+"/", 200)
+					store.tell(t, News{Hint: 2 * time.Second, Word: true, Status: 429})
+					time.Sleep(2 * time.Second)
+					if phase != Held {
+						s := store.tell(t, News{Want: 1, Lease: time.Second})
+						if phase == Ramping {
+							store.tell(t, News{Generation: s.Generation, Good: 1, Want: 2})
+						}
+					}
+					start := time.Now()
+					var wg sync.WaitGroup
+					for range 20 {
+						wg.Go(func() { wants(t, tr, fleetKey+"/", 200) })
+					}
+					synctest.Wait()
+					if end == "away" {
+						store.away.Store(true)
+					} else {
+						store.records = nil
+						gateAt(t, tr, fleetKey+"/").told(State{Lost: true})
+					}
+					wg.Wait()
+					if waited := time.Since(start); waited > 5*time.Second {
+						t.Errorf("the last was served after %v, want a lease and a ramp", waited)
+					}
+					if n := store.asked.Load(); n > 200 {
+						t.Errorf("the store was asked %d times", n)
+					}
+					time.Sleep(5 * time.Second)
+				})
+			})
+		}
+	}
+}
+
+// Invariant i, across the store: a hint that arrives while permits are under way
+// from the store is obeyed.
+func TestHintIsNotUndercutByPermitsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &odd{}
+		release := make(chan struct{})
+		var hinted, sent time.Time
+		base := baseFunc(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/late" {
+				<-release
+				hinted = time.Now()
+				return answer(429, "Retry-After: 10"), nil
+			}
+			sent = time.Now()
+			return answer(200), nil
+		})
+		tr := &Transport{Base: base, Store: store, MaxAttempts: 1}
+		var wg sync.WaitGroup
+		wg.Go(func() { get(t, tr, fleetKey+"/late") })
+		synctest.Wait()
+		store.tell(t, News{Hint: 2 * time.Second, Word: true, Status: 429})
+		store.slow.Store(int64(100 * time.Millisecond))
+		wg.Go(func() { wants(t, tr, fleetKey+"/", 200) })
+		time.Sleep(2*time.Second + 50*time.Millisecond) // the permit is under way
+		close(release)
+		wg.Wait()
+		if got := sent.Sub(hinted); got < 10*time.Second {
+			t.Errorf("sent %v after the hint, want 10 s or more", got)
+		}
+		time.Sleep(5 * time.Second)
+	})
+}
+
+// Store case 14, across replicas: a probe that was granted to a process whose
+// waiters have left is another's.
+func TestProbeForWhichNobodyWaitsIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &odd{}
+		leaver := &Transport{Base: script(200), Store: store}
+		stayer := &Transport{Base: script(200), Store: store}
+		wants(t, leaver, fleetKey+"/", 200)
+		gateAt(t, leaver, fleetKey+"/").latency.Store(int64(3 * time.Second)) // a lease of 12 s
+		store.tell(t, News{Hint: 2 * time.Second, Word: true, Status: 429})
+		ctx, cancel := context.WithCancel(t.Context())
+		store.slow.Store(int64(100 * time.Millisecond))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := leaver.RoundTrip(newRequest(t, "GET", fleetKey+"/", "").WithContext(ctx)); !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, want the context's error", err)
+			}
+		})
+		time.Sleep(2*time.Second + 50*time.Millisecond) // the permit is under way
+		cancel()
+		start := time.Now()
+		wants(t, stayer, fleetKey+"/", 200)
+		if waited := time.Since(start); waited > time.Second {
+			t.Errorf("the other replica's request waited %v, want no more than a slot or two", waited)
+		}
+		wg.Wait()
+		time.Sleep(5 * time.Second)
+	})
+}
+
+// Store case 3, 7: refusals in flight, each a little later than the one before,
+// are not an exchange each.
+func TestRefusalsInFlightAreToldTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &odd{}
+		var n atomic.Int64
+		tr := &Transport{Store: store, MaxAttempts: 1, Base: baseFunc(func(*http.Request) (*http.Response, error) {
+			time.Sleep(time.Duration(n.Add(1)) * 2 * time.Millisecond)
+			return answer(429, "Retry-After: 3"), nil
+		})}
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 800 {
+			wg.Go(func() { get(t, tr, fleetKey+"/") })
+		}
+		wg.Wait()
+		last := time.Now()
+		time.Sleep(time.Second)
+		if got := store.asked.Load(); got > 20 {
+			t.Errorf("800 refusals within %v made %d exchanges, want a few", last.Sub(start), got)
+		}
+		for _, s := range store.All() {
+			if s.Until.Before(last.Add(3 * time.Second)) {
+				t.Errorf("the fleet is held until %v after the last refusal, want 3 s", s.Until.Sub(last))
+			}
+		}
+	})
+}
+
+// A hint that Redis took for an old one, because its clock went forward, is told
+// again.
+func TestHintThatTheStoreMissedIsToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &forgetful{}
+		tr := &Transport{Base: script(with(429, "Retry-After: 10")), Store: store, MaxAttempts: 1}
+		wants(t, tr, fleetKey+"/", 429)
+		met := time.Now()
+		time.Sleep(2 * storeRetry)
+		for _, s := range store.All() {
+			if s.Phase == Held && s.Until.Sub(met) >= 10*time.Second {
+				return
+			}
+		}
+		t.Errorf("the store does not know of the hold: it was asked %d times", store.asked)
+	})
+}
+
+// forgetful takes the first hint for one that is over.
+type forgetful struct {
+	MemoryStore
+	asked int
+}
+
+func (s *forgetful) Exchange(ctx context.Context, key string, n News) (State, error) {
+	if s.asked++; s.asked == 1 {
+		n.Hint, n.Word = 0, false
+	}
+	return s.MemoryStore.Exchange(ctx, key, n)
+}
+
+// What is long over is not shown as held.
+func TestKeysForgetsWhatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &MemoryStore{}
+		told := &Transport{Base: script(with(429, "Retry-After: 2")), Store: store, MaxAttempts: 1}
+		unused := &Transport{Store: store}
+		wants(t, told, fleetKey+"/", 429)
+		synctest.Wait()
+		for name, tr := range map[string]*Transport{"the one that was told": told, "one that was not used": unused} {
+			n := 0
+			for s := range tr.Keys() {
+				n++
+				if s.Key != fleetKey || s.Phase != Held || s.Last.IsZero() {
+					t.Errorf("%s: got %+v", name, s)
+				}
+			}
+			if n != 1 {
+				t.Errorf("%s: got %d keys, want 1", name, n)
+			}
+		}
+		time.Sleep(time.Hour)
+		for _, tr := range []*Transport{told, unused} {
+			for s := range tr.Keys() {
+				t.Errorf("an hour later: got %v", s)
+			}
+		}
+	})
+}

@@ -70,8 +70,8 @@ func runReplica(config string) {
 	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
 		panic(err)
 	}
-	rdb := redis.NewClient(&redis.Options{Addr: cfg.Redis})
-	store, err := NewRedisStore(rdb, RedisOptions{Timeout: 5 * time.Second}) // many processes, few cores
+	rdb := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: strings.Split(cfg.Redis, ",")}) // of several, a Cluster
+	store, err := NewRedisStore(rdb, RedisOptions{Timeout: 5 * time.Second})                       // many processes, few cores
 	if err != nil {
 		panic(err)
 	}
@@ -386,12 +386,29 @@ const fleetSize = 16
 
 // One fleet goes through the scenarios, each with a host of its own.
 func TestFleet(t *testing.T) {
+	srv := redistest.Start(t)
+	testFleet(t, srv.Addr, srv.Client())
+}
+
+// The same fleet on a Cluster of three masters: what is particular to it is over
+// with the first hold, probe and ramp.
+func TestFleetOnCluster(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3)
+	var addrs []string
+	for _, node := range cluster.Nodes {
+		addrs = append(addrs, node.Addr)
+	}
+	testFleet(t, strings.Join(addrs, ","), nil)
+}
+
+// testFleet runs all scenarios on one server, to which rdb is a client, and the
+// first two on a Cluster.
+func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 	if testing.Short() {
 		t.Skip("it starts many processes")
 	}
-	srv := redistest.Start(t)
 	server := newOrigin(t)
-	cfg := replicaConfig{Redis: srv.Addr, Server: server.Listener.Addr().String()}
+	cfg := replicaConfig{Redis: addrs, Server: server.Listener.Addr().String()}
 	start := func(t *testing.T, name string, env ...string) *replica {
 		cfg := cfg
 		cfg.Name, cfg.Poisoned = name, strings.HasPrefix(name, "poisoned")
@@ -490,6 +507,10 @@ func TestFleet(t *testing.T) {
 		}
 	})
 
+	if rdb == nil {
+		return
+	}
+
 	// Store case 5.
 	t.Run("a probe that fails holds all again, for longer", func(t *testing.T) {
 		h := server.host("probe.example", func(n int, _ *hit) (int, string) {
@@ -555,7 +576,6 @@ func TestFleet(t *testing.T) {
 
 	// Store case 7.
 	t.Run("of 800 refusals in flight one escalates", func(t *testing.T) {
-		rdb := srv.Client()
 		var arrived atomic.Int64
 		server.host("flight.example", func(int, *hit) (int, string) {
 			arrived.Add(1)
@@ -660,7 +680,6 @@ func TestFleet(t *testing.T) {
 
 	// Store case 50.
 	t.Run("a replica without a network holds nobody", func(t *testing.T) {
-		rdb := srv.Client()
 		h := server.host("poison.example", func(int, *hit) (int, string) { return 200, "" })
 		warm("poison.example")
 		poisoned := fleet{start(t, "poisoned1"), start(t, "poisoned2")}

@@ -28,6 +28,25 @@ const (
 	maxWant = 256
 )
 
+// Where there is a store, a gate's hold is in one of two hands:
+//
+//	alone    hold.shared is false: the process moves it on by itself
+//	shared   the store moves it on: take adopts what it says
+//
+// A hint is obeyed at once, alone, and told; the store's answer makes the hold
+// shared (take). A shared hold is the process's own again when a hint arrives
+// that the store has yet to hear of (hold.begin), when the store fails to say what
+// comes at T (alone), and when it has lost the key (lost).
+//
+//	outcome                           this process          the fleet is told
+//	hint of 2 s or more               holds at once         Hint, Word
+//	success, of a permit              waits for the store   Good
+//	failure or refusal, of a permit   waits for the store   Bad, Refused, Hint
+//	third failure in a row, and on    counts to 20          Failures
+//	success, while failures count     forgets them          Well
+//	no answer                         counts to 20          nothing: it may be
+//	                                                        this process's network
+
 // share is what a gate needs beyond its hold where there is a store. The gate's
 // mu guards it.
 type share struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"time"
@@ -19,9 +20,7 @@ func flaky(header http.Header, statuses ...int) *httptest.Server {
 		if len(statuses) == 0 {
 			return
 		}
-		for name, values := range header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), header)
 		w.WriteHeader(statuses[0])
 		statuses = statuses[1:]
 	}))

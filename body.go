@@ -76,6 +76,14 @@ func (b *body) next() io.ReadCloser {
 	return b.view
 }
 
+// all returns the whole body, where the attempts have read it to its end and it
+// was short enough to be remembered.
+func (b *body) all() ([]byte, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.head, !b.lost && b.err == io.EOF
+}
+
 // failed reports whether err is how reading the body failed.
 func (b *body) failed(err error) bool {
 	b.mu.Lock()

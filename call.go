@@ -34,11 +34,13 @@ type call struct {
 	took     time.Duration // until the response headers; 0 where it wasn't measured
 	received time.Time     // when its retry was considered
 
-	sends  int           // how many attempts were made
-	delay  time.Duration // of the last Backoff
-	free   bool          // the retry was not charged to the budget
-	waited time.Duration // in all
-	over   bool          // RoundTrip has returned
+	sends   int           // how many attempts were made
+	delay   time.Duration // of the last Backoff
+	free    bool          // the retry was not charged to the budget
+	waited  time.Duration // in all
+	parked  string        // its id in the lot
+	parkErr error
+	over    bool // RoundTrip has returned
 }
 
 func (c *call) start() {
@@ -247,7 +249,8 @@ func (c *call) refuse(err error) (*http.Response, error) {
 	why := EndContext
 	if held, ok := errors.AsType[*HeldError](err); ok {
 		why = EndHeld
-		c.observe(Event{Kind: GaveUp, Reason: string(why), Status: held.Status, Wait: held.RetryAfter()})
+		c.park(why)
+		c.observe(Event{Kind: GaveUp, Reason: string(why), Status: held.Status, Wait: held.RetryAfter(), Parked: c.parked})
 	}
 	c.end(why)
 	return nil, err
@@ -255,7 +258,8 @@ func (c *call) refuse(err error) (*http.Response, error) {
 
 // giveUp ends the call with an outcome that would have been retried.
 func (c *call) giveUp(why Ending) (*http.Response, error) {
-	c.observe(Event{Kind: GaveUp, Reason: string(why), Status: c.status, Err: c.err})
+	c.park(why)
+	c.observe(Event{Kind: GaveUp, Reason: string(why), Status: c.status, Err: c.err, Parked: c.parked})
 	return c.answer(why)
 }
 
@@ -289,7 +293,10 @@ func (c *call) end(why Ending) {
 		c.body.finish()
 	}
 	if out := c.options.outcome; out != nil {
-		*out = Outcome{Attempts: c.sends, Waited: c.waited, Ended: why, Status: c.status, Err: c.err}
+		*out = Outcome{
+			Attempts: c.sends, Waited: c.waited, Ended: why, Status: c.status, Err: c.err,
+			Parked: c.parked, ParkErr: c.parkErr,
+		}
 	}
 }
 

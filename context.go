@@ -17,6 +17,10 @@ type Outcome struct {
 	// Status and Err are what the last attempt got: a status code, or an error.
 	Status int
 	Err    error
+	// Parked is the id under which Transport.Park keeps the request; "" where
+	// it doesn't. ParkErr says why it does not, though it was asked to.
+	Parked  string
+	ParkErr error
 }
 
 // An Ending says why a request saw no further attempt.

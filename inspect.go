@@ -14,6 +14,9 @@ type KeyState struct {
 	// Shared tells that the store says so, for the fleet; else it is what this
 	// process has found by itself.
 	Shared bool
+	// Witness tells that this process has itself met a failure since the key was
+	// last well; else another replica has told.
+	Witness bool
 	// Waiters is how many requests of this process stand in line.
 	Waiters int
 	// Retries is how many retries the key's budget has room for: -1 where there
@@ -80,6 +83,7 @@ func (g *gate) inspect(room int) (KeyState, bool) {
 		Phase: h.phase, Permits: h.permits - h.granted, Until: h.until, Generation: h.generation, Level: h.level,
 		Word: h.word, Attempts: h.attempts, Last: latest(g.bad, g.share.last), Status: h.status, Witnesses: h.witnesses, Version: g.share.version,
 	}
+	s.Witness = g.bad.After(h.calm)
 	return s, s.Waiters > 0 || (!h.well() && !s.over())
 }
 

@@ -27,6 +27,7 @@ type Event struct {
 	Reason   string        // why: a Verdict's Reason, or an Ending
 	Duration time.Duration // of the attempt, until response headers
 	Wait     time.Duration // how long the request will wait at least
+	Parked   string        // the id under which a request that was given up is kept
 
 	// Of a hold; zero in events about a request.
 
@@ -119,6 +120,9 @@ func (w *watcher) write(e Event) {
 		if d.d != 0 {
 			fields = append(fields, zap.Duration(d.name, d.d.Round(time.Microsecond)))
 		}
+	}
+	if e.Parked != "" {
+		fields = append(fields, zap.String("parked", e.Parked))
 	}
 	if e.Reason != "" {
 		fields = append(fields, zap.String("reason", e.Reason))

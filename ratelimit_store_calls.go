@@ -1,11 +1,10 @@
 package holdoff
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/redisrun"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 )
@@ -19,9 +18,8 @@ const (
 	maxCalls = 16
 )
 
-// run runs a script, and waits no longer than the store's own timeout: by
-// default a go-redis client ignores the deadline of a command under way.
-func (s *RedisStore) run(ctx context.Context, script *redis.Script, keys []string, args ...any) ([]any, error) {
+// run runs a script, and waits no longer than the store's own timeout.
+func (s *RedisStore) run(script *redis.Script, keys []string, args ...any) ([]any, error) {
 	if s.ctx.Err() != nil {
 		return nil, errClosed
 	}
@@ -32,35 +30,16 @@ func (s *RedisStore) run(ctx context.Context, script *redis.Script, keys []strin
 	case <-time.After(s.opts.Timeout):
 		return nil, s.failed(errBusy)
 	}
-	type result struct {
-		reply []any
-		err   error
-	}
-	done := make(chan result, 1)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
-	go func() {
-		defer func() {
-			if r := recover(); r != nil {
-				done <- result{err: fmt.Errorf("the client panicked: %v", r)}
-			}
-			cancel()
-			<-s.underway
-		}()
-		reply, err := script.Run(ctx, s.client, keys, args...).Slice()
-		done <- result{reply, err}
-	}()
-	select {
-	case r := <-done:
-		if r.err != nil {
-			return nil, s.failed(r.err)
-		}
-		s.answered(script)
-		return r.reply, nil
-	case <-time.After(s.opts.Timeout):
-		return nil, s.failed(errLate)
-	case <-s.ctx.Done():
+	done := func() { <-s.underway }
+	reply, err := redisrun.Run(s.ctx, s.opts.Timeout, s.client, script, done, keys, args...)
+	switch {
+	case s.ctx.Err() != nil:
 		return nil, errClosed
+	case err != nil:
+		return nil, s.failed(err)
 	}
+	s.answered(script)
+	return reply, nil
 }
 
 // failed notes that a command failed. Where Redis does not answer, it is left

@@ -124,7 +124,7 @@ func (s *RedisStore) keepUp() {
 
 // poll compares the sequence of changes with what was seen of it.
 func (s *RedisStore) poll() {
-	reply, err := s.run(s.ctx, pollScript, []string{s.name("meta")})
+	reply, err := s.run(pollScript, []string{s.name("meta")})
 	if err != nil {
 		return
 	}
@@ -187,7 +187,7 @@ func (s *RedisStore) readAll() {
 	found := make(map[string]bool)
 	var start uint64 // the sequence when the reading began
 	for offset := 0; ; offset += pageSize {
-		reply, err := s.run(s.ctx, indexScript, []string{s.name("index"), s.name("meta")}, offset, pageSize)
+		reply, err := s.run(indexScript, []string{s.name("index"), s.name("meta")}, offset, pageSize)
 		if err != nil {
 			return
 		}
@@ -264,7 +264,7 @@ func (s *RedisStore) readPage(ids []string, found map[string]bool, listed bool) 
 	for _, id := range ids {
 		keys = append(keys, s.name(id))
 	}
-	reply, err := s.run(s.ctx, readScript, keys, s.opts.MaxHold.Milliseconds())
+	reply, err := s.run(readScript, keys, s.opts.MaxHold.Milliseconds())
 	if err != nil || len(reply) != len(ids) {
 		return false
 	}

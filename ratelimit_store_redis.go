@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/redisrun"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 )
@@ -65,7 +65,6 @@ const (
 var (
 	errAway   = errors.New("holdoff: Redis is away")
 	errBusy   = errors.New("holdoff: too many Redis commands are under way")
-	errLate   = errors.New("holdoff: Redis did not answer in time")
 	errClosed = errors.New("holdoff: RedisStore is closed")
 )
 
@@ -150,12 +149,8 @@ func NewRedisStore(client RedisClient, opts RedisOptions) (*RedisStore, error) {
 
 func (o *RedisOptions) validate() error {
 	for _, f := range []struct{ name, value string }{{"Namespace", o.Namespace}, {"Prefix", o.Prefix}} {
-		if len(f.value) > 128 {
-			return fmt.Errorf("holdoff: RedisOptions.%s has %d bytes; at most 128 are allowed", f.name, len(f.value))
-		}
-		bad := func(r rune) bool { return r <= ' ' || r == 0x7f || r == '{' || r == '}' || r == '\ufffd' }
-		if i := strings.IndexFunc(f.value, bad); i >= 0 {
-			return fmt.Errorf("holdoff: RedisOptions.%s is %q; braces, white space and control characters are not allowed", f.name, f.value)
+		if err := redisrun.CheckName(f.value); err != nil {
+			return fmt.Errorf("holdoff: RedisOptions.%s %w", f.name, err)
 		}
 	}
 	if o.Timeout < 0 {
@@ -264,8 +259,9 @@ func (s *RedisStore) Watch(key string, changed func(State)) (stop func()) {
 	}
 }
 
-// Exchange implements [Store].
-func (s *RedisStore) Exchange(ctx context.Context, key string, news News) (State, error) {
+// Exchange implements [Store]. It is bounded by RedisOptions.Timeout, and not by
+// its context.
+func (s *RedisStore) Exchange(_ context.Context, key string, news News) (State, error) {
 	s.mu.Lock()
 	away := s.away
 	s.mu.Unlock()
@@ -277,7 +273,7 @@ func (s *RedisStore) Exchange(ctx context.Context, key string, news News) (State
 	key = canonical(key)
 	id := idOf(key)
 	keys := []string{s.name(id), s.name("index"), s.name("meta")}
-	reply, err := s.run(ctx, exchangeScript, keys, s.args(id, key, news)...)
+	reply, err := s.run(exchangeScript, keys, s.args(id, key, news)...)
 	if err != nil {
 		return State{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/redisrun"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
@@ -148,7 +149,7 @@ func (r *storeRig) say(s *Store, n News) State {
 	}
 	state, err := (*s).Exchange(context.Background(), r.key, n)
 	if err != nil {
-		if r.real && (errors.Is(err, errLate) || errors.Is(err, errAway) || errors.Is(err, errBusy)) {
+		if r.real && (errors.Is(err, redisrun.ErrLate) || errors.Is(err, errAway) || errors.Is(err, errBusy)) {
 			panic(ruleFailure{errSlow})
 		}
 		r.fatalf("Exchange: %v", err)

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/go-holdoff/holdoff/internal/redisrun"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
@@ -43,7 +44,7 @@ func tell(t testing.TB, s Store, key string, n News) State {
 	var err error
 	for range 20 { // a slow machine may take longer than the store's timeout
 		state, err = s.Exchange(context.Background(), key, n)
-		if !errors.Is(err, errLate) && !errors.Is(err, errAway) && !errors.Is(err, context.DeadlineExceeded) {
+		if !errors.Is(err, redisrun.ErrLate) && !errors.Is(err, errAway) && !errors.Is(err, context.DeadlineExceeded) {
 			break
 		}
 		time.Sleep(200 * time.Millisecond)

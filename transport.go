@@ -77,6 +77,11 @@ type Transport struct {
 	// one Store.
 	Store Store
 
+	// Park keeps requests that were given up, though they might have been sent
+	// again: at the end of attempts, budget or patience. If nil, nothing is
+	// kept. See package retryapi.
+	Park Lot
+
 	// Logger gets every attempt and wait at DEBUG, and holds at INFO,
 	// and WARN when the store begins to fail. If nil, nothing is logged.
 	Logger *zap.Logger

@@ -1,0 +1,84 @@
+package holdoff
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// A Lot keeps requests that were given up, so that they can be sent later:
+// package retryapi has lots, and a handler that replays what is in them.
+type Lot interface {
+	// Park keeps p, and returns the id by which it can be found. The context's
+	// deadline bounds how long that may take: the caller of the request waits
+	// for it.
+	Park(ctx context.Context, p Parked) (id string, err error)
+}
+
+// Parked is a request that was given up.
+type Parked struct {
+	// Request is a copy of the caller's. Its Body is nil; where it had one,
+	// GetBody makes it.
+	Request *http.Request
+	// Key is what was held, or might have been.
+	Key string
+	// Attempts is how many were made.
+	Attempts int
+	// Ended is why there was no further one, and Status and Err are what the
+	// last one got.
+	Ended  Ending
+	Status int
+	Err    error
+}
+
+// parkTimeout bounds how long a request that was given up waits to be parked.
+const parkTimeout = time.Second
+
+var errNotReplayable = errors.New("holdoff: not parked: the body can't be sent again")
+
+// park keeps the request in the Transport's lot, if it has one and the request
+// is one that might be sent again.
+func (c *call) park(why Ending) {
+	switch why {
+	case EndAttempts, EndBudget, EndWait, EndHeld:
+	default:
+		return
+	}
+	if c.t.Park == nil || c.options.noRetry {
+		return
+	}
+	req := c.whole()
+	if req == nil {
+		c.parkErr = errNotReplayable
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.req.Context()), parkTimeout)
+	defer cancel()
+	c.parked, c.parkErr = c.t.Park.Park(ctx, Parked{
+		Request: req, Key: c.gate.key, Attempts: c.sends, Ended: why, Status: c.status, Err: scrub(c.err),
+	})
+}
+
+// whole returns a copy of the caller's request with all of its body, or nil
+// where that is not to be had.
+func (c *call) whole() *http.Request {
+	req := c.req.Clone(context.Background())
+	req.Body = nil
+	switch {
+	case !hasBody(c.req):
+		req.GetBody = nil
+	case req.GetBody != nil:
+	case c.body == nil:
+		return nil
+	default:
+		all, ok := c.body.all()
+		if !ok {
+			return nil
+		}
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(all)), nil }
+	}
+	return req
+}

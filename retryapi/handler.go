@@ -1,0 +1,181 @@
+package retryapi
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/go-holdoff/holdoff"
+)
+
+// Handler serves POST /retry, GET /state, GET /events and the page at GET /. It
+// has no authentication of its own: mount it behind the service's. Its fields
+// must not be changed after the first request.
+type Handler struct {
+	// Transport sends the replays, and knows which keys are held. It is needed.
+	Transport *holdoff.Transport
+	// Lot is where Transport parks requests. If nil, none are shown or replayed.
+	Lot Lot
+	// Prepare is called with each request before it is replayed, and may add to
+	// its header: the credentials that a RedisLot did not keep. An error keeps
+	// the request parked.
+	Prepare func(*http.Request) error
+	// MaxSleep bounds sleepDuration and jitter, each. If zero, five minutes.
+	MaxSleep time.Duration
+	// Logger gets each replay at DEBUG. If nil, nothing is logged.
+	Logger *zap.Logger
+
+	history history
+	streams atomic.Int32
+}
+
+const (
+	defaultSleep = 5 * time.Minute
+	// maxStreams bounds the pages that are kept up to date at a time.
+	maxStreams = 64
+	// refresh is how often a page looks for changes.
+	refresh = 500 * time.Millisecond
+	// slowClient is how long a client may take to accept what is sent to it.
+	slowClient = 5 * time.Second
+	// beat is how often something is sent where nothing changes, so that both
+	// ends know of a link that is gone.
+	beat = 15 * time.Second
+)
+
+func (h *Handler) maxSleep() time.Duration { return cmp.Or(h.MaxSleep, defaultSleep) }
+
+func (h *Handler) log() *zap.Logger { return cmp.Or(h.Logger, nop) }
+
+var nop = zap.NewNop()
+
+// Observe notes when holds begin and end, for the history that the page shows.
+// Set it as Transport.Observe, or call it from there.
+func (h *Handler) Observe(_ context.Context, e holdoff.Event) { h.history.note(e, time.Now()) }
+
+//go:embed page
+var files embed.FS
+
+var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
+	"words": words, "left": left, "chart": chart, "ago": ago,
+}).ParseFS(files, "page/page.html"))
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "+
+		"img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Cache-Control", "no-store")
+
+	// The handler may be mounted anywhere: the end of the path tells.
+	switch r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:] {
+	case "retry":
+		if !allow(w, r, http.MethodPost) {
+			return
+		}
+		if h.Lot == nil {
+			(&problem{Status: http.StatusNotFound, Field: "id", Detail: "no requests are parked here: Handler.Lot is not set"}).write(w)
+			return
+		}
+		h.serveRetry(w, r)
+	case "state":
+		if allow(w, r, http.MethodGet, http.MethodHead) {
+			writeJSON(w, http.StatusOK, "application/json", h.state(r.Context(), filterOf(r)))
+		}
+	case "events":
+		if allow(w, r, http.MethodGet) {
+			h.serveEvents(w, r)
+		}
+	case "page.css", "page.js":
+		if allow(w, r, http.MethodGet, http.MethodHead) {
+			header.Set("Cache-Control", "max-age=300")
+			http.ServeFileFS(w, r, files, "page/"+r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:])
+		}
+	case "":
+		if allow(w, r, http.MethodGet, http.MethodHead) {
+			h.servePage(w, r)
+		}
+	default:
+		(&problem{Status: http.StatusNotFound, Detail: "there is nothing here"}).write(w)
+	}
+}
+
+// allow answers requests of other methods.
+func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
+	for _, m := range methods {
+		if r.Method == m {
+			return true
+		}
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	(&problem{Status: http.StatusMethodNotAllowed, Detail: "use " + strings.Join(methods, " or ")}).write(w)
+	return false
+}
+
+// servePage answers GET / with the whole state, readable without JavaScript.
+func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
+	var out bytes.Buffer
+	if err := page.Execute(&out, h.state(r.Context(), filterOf(r))); err != nil {
+		h.log().Error("the page can't be made", zap.Error(err))
+		(&problem{Status: http.StatusInternalServerError, Detail: "the page can't be made"}).write(w)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Write(out.Bytes())
+}
+
+// serveEvents sends the state as server-sent events, whenever it has changed,
+// until the client goes, or is too slow to take it.
+func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
+	if h.streams.Add(1) > maxStreams {
+		h.streams.Add(-1)
+		(&problem{Status: http.StatusServiceUnavailable, Detail: fmt.Sprintf("%d pages are open already", maxStreams)}).write(w)
+		return
+	}
+	defer h.streams.Add(-1)
+	w.Header().Set("Content-Type", "text/event-stream")
+	client := http.NewResponseController(w)
+	f := filterOf(r)
+	tick := time.NewTicker(refresh)
+	defer tick.Stop()
+	var last []byte
+	var sent time.Time
+	for {
+		state := h.state(r.Context(), f)
+		b, err := json.Marshal(state)
+		if err != nil {
+			return
+		}
+		message := ""
+		switch still := state.still(); {
+		case !bytes.Equal(still, last):
+			last = still
+			message = fmt.Sprintf("event: state\ndata: %s\n\n", b)
+		case time.Since(sent) >= beat:
+			message = ": still here\n\n"
+		}
+		if message != "" {
+			sent = time.Now()
+			client.SetWriteDeadline(sent.Add(slowClient))
+			if _, err := w.Write([]byte(message)); err != nil || client.Flush() != nil {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}

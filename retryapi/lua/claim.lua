@@ -1,0 +1,59 @@
+-- The life of a claim: one attempt of a parked request, by one caller.
+--
+-- KEYS[1]  index (sorted set: id by time of parking, ms)
+-- KEYS[2]  heads (hash: id to JSON)
+-- KEYS[3]  bodies (hash: id to bytes)
+-- KEYS[4]  states (hash: id:field to value; bytes, evicted)
+-- ARGV     1 what (claim, begin, settle)  2 id  3 attempt  4 token
+--          5 longest age, ms
+--          claim: 6 lease, ms   settle: 6 sent (0, 1)  7 good (0, 1)  8 status  9 error
+-- Returns  {'unknown'}, {'conflict', next, in flight (0, 1)}, or {'ok'}, with
+--          head and body for claim
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function int(n) return string.format('%.0f', n) end
+local what, id, attempt, token = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+
+local parked = tonumber(redis.call('ZSCORE', KEYS[1], id) or '')
+local head = redis.call('HGET', KEYS[2], id)
+if not parked or not head or now - parked >= tonumber(ARGV[5]) then
+	return {'unknown'}
+end
+local state = redis.call('HMGET', KEYS[4], id .. ':next', id .. ':token', id .. ':until')
+local next, holder, till = tonumber(state[1]) or 0, state[2] or '', tonumber(state[3]) or 0
+local busy = holder ~= '' and now < till
+
+if what == 'claim' then
+	-- The same token again is the same call, run twice.
+	if holder ~= token and (busy or next ~= attempt) then
+		return {'conflict', int(next), busy and '1' or '0'}
+	end
+	redis.call('HSET', KEYS[4], id .. ':token', token, id .. ':until', int(now + tonumber(ARGV[6])))
+	return {'ok', head, redis.call('HGET', KEYS[3], id) or ''}
+end
+
+if holder ~= token then
+	return {'conflict', int(next), busy and '1' or '0'}
+end
+if what == 'begin' then
+	redis.call('HSET', KEYS[4], id .. ':next', int(attempt + 1))
+	return {'ok'}
+end
+
+if ARGV[7] == '1' then
+	local bytes = tonumber(redis.call('HGET', KEYS[4], 'bytes') or '0')
+	redis.call('HSET', KEYS[4], 'bytes', int(bytes - redis.call('HSTRLEN', KEYS[3], id)))
+	redis.call('ZREM', KEYS[1], id)
+	redis.call('HDEL', KEYS[2], id)
+	redis.call('HDEL', KEYS[3], id)
+	redis.call('HDEL', KEYS[4], id .. ':next', id .. ':status', id .. ':error', id .. ':token', id .. ':until')
+	return {'ok'}
+end
+redis.call('HDEL', KEYS[4], id .. ':token', id .. ':until')
+if ARGV[6] == '1' then
+	redis.call('HSET', KEYS[4], id .. ':next', int(attempt + 1), id .. ':status', ARGV[8], id .. ':error', ARGV[9])
+else
+	redis.call('HSET', KEYS[4], id .. ':next', int(attempt))
+end
+return {'ok'}

@@ -1,0 +1,331 @@
+package retryapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/go-holdoff/holdoff"
+)
+
+// RetryRequest is the body of POST /retry.
+type RetryRequest struct {
+	// ID is that of a parked request.
+	ID string `json:"id"`
+	// AttemptNumber is the number of the attempt to make, from 0. Of two calls
+	// with one number, one sends.
+	AttemptNumber int `json:"attemptNumber"`
+	// SleepDuration is how long to wait before, in milliseconds.
+	SleepDuration int64 `json:"sleepDuration"`
+	// Jitter is up to how much is added to that, at random, in milliseconds.
+	Jitter int64 `json:"jitter"`
+}
+
+// RetryResponse is the answer to POST /retry.
+type RetryResponse struct {
+	ID            string `json:"id"`
+	AttemptNumber int    `json:"attemptNumber"`
+	// Result is "success" where the replay got a status below 400; the request
+	// is no longer parked then. Otherwise it is "failure".
+	Result string `json:"result"`
+	// Status is what the replay got; it is left out where it got no response.
+	Status int `json:"status,omitempty"`
+	// Slept is how long the call waited before the replay, in milliseconds.
+	Slept int64 `json:"slept"`
+	// Error says why the result is a failure.
+	Error string `json:"error,omitempty"`
+	// NextAttemptNumber is the number of the next attempt, after a failure. It
+	// is AttemptNumber where nothing was sent.
+	NextAttemptNumber *int `json:"nextAttemptNumber,omitempty"`
+	// RetryAfter is how long the host is held, in milliseconds, where that is
+	// why nothing was sent.
+	RetryAfter int64 `json:"retryAfter,omitempty"`
+}
+
+// problem is an error as RFC 9457 has it.
+type problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Field  string `json:"field,omitempty"`
+	// Of a conflict.
+	NextAttemptNumber *int  `json:"nextAttemptNumber,omitempty"`
+	InFlight          *bool `json:"inFlight,omitempty"`
+}
+
+func (p *problem) Error() string { return p.Detail }
+
+func (p *problem) write(w http.ResponseWriter) {
+	p.Type, p.Title = "about:blank", http.StatusText(p.Status)
+	if p.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	writeJSON(w, p.Status, "application/problem+json", p)
+}
+
+func writeJSON(w http.ResponseWriter, status int, kind string, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		status, b = http.StatusInternalServerError, []byte(`{}`)
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	w.Write(b)
+}
+
+// maxCall bounds the body of POST /retry, in bytes.
+const maxCall = 4 << 10
+
+// decode reads a RetryRequest, and names what is wrong with it.
+func decode(r *http.Request, maxSleep time.Duration) (RetryRequest, *problem) {
+	bad := func(status int, field, detail string, args ...any) (RetryRequest, *problem) {
+		return RetryRequest{}, &problem{Status: status, Field: field, Detail: fmt.Sprintf(detail, args...)}
+	}
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return bad(http.StatusUnsupportedMediaType, "", "the Content-Type must be application/json")
+	}
+	if !sameOrigin(r) {
+		return bad(http.StatusForbidden, "", "a page of another origin may not do this")
+	}
+	raw, err := io.ReadAll(io.LimitReader(r.Body, maxCall+1))
+	if err != nil {
+		return bad(http.StatusBadRequest, "", "the body can't be read")
+	}
+	if len(raw) > maxCall {
+		return bad(http.StatusRequestEntityTooLarge, "", "the body has more than %d bytes", maxCall)
+	}
+	var call struct {
+		ID            *string      `json:"id"`
+		AttemptNumber *json.Number `json:"attemptNumber"`
+		SleepDuration json.Number  `json:"sleepDuration"`
+		Jitter        json.Number  `json:"jitter"`
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&call); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return bad(http.StatusBadRequest, wrong.Field, "%s must be a %s, not a %s", wrong.Field, jsonType(wrong.Field), wrong.Value)
+		}
+		return bad(http.StatusBadRequest, "", "the body is not a RetryRequest: %v", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return bad(http.StatusBadRequest, "", "there is more after the RetryRequest")
+	}
+	switch {
+	case call.ID == nil || *call.ID == "":
+		return bad(http.StatusBadRequest, "id", "id is missing")
+	case len(*call.ID) > 128:
+		return bad(http.StatusBadRequest, "id", "id has more than 128 bytes")
+	case call.AttemptNumber == nil:
+		return bad(http.StatusBadRequest, "attemptNumber", "attemptNumber is missing")
+	}
+	req := RetryRequest{ID: *call.ID}
+	for _, f := range []struct {
+		name  string
+		value json.Number
+		most  int64
+		set   func(int64)
+	}{
+		{"attemptNumber", *call.AttemptNumber, math.MaxInt32, func(n int64) { req.AttemptNumber = int(n) }},
+		{"sleepDuration", call.SleepDuration, maxSleep.Milliseconds(), func(n int64) { req.SleepDuration = n }},
+		{"jitter", call.Jitter, maxSleep.Milliseconds(), func(n int64) { req.Jitter = n }},
+	} {
+		if f.value == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(f.value.String(), 10, 64)
+		if err != nil || n < 0 || n > f.most {
+			return bad(http.StatusBadRequest, f.name, "%s is %s; it must be an integer from 0 to %d", f.name, f.value, f.most)
+		}
+		f.set(n)
+	}
+	return req, nil
+}
+
+func jsonType(field string) string {
+	if field == "id" {
+		return "string"
+	}
+	return "number"
+}
+
+// sameOrigin reports whether r comes from the handler's own origin, or from no
+// browser at all.
+func sameOrigin(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "same-origin", "none":
+	default:
+		return false
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Host == r.Host
+}
+
+// serveRetry answers POST /retry.
+func (h *Handler) serveRetry(w http.ResponseWriter, r *http.Request) {
+	call, wrong := decode(r, h.maxSleep())
+	if wrong != nil {
+		wrong.write(w)
+		return
+	}
+	begun := time.Now()
+	answer, err := h.replay(r.Context(), call)
+	h.log().Debug("retry", zap.String("id", call.ID), zap.Int("attempt", call.AttemptNumber),
+		zap.String("result", answer.Result), zap.Int("status", answer.Status),
+		zap.Int64("slept_ms", answer.Slept), zap.Duration("duration", time.Since(begun)),
+		zap.String("error", answer.Error), zap.NamedError("refused", err))
+	if err != nil {
+		problemOf(err).write(w)
+		return
+	}
+	writeJSON(w, http.StatusOK, "application/json", answer)
+}
+
+// problemOf turns an error of the lot into an answer.
+func problemOf(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	if c, ok := errors.AsType[*ConflictError](err); ok {
+		return &problem{Status: http.StatusConflict, Field: "attemptNumber", Detail: c.Error(), NextAttemptNumber: &c.Next, InFlight: &c.InFlight}
+	}
+	if errors.Is(err, ErrUnknown) {
+		return &problem{Status: http.StatusNotFound, Field: "id", Detail: "no such parked request: it never was, it has expired, or it is done with"}
+	}
+	return &problem{Status: http.StatusServiceUnavailable, Detail: "the parked requests can't be reached at present"}
+}
+
+// replay makes one attempt of a parked request.
+func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse, error) {
+	answer := RetryResponse{ID: call.ID, AttemptNumber: call.AttemptNumber, Result: "failure"}
+	sleep := time.Duration(call.SleepDuration) * time.Millisecond
+	if call.Jitter > 0 {
+		sleep += rand.N(time.Duration(call.Jitter)*time.Millisecond + 1)
+	}
+	claim, err := h.Lot.Claim(ctx, call.ID, call.AttemptNumber, sleep+replayTimeout+claimSlack)
+	if err != nil {
+		return answer, err
+	}
+	var result Result
+	defer func() {
+		// Also for a caller who is gone.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		defer cancel()
+		if err := h.Lot.Settle(ctx, claim, result); err != nil && !result.Good {
+			h.log().Warn("a replay's result is not noted", zap.String("id", call.ID), zap.Error(err))
+		}
+	}()
+	answer.NextAttemptNumber = &call.AttemptNumber
+
+	begun := time.Now()
+	select {
+	case <-time.After(sleep):
+	case <-ctx.Done():
+		answer.Error = "the caller is gone: nothing was sent"
+		return answer, nil
+	}
+	answer.Slept = time.Since(begun).Milliseconds()
+
+	if wrong := h.prepare(claim); wrong != "" {
+		answer.Error = wrong
+		return answer, nil
+	}
+	if err := h.Lot.Begin(ctx, claim); err != nil {
+		return answer, err
+	}
+	result = h.send(ctx, claim.Request, &answer)
+	if result.Good {
+		answer.Result, answer.NextAttemptNumber = "success", nil
+	} else if result.Sent {
+		next := call.AttemptNumber + 1
+		answer.NextAttemptNumber = &next
+	}
+	return answer, nil
+}
+
+const (
+	// replayTimeout bounds one replay, with its wait for a hold.
+	replayTimeout = 2 * time.Minute
+	// claimSlack is for what else a call does while it has a claim.
+	claimSlack    = 10 * time.Second
+	settleTimeout = 2 * time.Second
+)
+
+// prepare puts credentials back. It returns what stands against a replay.
+func (h *Handler) prepare(c *Claim) string {
+	if h.Prepare == nil {
+		if len(c.Withheld) > 0 {
+			return fmt.Sprintf("nothing was sent: %v was not kept with the request, and Handler.Prepare is not set", c.Withheld)
+		}
+		return ""
+	}
+	if err := h.Prepare(c.Request); err != nil {
+		h.log().Warn("Prepare failed", zap.String("id", c.ID), zap.Error(err))
+		return "nothing was sent: the request could not be prepared"
+	}
+	return ""
+}
+
+// send sends a parked request once, through the Transport's hold. The end of ctx
+// cancels it until it is on its way.
+func (h *Handler) send(ctx context.Context, req *http.Request, answer *RetryResponse) Result {
+	var started atomic.Bool
+	alone, cancel := context.WithTimeout(context.WithoutCancel(ctx), replayTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		if !started.Load() {
+			cancel()
+		}
+	})
+	defer stop()
+	var out holdoff.Outcome
+	alone = holdoff.WithoutRetry(holdoff.WithOutcome(alone, &out))
+	alone = httptrace.WithClientTrace(alone, &httptrace.ClientTrace{GetConn: func(string) { started.Store(true) }})
+
+	resp, err := h.Transport.RoundTrip(req.WithContext(alone))
+	if err != nil {
+		answer.Error = scrubbed(out, err)
+		if held, ok := errors.AsType[*holdoff.HeldError](err); ok {
+			answer.RetryAfter = held.RetryAfter().Milliseconds()
+		}
+		return Result{Sent: out.Attempts > 0, Err: answer.Error}
+	}
+	io.CopyN(io.Discard, resp.Body, 64<<10)
+	resp.Body.Close()
+	answer.Status = resp.StatusCode
+	if resp.StatusCode >= 400 {
+		answer.Error = fmt.Sprintf("the server answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+		return Result{Sent: true, Status: resp.StatusCode, Err: answer.Error}
+	}
+	return Result{Sent: true, Good: true, Status: resp.StatusCode}
+}
+
+// scrubbed is err as it may be shown: our own errors hold no secret, and of
+// those of the transport only the kind is told.
+func scrubbed(out holdoff.Outcome, err error) string {
+	if out.Attempts == 0 {
+		return err.Error()
+	}
+	v := holdoff.DefaultClassify(&http.Request{Method: http.MethodGet}, nil, err)
+	return "no response: " + v.Reason
+}

@@ -48,7 +48,7 @@ func (c *call) start() {
 		return
 	}
 	limit := replayLimit
-	if c.req.GetBody != nil || c.options.noRetry || c.t.maxAttempts() == 1 {
+	if c.req.GetBody != nil || c.options.noRetry || (c.t.maxAttempts() == 1 && c.t.Park == nil) {
 		limit = 0
 	}
 	c.carry(c.req.Body, limit)

@@ -2,6 +2,7 @@ package retryapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -153,8 +154,11 @@ func newID() string {
 func recordOf(p holdoff.Parked, limit int64) (record, error) {
 	req := p.Request
 	r := record{
-		Method: req.Method, URL: req.URL.String(), Host: req.Host, Header: req.Header,
+		Method: cmp.Or(req.Method, http.MethodGet), URL: req.URL.String(), Host: req.Host, Header: req.Header.Clone(),
 		Key: p.Key, Ended: string(p.Ended),
+	}
+	if len(req.Trailer) > 0 {
+		return r, errors.New("retryapi: not parked: the request has a trailer, which is not kept")
 	}
 	if req.GetBody == nil {
 		return r, nil
@@ -172,18 +176,24 @@ func recordOf(p holdoff.Parked, limit int64) (record, error) {
 		return r, fmt.Errorf("retryapi: not parked: the body has more than %d bytes (Bounds.Body)", limit)
 	}
 	r.Size = len(r.body)
-	r.Stream = req.ContentLength < 0
+	// To net/http 0 says that the length is not known, where there is a body.
+	r.Stream = req.ContentLength < 0 || (req.ContentLength == 0 && r.Size > 0)
 	return r, nil
 }
 
 // withhold takes credentials out of r, for a lot that others can read.
 func (r *record) withhold() error {
-	for _, name := range []string{"Authorization", "Cookie", "Proxy-Authorization"} {
-		if _, there := r.Header[name]; there {
-			r.Withheld = append(r.Withheld, name)
+	for name := range r.Header {
+		// Also in a spelling that is not canonical: net/http sends it all the same.
+		switch canonical := http.CanonicalHeaderKey(name); canonical {
+		case "Authorization", "Cookie", "Proxy-Authorization":
 			delete(r.Header, name)
+			if !slices.Contains(r.Withheld, canonical) {
+				r.Withheld = append(r.Withheld, canonical)
+			}
 		}
 	}
+	slices.Sort(r.Withheld)
 	req, err := r.request()
 	if err != nil {
 		return err
@@ -202,7 +212,7 @@ func (r *record) withhold() error {
 // isText reports whether JSON gives r back as it is.
 func (r *record) isText() bool {
 	for name, values := range r.Header {
-		if !utf8.ValidString(name) || !utf8.ValidString(strings.Join(values, "")) {
+		if !utf8.ValidString(name) || !utf8.ValidString(strings.Join(values, " ")) {
 			return false
 		}
 	}

@@ -1,0 +1,5 @@
+package retryapi
+
+const callerEnv = "HOLDOFF_RETRYAPI_CALLER"
+
+func runCaller(string) {}

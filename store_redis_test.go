@@ -503,7 +503,7 @@ func TestScriptThatRunsTwiceChangesNothingThatMatters(t *testing.T) {
 			args := s.args(id, name, c.news)
 			var states [2]State
 			for i := range states {
-				reply, err := s.run(t.Context(), exchangeScript, []string{s.name(id), s.name("index"), s.name("meta")}, args...)
+				reply, err := s.run(exchangeScript, []string{s.name(id), s.name("index"), s.name("meta")}, args...)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ type Server struct {
 
 	t    testing.TB
 	dir  string
+	file []string
 	args []string
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -52,8 +54,14 @@ func Binary(t testing.TB) string {
 // its command line, and returns when it answers.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return start(t, nil, args...)
+}
+
+// start starts a server with a file of settings, if any, and others.
+func start(t testing.TB, file []string, args ...string) *Server {
+	t.Helper()
 	Binary(t)
-	s := &Server{Port: FreePort(t), t: t, dir: t.TempDir(), args: args}
+	s := &Server{Port: FreePort(t), t: t, dir: t.TempDir(), file: file, args: args}
 	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port))
 	t.Cleanup(s.Kill)
 	s.Restart()
@@ -94,10 +102,11 @@ func (s *Server) Restart() {
 }
 
 func (s *Server) start() {
-	args := append([]string{
-		"--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.dir,
-		"--save", "", "--appendonly", "no", "--enable-debug-command", "yes",
-	}, s.args...)
+	args := append(slices.Clone(s.file), "--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.dir)
+	if s.file == nil {
+		args = append(args, "--save", "", "--appendonly", "no", "--enable-debug-command", "yes")
+	}
+	args = append(args, s.args...)
 	cmd := exec.Command(Binary(s.t), args...)
 	cmd.Stdout, cmd.Stderr = lockedWriter{s}, lockedWriter{s}
 	// A server must not outlive a test binary that was killed.
@@ -169,6 +178,9 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 	defer w.s.mu.Unlock()
 	return w.s.log.Write(p)
 }
+
+// Dir returns the directory in which the server keeps its files.
+func (s *Server) Dir() string { return s.dir }
 
 // Client returns a client with go-redis' default settings, closed at the end
 // of the test.

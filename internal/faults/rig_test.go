@@ -1,0 +1,643 @@
+// Package faults breaks Redis under a fleet in the ways that operations know,
+// and looks at what requests notice of it. They must notice nothing: neither an
+// error nor a wait. It has tests only.
+//
+// go test runs a short mode. HOLDOFF_FAULTS=full makes faults last as long as
+// they do in production, and numbers as large.
+package faults
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/go-holdoff/holdoff"
+)
+
+// full is whether faults last as long as in production.
+var full = os.Getenv("HOLDOFF_FAULTS") == "full"
+
+// either returns the value for the short mode, or for the long one.
+func either[T any](short, long T) T {
+	if full {
+		return long
+	}
+	return short
+}
+
+// clientLog counts what go-redis itself would print to standard error, which is
+// not the store's to silence.
+type clientLog struct{ lines atomic.Int64 }
+
+func (l *clientLog) Printf(context.Context, string, ...any) { l.lines.Add(1) }
+
+var goRedis clientLog
+
+func TestMain(m *testing.M) {
+	if config := os.Getenv(stoppedEnv); config != "" {
+		runStopped(config)
+		return
+	}
+	flag.Parse()
+	redis.SetLogger(&goRedis)
+	// The tests wait for most of their time, and may do so together.
+	flag.Set("test.parallel", "8")
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		fmt.Printf("go-redis itself would have printed %d lines\n", goRedis.lines.Load())
+		os.Exit(code)
+	}))
+}
+
+// origin is the server that the fleet talks to, as many hosts.
+type origin struct {
+	*httptest.Server
+	mu     sync.Mutex
+	closed map[string]time.Time // until when a host refuses
+	hits   map[string][]hit
+}
+
+// hit is one request as the server saw it.
+type hit struct {
+	at     time.Time
+	by     string
+	status int
+}
+
+func newOrigin(t testing.TB) *origin {
+	o := &origin{closed: make(map[string]time.Time), hits: make(map[string][]hit)}
+	o.Server = httptest.NewServer(o)
+	t.Cleanup(func() {
+		o.CloseClientConnections()
+		o.Close()
+	})
+	return o
+}
+
+// refuse has a host refuse for a while, as a server does that has enough: it
+// says to everybody how long it will.
+func (o *origin) refuse(host string, d time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed[host] = time.Now().Add(d)
+}
+
+func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	status := http.StatusOK
+	now := time.Now()
+	o.mu.Lock()
+	if left := o.closed[r.Host].Sub(now); left > 0 {
+		status = http.StatusTooManyRequests
+		w.Header().Set("Retry-After-Ms", strconv.FormatInt(left.Milliseconds()+1, 10))
+	}
+	if r.Host != healthy {
+		o.hits[r.Host] = append(o.hits[r.Host], hit{now, r.Header.Get("X-Replica"), status})
+	}
+	o.mu.Unlock()
+	w.WriteHeader(status)
+}
+
+// between returns the hits of a host in a span of time.
+func (o *origin) between(host string, from, to time.Time) (hits []hit) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, h := range o.hits[host] {
+		if h.at.After(from) && h.at.Before(to) {
+			hits = append(hits, h)
+		}
+	}
+	return hits
+}
+
+const (
+	healthy = "healthy.example"
+	held    = "held.example"
+	// longHint is the shortest hint that holds others: holdoff's own minHold.
+	longHint = 2 * time.Second
+	// slack is what a machine with much to do may add between an answer and
+	// the time that the gate knows of it.
+	slack = 150 * time.Millisecond
+)
+
+// replica is a Transport with a store and a client of its own.
+type replica struct {
+	name  string
+	rdb   redis.UniversalClient
+	store *holdoff.RedisStore
+	tr    *holdoff.Transport
+	http  *http.Transport
+	logs  *observer.ObservedLogs // of the store
+	flips atomic.Int64           // StoreFailed and StoreBack of the Transport
+	early atomic.Int64           // requests that were sent though a hint was known
+
+	mu    sync.Mutex
+	known map[string]hint
+}
+
+// hint is what a replica was told, and when.
+type hint struct{ told, until time.Time }
+
+// RoundTrip is the replica's Base: it sees all that is sent.
+func (r *replica) RoundTrip(req *http.Request) (*http.Response, error) {
+	begun := time.Now()
+	host := req.URL.Host
+	r.mu.Lock()
+	k := r.known[host]
+	r.mu.Unlock()
+	if begun.Sub(k.told) > slack && k.until.Sub(begun) > slack {
+		r.early.Add(1)
+	}
+	resp, err := r.http.RoundTrip(req)
+	if t, ok := req.Context().Value(spentKey{}).(*time.Duration); ok {
+		*t += time.Since(begun)
+	}
+	if err == nil && resp.StatusCode == http.StatusTooManyRequests {
+		ms, _ := strconv.Atoi(resp.Header.Get("Retry-After-Ms"))
+		now := time.Now()
+		if d := time.Duration(ms) * time.Millisecond; d >= longHint {
+			r.mu.Lock()
+			if until := now.Add(d); until.After(r.known[host].until) {
+				r.known[host] = hint{now, until}
+			}
+			r.mu.Unlock()
+		}
+	}
+	return resp, err
+}
+
+// spentKey is of the time that a request spent in Base.
+type spentKey struct{}
+
+func (r *replica) get(ctx context.Context, host string) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+host+"/", nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("X-Replica", r.name)
+	resp, err := r.tr.RoundTrip(req)
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	return resp.StatusCode, err
+}
+
+// look returns what the replica knows of a host.
+func (r *replica) look(host string) (found holdoff.KeyState) {
+	for k := range r.tr.Keys() {
+		if k.Key == "http://"+host {
+			found = k
+		}
+	}
+	return found
+}
+
+// window is what was measured in a span of time.
+type window struct {
+	mu       sync.Mutex
+	total    []time.Duration // of requests on the healthy key
+	own      []time.Duration // what the Transport added to them
+	failures []error
+	hiccup   time.Duration // the longest that the machine kept a sleeper asleep
+}
+
+func (w *window) request(total, own time.Duration, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.total, w.own = append(w.total, total), append(w.own, own)
+	w.fail(err)
+}
+
+// fail notes an error. The caller holds mu.
+func (w *window) fail(err error) {
+	if err != nil {
+		w.failures = append(w.failures, err)
+	}
+}
+
+// quantile returns that of durations, which it sorts.
+func quantile(d []time.Duration, q float64) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	slices.Sort(d)
+	return d[min(int(q*float64(len(d))), len(d)-1)]
+}
+
+// rig is a fleet under load.
+type rig struct {
+	t        *testing.T
+	origin   *origin
+	replicas []*replica
+	win      atomic.Pointer[window]
+	worst    atomic.Int64 // the longest hiccup of all windows
+	stop     context.CancelFunc
+	load     sync.WaitGroup
+	hosts    int
+	label    string
+}
+
+// newRig starts n replicas with clients that connect makes, and puts them under
+// load.
+func newRig(t *testing.T, n int, connect func(i int) redis.UniversalClient) *rig {
+	t.Helper()
+	r := &rig{t: t, label: t.Name(), origin: newOrigin(t)}
+	r.win.Store(&window{})
+	for i := range n {
+		r.add(fmt.Sprintf("r%d", i), connect(i))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	r.load.Go(func() { r.sleeper(ctx) })
+	for _, rep := range r.replicas {
+		r.load.Go(func() { r.every(ctx, 15*time.Millisecond, func(int) { r.healthyRequest(rep) }) })
+		r.load.Go(func() { r.every(ctx, 40*time.Millisecond, func(n int) { r.heldRequest(ctx, rep, n) }) })
+	}
+	t.Cleanup(r.close)
+	return r
+}
+
+func (r *rig) add(name string, rdb redis.UniversalClient) *replica {
+	core, logs := observer.New(zapcore.InfoLevel)
+	store, err := holdoff.NewRedisStore(rdb, holdoff.RedisOptions{Logger: zap.New(core)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	rep := &replica{name: name, rdb: rdb, store: store, logs: logs, known: make(map[string]hint)}
+	addr := r.origin.Listener.Addr().String()
+	rep.http = &http.Transport{MaxIdleConnsPerHost: 64, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}}
+	rep.tr = &holdoff.Transport{Base: rep, Store: store, Observe: func(_ context.Context, e holdoff.Event) {
+		if e.Kind == holdoff.StoreFailed || e.Kind == holdoff.StoreBack {
+			rep.flips.Add(1)
+		}
+	}}
+	r.replicas = append(r.replicas, rep)
+	return rep
+}
+
+func (r *rig) close() {
+	r.stop()
+	r.load.Wait()
+	for _, rep := range r.replicas {
+		begun := time.Now()
+		rep.store.Close()
+		if d := time.Since(begun); d > 2*time.Second {
+			r.t.Errorf("Close of a store took %v", d)
+		}
+		rep.http.CloseIdleConnections()
+		rep.rdb.Close()
+	}
+}
+
+// every calls do at a steady pace, whether or not the last call has returned: a
+// load that waits for its answers hides how long they take.
+func (r *rig) every(ctx context.Context, pace time.Duration, do func(n int)) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			wg.Go(func() { do(n) })
+		}
+	}
+}
+
+// sleeper finds out how long the machine itself keeps everybody waiting, so
+// that the store isn't blamed for it.
+func (r *rig) sleeper(ctx context.Context) {
+	for ctx.Err() == nil {
+		begun := time.Now()
+		time.Sleep(2 * time.Millisecond)
+		late := time.Since(begun) - 2*time.Millisecond
+		w := r.win.Load()
+		w.mu.Lock()
+		w.hiccup = max(w.hiccup, late)
+		w.mu.Unlock()
+		r.worst.Store(max(r.worst.Load(), int64(late)))
+	}
+}
+
+func (r *rig) healthyRequest(rep *replica) {
+	w := r.win.Load()
+	var spent time.Duration
+	begun := time.Now()
+	status, err := rep.get(context.WithValue(context.Background(), spentKey{}, &spent), healthy)
+	total := time.Since(begun)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("status %d", status)
+	}
+	w.request(total, total-spent, err)
+}
+
+// heldRequest asks for what is held now and then: most requests have no
+// patience, some stand in line.
+func (r *rig) heldRequest(ctx context.Context, rep *replica, n int) {
+	w := r.win.Load()
+	patience := 30 * time.Millisecond
+	if n%8 == 0 {
+		patience = 4 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := rep.get(ctx, held)
+	if _, ok := errors.AsType[*holdoff.HeldError](err); ok || ctx.Err() != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fail(err)
+}
+
+// measure begins a window, and returns what the last one measured.
+func (r *rig) measure() *window { return r.win.Swap(&window{}) }
+
+// wait waits until holds does, and returns how long that took.
+func (r *rig) wait(what string, within time.Duration, holds func() bool) time.Duration {
+	r.t.Helper()
+	begun := time.Now()
+	for !holds() {
+		if time.Since(begun) > within {
+			r.t.Errorf("not within %v: %s", within, what)
+			break
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return time.Since(begun)
+}
+
+// all reports whether it is true of all replicas.
+func (r *rig) all(is func(*replica) bool) bool {
+	return !slices.ContainsFunc(r.replicas, func(rep *replica) bool { return !is(rep) })
+}
+
+// tell has the server refuse one replica at a new host, and returns how long it
+// took until all replicas knew.
+func (r *rig) tell(by *replica, within time.Duration) time.Duration {
+	r.t.Helper()
+	r.hosts++
+	host := fmt.Sprintf("told-%d.example", r.hosts)
+	r.origin.refuse(host, time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if status, err := by.get(ctx, host); status != http.StatusTooManyRequests {
+		r.t.Errorf("%s: %d, %v", host, status, err)
+	}
+	return r.wait("a hold that one replica was told of reaches all", within, func() bool {
+		return r.all(func(rep *replica) bool {
+			k := rep.look(host)
+			return k.Phase == holdoff.Held && k.Shared
+		})
+	})
+}
+
+// hold has the server refuse at the held host, and returns when that ends. All
+// replicas know it by then, from each other or by themselves.
+func (r *rig) hold(d time.Duration) time.Time {
+	r.t.Helper()
+	until := time.Now().Add(d)
+	r.origin.refuse(held, d)
+	r.wait("all replicas hold", d, func() bool {
+		return r.all(func(rep *replica) bool { return rep.look(held).Phase == holdoff.Held })
+	})
+	return until
+}
+
+// goroutines counts those that began with the test.
+func (r *rig) goroutines() int { return labelled(r.label) }
+
+func labelled(label string) (n int) {
+	var buf bytes.Buffer
+	pprof.Lookup("goroutine").WriteTo(&buf, 1)
+	for stack := range strings.SplitSeq(buf.String(), "\n\n") {
+		if strings.Contains(stack, fmt.Sprintf("{%q:%q}", "fault", label)) {
+			count, _, _ := strings.Cut(stack, " @")
+			k, _ := strconv.Atoi(count[strings.LastIndexByte(count, '\n')+1:])
+			n += k
+		}
+	}
+	return n
+}
+
+// begin marks the test's goroutines, and finds at its very end those that it
+// left behind: tests run together, and each answers for its own.
+func begin(t *testing.T) {
+	t.Helper()
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("fault", t.Name())))
+	t.Cleanup(func() {
+		for end := time.Now().Add(20 * time.Second); labelled(t.Name()) > 1; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				var buf bytes.Buffer
+				pprof.Lookup("goroutine").WriteTo(&buf, 1)
+				t.Errorf("%d goroutines are left behind:\n%s", labelled(t.Name())-1, buf.String())
+				return
+			}
+		}
+	})
+}
+
+// fault is what is done to Redis, and what is expected of a fleet then.
+type fault struct {
+	lasts     time.Duration // 4 s if zero
+	from      string        // a store's log begins with it, once; "" where nothing is to be said
+	absent    bool          // the fault is there from the beginning
+	steps     int           // transitions, where there are more than one there and one back
+	mute      bool          // the store may also be silent
+	sharing   time.Duration // holds are shared during the fault as well, within that time
+	harm      func()
+	during    func() // called again and again while the fault lasts
+	heal      func()
+	afterHeal func()
+}
+
+// run measures a fleet before, while and after Redis is harmed.
+func (r *rig) run(f fault) {
+	t := r.t
+	t.Helper()
+	lasts := max(f.lasts, 4*time.Second)
+	time.Sleep(300 * time.Millisecond) // connections are made
+	r.measure()
+	time.Sleep(either(1500*time.Millisecond, 5*time.Second))
+	before := r.measure()
+	goroutines := r.goroutines()
+	if !f.absent {
+		r.tell(r.replicas[0], 5*time.Second)
+	}
+
+	until := r.hold(lasts/2 + 500*time.Millisecond)
+	quiet := time.Now().Add(slack)
+	r.measure()
+	if f.harm != nil {
+		f.harm()
+	}
+	harmed := time.Now()
+	var shared []time.Duration
+	for i := 0; time.Since(harmed) < lasts; i++ {
+		if f.during != nil {
+			f.during()
+		}
+		if f.sharing > 0 && i%20 == 10 {
+			shared = append(shared, r.tell(r.replicas[i/20%len(r.replicas)], f.sharing))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	during := r.measure()
+	most := r.goroutines() // out of the windows: counting stops the world
+
+	if early := r.origin.between(held, quiet, until.Add(-slack)); len(early) > 0 {
+		t.Errorf("%d requests were sent while everybody knew of the hold", len(early))
+	}
+	alone := "no"
+	if after := r.origin.between(held, until, time.Now()); len(after) > 0 {
+		alone = after[0].at.Sub(until).Round(time.Millisecond).String()
+	}
+
+	if f.heal != nil {
+		f.heal()
+	}
+	healed := time.Now()
+	converged := r.tell(r.replicas[0], 15*time.Second)
+	r.tell(r.replicas[len(r.replicas)-1], 15*time.Second)
+	if f.afterHeal != nil {
+		f.afterHeal()
+	}
+	well := r.wait("the held key gets well", 15*time.Second, func() bool {
+		hits := r.origin.between(held, healed, time.Now())
+		return len(hits) > 0 && hits[len(hits)-1].status == http.StatusOK &&
+			r.all(func(rep *replica) bool { return rep.look(held).Phase == holdoff.Healthy })
+	})
+	if t.Failed() {
+		for _, rep := range r.replicas {
+			t.Logf("%s knows %+v", rep.name, rep.look(held))
+		}
+	}
+	time.Sleep(either(500*time.Millisecond, 2*time.Second))
+	after := r.measure()
+	lines := r.checkLogs(f)
+	for _, rep := range r.replicas {
+		if n := rep.early.Load(); n > 0 {
+			t.Errorf("%s sent %d requests before the end of a hint that it had got", rep.name, n)
+		}
+	}
+	if most > goroutines+200 {
+		t.Errorf("there were %d goroutines during the fault, and %d before", most, goroutines)
+	}
+	r.compare(before, during, "during")
+	r.compare(before, after, "after")
+	t.Logf("MEASURED %s | before p50 %v p99 %v max %v | during p50 %v p99 %v max %v own max %v | n %d | hiccup %v | first send after the hold %v | shared during %v | converged %v | well %v | goroutines %d, most %d | %s",
+		t.Name(), us(before.total, 0.5), us(before.total, 0.99), us(before.total, 1), us(during.total, 0.5), us(during.total, 0.99), us(during.total, 1),
+		us(during.own, 1), len(during.total), during.hiccup.Round(time.Millisecond), alone, rounded(shared), converged.Round(time.Millisecond),
+		well.Round(time.Millisecond), goroutines, most, lines)
+}
+
+func us(d []time.Duration, q float64) time.Duration {
+	return quantile(d, q).Round(10 * time.Microsecond)
+}
+
+func rounded(d []time.Duration) (out []time.Duration) {
+	for _, d := range d {
+		out = append(out, d.Round(time.Millisecond))
+	}
+	return out
+}
+
+// compare looks whether requests of the healthy key were slower in a window
+// than before, or failed.
+func (r *rig) compare(before, w *window, when string) {
+	t := r.t
+	t.Helper()
+	if len(w.failures) > 0 {
+		t.Errorf("%s: %d requests failed: %v", when, len(w.failures), w.failures[0])
+	}
+	if len(w.total) < 20 {
+		t.Errorf("%s: only %d requests were made", when, len(w.total))
+	}
+	// One that waits for Redis waits for 200 ms and more. What the machine does
+	// to everybody is no fault of the store's.
+	hiccup := 4 * max(before.hiccup, w.hiccup)
+	if p99, limit := quantile(w.total, 0.99), max(50*time.Millisecond, 20*quantile(before.total, 0.99), hiccup); p99 > limit {
+		t.Errorf("%s: p99 of healthy requests is %v, and was %v before", when, p99, quantile(before.total, 0.99))
+	}
+	if worst := quantile(w.own, 1); worst > max(200*time.Millisecond, hiccup) {
+		t.Errorf("%s: a healthy request spent %v in the Transport, apart from its Base", when, worst)
+	}
+}
+
+// checkLogs looks whether the store has said once what has happened, and not
+// more.
+func (r *rig) checkLogs(f fault) string {
+	t := r.t
+	t.Helper()
+	steps := max(f.steps, 1)
+	allowed := steps
+	if time.Duration(r.worst.Load()) > 100*time.Millisecond {
+		allowed += 2 // the machine itself was slower than the store waits
+	}
+	var lines []string
+	for _, rep := range r.replicas {
+		said := make(map[string]int)
+		var order []string
+		for _, e := range rep.logs.All() {
+			if said[e.Message]++; said[e.Message] == 1 {
+				order = append(order, e.Message)
+			}
+		}
+		for message, n := range said {
+			if n > allowed {
+				t.Errorf("%s has logged %d times: %s", rep.name, n, message)
+			}
+		}
+		if f.from != "" && !f.mute && !slices.ContainsFunc(order, func(m string) bool { return strings.HasPrefix(m, f.from) }) {
+			t.Errorf("%s has not logged %q, but %q", rep.name, f.from, order)
+		}
+		if f.from == "" && !f.mute && len(order) > 0 && allowed == steps {
+			t.Errorf("%s has logged %q", rep.name, order)
+		}
+		if n := rep.flips.Load(); n > int64(2*allowed) {
+			t.Errorf("%s: its Transport has seen the store fail and come back %d times", rep.name, n)
+		}
+		var counts []string
+		for _, m := range order {
+			short, _, _ := strings.Cut(m, ":")
+			counts = append(counts, fmt.Sprintf("%s %d", short, said[m]))
+		}
+		lines = append(lines, strings.Join(counts, ", ")+fmt.Sprintf("; flips %d", rep.flips.Load()))
+	}
+	slices.Sort(lines)
+	return "logs of each: " + strings.Join(slices.Compact(lines), " / ")
+}
+
+// memory returns the bytes in use, garbage apart.
+func memory() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

@@ -1,0 +1,5 @@
+package faults
+
+const stoppedEnv = "HOLDOFF_FAULTS_STOPPED"
+
+func runStopped(string) {}

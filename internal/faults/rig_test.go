@@ -287,7 +287,7 @@ func (r *rig) add(name string, rdb redis.UniversalClient) *replica {
 	}
 	rep := &replica{name: name, rdb: rdb, store: store, logs: logs, known: make(map[string]hint)}
 	addr := r.origin.Listener.Addr().String()
-	rep.http = &http.Transport{MaxIdleConnsPerHost: 64, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	rep.http = &http.Transport{MaxIdleConns: 64, MaxIdleConnsPerHost: 16, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, addr)
 	}}
 	rep.tr = &holdoff.Transport{Base: rep, Store: store, Observe: func(_ context.Context, e holdoff.Event) {

@@ -80,6 +80,6 @@ func (s *RedisStore) answered(script *redis.Script) {
 		return
 	}
 	s.opts.Logger.Info("Redis is back: holds are shared", zap.Duration("away", time.Since(s.since)))
-	s.away, s.back, s.since, s.err = false, true, time.Now(), nil
+	s.away, s.back, s.anew, s.since, s.err = false, true, true, time.Now(), nil
 	signal(s.resync)
 }

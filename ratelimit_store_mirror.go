@@ -124,6 +124,9 @@ func (s *RedisStore) keepUp() {
 
 // poll compares the sequence of changes with what was seen of it.
 func (s *RedisStore) poll() {
+	s.mu.Lock()
+	known, at := s.epoch, s.seq
+	s.mu.Unlock()
 	reply, err := s.run(pollScript, []string{s.name("meta")})
 	if err != nil {
 		return
@@ -134,8 +137,14 @@ func (s *RedisStore) poll() {
 	}
 	s.mu.Lock()
 	s.clock = clock - time.Since(s.born)
+	rewound := epoch == known && seq < at
+	s.anew = s.anew || rewound
 	s.mu.Unlock()
-	if s.seen(epoch, seq) {
+	switch {
+	case rewound: // to what a replica had, without the last writes
+		s.readAll()
+		return
+	case s.seen(epoch, seq):
 		return
 	}
 	// The subscription may be a moment behind. Where it stays so, it is deaf:
@@ -198,6 +207,10 @@ func (s *RedisStore) readAll() {
 		if offset == 0 {
 			start = seq
 			s.mu.Lock()
+			if s.anew {
+				s.anew, s.epoch = false, ""
+				s.epochNo++ // what isn't found is lost, and was not cleared
+			}
 			s.enterEpoch(epoch)
 			s.mu.Unlock()
 		}
@@ -247,7 +260,7 @@ func (s *RedisStore) missing(found map[string]bool, start uint64) (ids []string)
 	defer s.mu.Unlock()
 	for id, e := range s.mirror {
 		no, seq := splitVersion(e.state.Version)
-		if !found[id] && !e.state.over() && no == s.epochNo && seq <= start {
+		if !found[id] && !e.state.over() && (no < s.epochNo || seq <= start) {
 			ids = append(ids, id)
 		}
 	}
@@ -330,7 +343,13 @@ func (s *RedisStore) subscribe() (err error) {
 			}
 			switch m := m.(type) {
 			case *redis.Subscription:
-				signal(s.resync) // whatever was said in between is lost
+				// Whatever was said in between is lost. It may be another server as
+				// well: a replica that was promoted has the epoch of the master that
+				// failed, and perhaps not its last writes.
+				s.mu.Lock()
+				s.anew = true
+				s.mu.Unlock()
+				signal(s.resync)
 			case *redis.Message:
 				s.hear(m.Payload)
 			}

@@ -101,6 +101,7 @@ type RedisStore struct {
 	away    bool          // Redis is left alone
 	refusal error         // the error with which it answers, if it does
 	back    bool          // it was away, and what it knows is to be told to all who went on alone
+	anew    bool          // it may be another server than before: its sequence is not to be compared
 	since   time.Time     // when away last changed
 	err     error         // why it is away
 	warned  time.Time     // when it was last told that a record isn't ours

@@ -286,10 +286,7 @@ func (r *rig) add(name string, rdb redis.UniversalClient) *replica {
 		r.t.Fatal(err)
 	}
 	rep := &replica{name: name, rdb: rdb, store: store, logs: logs, known: make(map[string]hint)}
-	addr := r.origin.Listener.Addr().String()
-	rep.http = &http.Transport{MaxIdleConns: 64, MaxIdleConnsPerHost: 16, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, addr)
-	}}
+	rep.http = &http.Transport{MaxIdleConns: 64, MaxIdleConnsPerHost: 16, DialContext: dialTo(r.origin.Listener.Addr().String())}
 	rep.tr = &holdoff.Transport{Base: rep, Store: store, Observe: func(_ context.Context, e holdoff.Event) {
 		if e.Kind == holdoff.StoreFailed || e.Kind == holdoff.StoreBack {
 			rep.flips.Add(1)
@@ -297,6 +294,14 @@ func (r *rig) add(name string, rdb redis.UniversalClient) *replica {
 	}}
 	r.replicas = append(r.replicas, rep)
 	return rep
+}
+
+// dialTo returns a dialer that reaches one address whatever it is asked for: a
+// server that has all names.
+func dialTo(addr string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}
 }
 
 func (r *rig) close() {

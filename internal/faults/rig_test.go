@@ -76,6 +76,7 @@ type origin struct {
 	mu     sync.Mutex
 	closed map[string]time.Time // until when a host refuses
 	hits   map[string][]hit
+	slow   map[string]time.Duration // what an answer of a host takes
 }
 
 // hit is one request as the server saw it.
@@ -86,7 +87,7 @@ type hit struct {
 }
 
 func newOrigin(t testing.TB) *origin {
-	o := &origin{closed: make(map[string]time.Time), hits: make(map[string][]hit)}
+	o := &origin{closed: make(map[string]time.Time), hits: make(map[string][]hit), slow: make(map[string]time.Duration)}
 	o.Server = httptest.NewServer(o)
 	t.Cleanup(func() {
 		o.CloseClientConnections()
@@ -103,6 +104,13 @@ func (o *origin) refuse(host string, d time.Duration) {
 	o.closed[host] = time.Now().Add(d)
 }
 
+// answersAfter has a host take its time for an answer.
+func (o *origin) answersAfter(host string, d time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.slow[host] = d
+}
+
 func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status := http.StatusOK
 	now := time.Now()
@@ -114,7 +122,11 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Host != healthy {
 		o.hits[r.Host] = append(o.hits[r.Host], hit{now, r.Header.Get("X-Replica"), status})
 	}
+	slow := o.slow[r.Host]
 	o.mu.Unlock()
+	if slow > 0 && status == http.StatusOK {
+		time.Sleep(slow)
+	}
 	w.WriteHeader(status)
 }
 

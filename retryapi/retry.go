@@ -111,16 +111,20 @@ func decode(r *http.Request, maxSleep time.Duration) (RetryRequest, *problem) {
 		return bad(http.StatusRequestEntityTooLarge, "", "the body has more than %d bytes", maxCall)
 	}
 	var call struct {
-		ID            *string      `json:"id"`
-		AttemptNumber *json.Number `json:"attemptNumber"`
-		SleepDuration json.Number  `json:"sleepDuration"`
-		Jitter        json.Number  `json:"jitter"`
+		// Not json.Number, which takes a string for a number.
+		ID            *string          `json:"id"`
+		AttemptNumber *json.RawMessage `json:"attemptNumber"`
+		SleepDuration *json.RawMessage `json:"sleepDuration"`
+		Jitter        *json.RawMessage `json:"jitter"`
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&call); err != nil {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return bad(http.StatusBadRequest, wrong.Field, "%s must be a %s, not a %s", wrong.Field, jsonType(wrong.Field), wrong.Value)
+			if wrong.Field == "" {
+				return bad(http.StatusBadRequest, "", "the body must be a RetryRequest, not a %s", wrong.Value)
+			}
+			return bad(http.StatusBadRequest, wrong.Field, "%s must be a string, not a %s", wrong.Field, wrong.Value)
 		}
 		return bad(http.StatusBadRequest, "", "the body is not a RetryRequest: %v", err)
 	}
@@ -138,29 +142,39 @@ func decode(r *http.Request, maxSleep time.Duration) (RetryRequest, *problem) {
 	req := RetryRequest{ID: *call.ID}
 	for _, f := range []struct {
 		name  string
-		value json.Number
+		value *json.RawMessage
 		most  int64
 		set   func(int64)
 	}{
-		{"attemptNumber", *call.AttemptNumber, math.MaxInt32, func(n int64) { req.AttemptNumber = int(n) }},
+		{"attemptNumber", call.AttemptNumber, math.MaxInt32, func(n int64) { req.AttemptNumber = int(n) }},
 		{"sleepDuration", call.SleepDuration, maxSleep.Milliseconds(), func(n int64) { req.SleepDuration = n }},
 		{"jitter", call.Jitter, maxSleep.Milliseconds(), func(n int64) { req.Jitter = n }},
 	} {
-		if f.value == "" {
+		if f.value == nil {
 			continue
 		}
-		n, err := strconv.ParseInt(f.value.String(), 10, 64)
+		if kind := jsonType(*f.value); kind != "number" {
+			return bad(http.StatusBadRequest, f.name, "%s must be a number, not a %s", f.name, kind)
+		}
+		n, err := strconv.ParseInt(string(*f.value), 10, 64)
 		if err != nil || n < 0 || n > f.most {
-			return bad(http.StatusBadRequest, f.name, "%s is %s; it must be an integer from 0 to %d", f.name, f.value, f.most)
+			return bad(http.StatusBadRequest, f.name, "%s is %s; it must be an integer from 0 to %d", f.name, *f.value, f.most)
 		}
 		f.set(n)
 	}
 	return req, nil
 }
 
-func jsonType(field string) string {
-	if field == "id" {
+func jsonType(value json.RawMessage) string {
+	switch value[0] {
+	case '"':
 		return "string"
+	case 't', 'f':
+		return "bool"
+	case '{':
+		return "object"
+	case '[':
+		return "array"
 	}
 	return "number"
 }
@@ -222,7 +236,9 @@ func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse,
 	if call.Jitter > 0 {
 		sleep += rand.N(time.Duration(call.Jitter)*time.Millisecond + 1)
 	}
-	claim, err := h.Lot.Claim(ctx, call.ID, call.AttemptNumber, sleep+replayTimeout+claimSlack)
+	// Not with ctx: of a call that was cut off nobody would know whether it has
+	// claimed the attempt.
+	claim, err := h.Lot.Claim(context.WithoutCancel(ctx), call.ID, call.AttemptNumber, sleep+replayTimeout+claimSlack)
 	if err != nil {
 		return answer, err
 	}
@@ -241,6 +257,8 @@ func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse,
 	select {
 	case <-time.After(sleep):
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil { // also where there was nothing to sleep
 		answer.Error = "the caller is gone: nothing was sent"
 		return answer, nil
 	}

@@ -94,6 +94,8 @@ func filterOf(r *http.Request) filter {
 	return filter{host: strings.ToLower(query.Get("host")), limit: min(limit, maxLimit)}
 }
 
+func (f filter) shows(key string) bool { return strings.Contains(strings.ToLower(key), f.host) }
+
 // state gathers how everything stands.
 func (h *Handler) state(ctx context.Context, f filter) State {
 	now := time.Now()
@@ -107,7 +109,7 @@ func (h *Handler) state(ctx context.Context, f filter) State {
 		s.Store = &StoreState{OK: true}
 	}
 	for k := range h.Transport.Keys() {
-		if strings.Contains(k.Key, f.host) {
+		if f.shows(k.Key) {
 			s.Keys = append(s.Keys, h.keyState(k, now))
 		}
 	}
@@ -134,7 +136,7 @@ func (h *Handler) state(ctx context.Context, f filter) State {
 		s.Parked[i].Parked = s.Parked[i].Parked.Round(time.Second)
 	}
 	if f.host != "" {
-		s.Parked = slices.DeleteFunc(s.Parked, func(p Summary) bool { return !strings.Contains(p.Key, f.host) })
+		s.Parked = slices.DeleteFunc(s.Parked, func(p Summary) bool { return !f.shows(p.Key) })
 	}
 	return s
 }

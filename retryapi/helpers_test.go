@@ -73,7 +73,7 @@ func (s *server) RoundTrip(req *http.Request) (*http.Response, error) {
 	code := s.codes[min(len(s.seen), len(s.codes)-1)]
 	s.seen, s.bodies, s.times = append(s.seen, req), append(s.bodies, string(body)), append(s.times, time.Now())
 	if code == 0 {
-		return nil, errors.New("the line is cut: password=sesame")
+		return nil, errors.New(`Put "https://user:sesame@api.example.com/v1?token=sesame": the line is cut`)
 	}
 	return response(code, s.header...), nil
 }

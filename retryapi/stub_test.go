@@ -1,5 +1,0 @@
-package retryapi
-
-const callerEnv = "HOLDOFF_RETRYAPI_CALLER"
-
-func runCaller(string) {}

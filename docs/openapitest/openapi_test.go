@@ -342,8 +342,8 @@ func TestDescriptionHasTheFieldsOfTheTypes(t *testing.T) {
 		schema := doc.Components.Schemas[name].Value
 		var fields, required []string
 		typ := reflect.TypeOf(v)
-		for i := range typ.NumField() {
-			field, options, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		for f := range typ.Fields() {
+			field, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 			fields = append(fields, field)
 			if !strings.Contains(options, "omit") {
 				required = append(required, field)

@@ -149,6 +149,11 @@ func (l *RedisLot) Claim(ctx context.Context, id string, attempt int, lease time
 	token := newID()
 	reply, err := l.claimed(ctx, "claim", id, attempt, token, max(lease.Milliseconds(), 1))
 	if err != nil {
+		if _, refused := errors.AsType[*ConflictError](err); !refused && !errors.Is(err, ErrUnknown) {
+			// It may have been made, or be made yet, with an answer that came too
+			// late: nobody would give it back before the lease is over.
+			go l.Settle(context.WithoutCancel(ctx), &Claim{ID: id, Attempt: attempt, token: token}, Result{})
+		}
 		return nil, err
 	}
 	var r record

@@ -846,3 +846,39 @@ func TestBoundsByDefault(t *testing.T) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 }
+
+// late is a client whose first answer comes after the lot has given up.
+type late struct {
+	redis.Scripter
+	wait  time.Duration
+	first sync.Once
+	done  chan struct{}
+}
+
+func (c *late) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	cmd := c.Scripter.EvalSha(ctx, sha, keys, args...)
+	c.first.Do(func() {
+		time.Sleep(c.wait)
+		close(c.done)
+	})
+	return cmd
+}
+
+func TestClaimWhoseAnswerCameTooLateIsGivenBack(t *testing.T) {
+	s := redistest.Start(t)
+	l := redisLot(t, s, RedisLotOptions{})
+	id := park(t, l, parkable(t, "PUT", "https://api.example.com/", nil))
+	must(t, claimScript.Load(t.Context(), s.Client()).Err())
+	const timeout = 500 * time.Millisecond
+	client := &late{Scripter: s.Client(), wait: 3 * timeout, done: make(chan struct{})}
+	slow := redisLot(t, s, RedisLotOptions{Timeout: timeout})
+	slow.client = client
+	if _, err := slow.Claim(t.Context(), id, 4, time.Hour); err == nil {
+		t.Fatal("got the claim, want the timeout's error")
+	}
+	eventually(t, "the attempt can be claimed again", func() bool {
+		_, err := l.Claim(t.Context(), id, 4, lease)
+		return err == nil
+	})
+	<-client.done
+}

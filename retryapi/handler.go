@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"embed"
 	"encoding/json"
 	"fmt"
-	"html/template"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -61,13 +59,6 @@ var nop = zap.NewNop()
 // Observe notes when holds begin and end, for the history that the page shows.
 // Set it as Transport.Observe, or call it from there.
 func (h *Handler) Observe(_ context.Context, e holdoff.Event) { h.history.note(e, time.Now()) }
-
-//go:embed page
-var files embed.FS
-
-var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
-	"words": words, "left": left, "chart": chart, "ago": ago,
-}).ParseFS(files, "page/page.html"))
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -123,20 +114,9 @@ func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 	return false
 }
 
-// servePage answers GET / with the whole state, readable without JavaScript.
-func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
-	var out bytes.Buffer
-	if err := page.Execute(&out, h.state(r.Context(), filterOf(r))); err != nil {
-		h.log().Error("the page can't be made", zap.Error(err))
-		(&problem{Status: http.StatusInternalServerError, Detail: "the page can't be made"}).write(w)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Write(out.Bytes())
-}
-
-// serveEvents sends the state as server-sent events, whenever it has changed,
-// until the client goes, or is too slow to take it.
+// serveEvents sends the state, with what else the page shows, as server-sent
+// events, whenever it has changed, until the client goes, or is too slow to take
+// it. Where nothing changes, it sends a beat.
 func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if h.streams.Add(1) > maxStreams {
 		h.streams.Add(-1)
@@ -152,18 +132,18 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	var last []byte
 	var sent time.Time
 	for {
-		state := h.state(r.Context(), f)
-		b, err := json.Marshal(state)
+		v := h.view(r.Context(), f)
+		b, err := json.Marshal(v)
 		if err != nil {
 			return
 		}
 		message := ""
-		switch still := state.still(); {
+		switch still := v.still(); {
 		case !bytes.Equal(still, last):
 			last = still
 			message = fmt.Sprintf("event: state\ndata: %s\n\n", b)
 		case time.Since(sent) >= beat:
-			message = ": still here\n\n"
+			message = "event: beat\ndata: {}\n\n" // a comment would not reach the page's script
 		}
 		if message != "" {
 			sent = time.Now()
@@ -171,6 +151,8 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 			if _, err := w.Write([]byte(message)); err != nil || client.Flush() != nil {
 				return
 			}
+			// HTTP/2 ends a stream at its deadline, also while nothing is written.
+			client.SetWriteDeadline(time.Time{})
 		}
 		select {
 		case <-tick.C:

@@ -945,10 +945,10 @@ func TestHistoryIsBounded(t *testing.T) {
 	if len(h.keys) != historyKeys {
 		t.Errorf("got %d keys remembered, want %d", len(h.keys), historyKeys)
 	}
-	if got := h.of("0"); len(got) != 0 {
+	if got := h.of("0", now); len(got) != 0 {
 		t.Errorf("got %v of the oldest key, want it forgotten", got)
 	}
-	if got := h.of(strconv.Itoa(historyKeys)); len(got) != historyLen || got[0].To.IsZero() {
+	if got := h.of(strconv.Itoa(historyKeys), now); len(got) != historyLen || got[0].To.IsZero() {
 		t.Errorf("got %d intervals, want the latest %d, each with its end", len(got), historyLen)
 	}
 	if !h.since("7").IsZero() {

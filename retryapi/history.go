@@ -21,16 +21,25 @@ type history struct {
 	mu   sync.Mutex // guards what follows
 	keys map[string][]Interval
 	held map[string]time.Time // when the present hold began: of those that are held
+	away time.Time            // since when the store fails
 }
 
 // note takes in an event of the Transport.
 func (h *history) note(e holdoff.Event, now time.Time) {
+	now = now.Round(0)
 	switch e.Kind {
 	case holdoff.HoldStarted, holdoff.HoldChanged, holdoff.HoldEnded:
+	case holdoff.StoreFailed, holdoff.StoreBack:
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.away = time.Time{}
+		if e.Kind == holdoff.StoreFailed {
+			h.away = now
+		}
+		return
 	default:
 		return
 	}
-	now = now.Round(0)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.keys == nil {
@@ -70,11 +79,15 @@ func (h *history) evict() {
 	delete(h.held, oldest)
 }
 
-// of returns what is remembered of a key.
-func (h *history) of(key string) []Interval {
+// of returns what is remembered of a key, as far back as a chart reaches.
+func (h *history) of(key string, now time.Time) []Interval {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]Interval{}, h.keys[key]...)
+	list := h.keys[key]
+	for len(list) > 0 && !list[0].To.IsZero() && now.Sub(list[0].To) > historySpan {
+		list = list[1:]
+	}
+	return append([]Interval{}, list...)
 }
 
 // since returns when the present hold of a key began, as far as it is known.
@@ -84,24 +97,9 @@ func (h *history) since(key string) time.Time {
 	return h.held[key]
 }
 
-// bar is one interval of a chart that is 100 wide.
-type bar struct{ X, Width float64 }
-
-// chart lays the history of a key out on the last ten minutes.
-func chart(list []Interval, now time.Time) []bar {
-	var bars []bar
-	begin := now.Add(-historySpan)
-	for _, i := range list {
-		to := i.To
-		if to.IsZero() {
-			to = now
-		}
-		if !to.After(begin) {
-			continue
-		}
-		x := max(i.From.Sub(begin).Seconds(), 0) / historySpan.Seconds() * 100
-		width := to.Sub(begin).Seconds()/historySpan.Seconds()*100 - x
-		bars = append(bars, bar{X: x, Width: max(width, 0.5)})
-	}
-	return bars
+// storeAway returns since when the store fails, as far as it is known.
+func (h *history) storeAway() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.away
 }

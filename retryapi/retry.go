@@ -14,6 +14,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -221,7 +222,7 @@ func problemOf(err error) *problem {
 		return p
 	}
 	if c, ok := errors.AsType[*ConflictError](err); ok {
-		return &problem{Status: http.StatusConflict, Field: "attemptNumber", Detail: c.Error(), NextAttemptNumber: &c.Next, InFlight: &c.InFlight}
+		return &problem{Status: http.StatusConflict, Field: "attemptNumber", Detail: strings.TrimPrefix(c.Error(), "retryapi: "), NextAttemptNumber: &c.Next, InFlight: &c.InFlight}
 	}
 	if errors.Is(err, ErrUnknown) {
 		return &problem{Status: http.StatusNotFound, Field: "id", Detail: "no such parked request: it never was, it has expired, or it is done with"}

@@ -3,7 +3,6 @@ package retryapi
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -21,13 +20,18 @@ type State struct {
 	Time time.Time `json:"time"`
 	// Store is the health of the store; it is left out where there is none.
 	Store *StoreState `json:"store,omitempty"`
-	// Keys are those that are held or failing, the longest held first.
+	// Totals are of all keys, whatever the parameters are.
+	Totals Totals `json:"totals"`
+	// Keys are those that are held or failing: first those for which most
+	// requests wait, then the longest held.
 	Keys []KeyState `json:"keys"`
-	// KeysTotal is how many there are, of which Keys may be a part.
+	// KeysTotal is how many match the filter, of which Keys may be a part.
 	KeysTotal int `json:"keysTotal"`
-	// Parked are the requests that were given up, the latest first.
-	Parked      []Summary `json:"parked"`
-	ParkedTotal int       `json:"parkedTotal"`
+	// Parked are the requests that were given up, the latest first: at most 200,
+	// and of the latest 1,000 where there is a filter.
+	Parked []Summary `json:"parked"`
+	// ParkedTotal is how many there are in all, whatever the filter is.
+	ParkedTotal int `json:"parkedTotal"`
 	// ParkedError says why Parked can't be shown.
 	ParkedError string `json:"parkedError,omitempty"`
 
@@ -35,10 +39,21 @@ type State struct {
 	Limit int    `json:"limit"`
 }
 
+// Totals counts keys by how they stand.
+type Totals struct {
+	Keys       int `json:"keys"`
+	Held       int `json:"held"`
+	Recovering int `json:"recovering"` // the hold is over, and the key isn't well yet
+	Failing    int `json:"failing"`    // open, and not well
+	Waiters    int `json:"waiters"`    // requests of this process
+}
+
 // StoreState is the health of a store.
 type StoreState struct {
 	OK    bool   `json:"ok"`
 	Error string `json:"error,omitempty"`
+	// Since is when it began to fail; it is left out where that is not known.
+	Since time.Time `json:"since,omitzero"`
 }
 
 // KeyState is how one key stands.
@@ -94,8 +109,6 @@ func filterOf(r *http.Request) filter {
 	return filter{host: strings.ToLower(query.Get("host")), limit: min(limit, maxLimit)}
 }
 
-func (f filter) shows(key string) bool { return strings.Contains(strings.ToLower(key), f.host) }
-
 // state gathers how everything stands.
 func (h *Handler) state(ctx context.Context, f filter) State {
 	now := time.Now()
@@ -103,13 +116,14 @@ func (h *Handler) state(ctx context.Context, f filter) State {
 	if store, ok := h.Transport.Store.(interface{ Err() error }); ok {
 		s.Store = &StoreState{OK: true}
 		if err := store.Err(); err != nil {
-			s.Store = &StoreState{Error: err.Error()}
+			s.Store = &StoreState{Error: err.Error(), Since: h.history.storeAway()}
 		}
 	} else if h.Transport.Store != nil {
 		s.Store = &StoreState{OK: true}
 	}
 	for k := range h.Transport.Keys() {
-		if f.shows(k.Key) {
+		s.Totals.add(k, now)
+		if f.match(k.Key) {
 			s.Keys = append(s.Keys, h.keyState(k, now))
 		}
 	}
@@ -119,37 +133,45 @@ func (h *Handler) state(ctx context.Context, f filter) State {
 	s.KeysTotal = len(s.Keys)
 	s.Keys = s.Keys[:min(f.limit, len(s.Keys))]
 	for i := range s.Keys {
-		s.Keys[i].History = h.history.of(s.Keys[i].Key)
+		s.Keys[i].History = h.history.of(s.Keys[i].Key, now)
 	}
 	if h.Lot == nil {
 		return s
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	parked, total, err := h.Lot.List(ctx, parkedLimit)
+	limit := parkedLimit
+	if f.host != "" {
+		limit = maxLimit
+	}
+	parked, total, err := h.Lot.List(ctx, limit)
 	if err != nil {
 		s.ParkedError = "the parked requests can't be reached at present"
 		return s
 	}
-	s.Parked, s.ParkedTotal = parked, total
+	parked = slices.DeleteFunc(parked, func(p Summary) bool { return !f.match(p.Key) && !f.match(p.URL) })
+	s.Parked, s.ParkedTotal = parked[:min(parkedLimit, len(parked))], total
 	for i := range s.Parked {
 		s.Parked[i].Parked = s.Parked[i].Parked.Round(time.Second)
-	}
-	if f.host != "" {
-		s.Parked = slices.DeleteFunc(s.Parked, func(p Summary) bool { return !f.shows(p.Key) })
 	}
 	return s
 }
 
-// still is s without what passes by itself: a page counts time down alone.
-func (s State) still() []byte {
-	s.Time = time.Time{}
-	s.Keys = slices.Clone(s.Keys)
-	for i := range s.Keys {
-		s.Keys[i].Left, s.Keys[i].Words = 0, ""
+// match reports whether a key is one that is asked for. A key of the user's own
+// may have capital letters.
+func (f filter) match(key string) bool { return strings.Contains(strings.ToLower(key), f.host) }
+
+func (t *Totals) add(k holdoff.KeyState, now time.Time) {
+	t.Keys++
+	t.Waiters += k.Waiters
+	switch {
+	case k.Phase == holdoff.Held && k.Until.After(now):
+		t.Held++
+	case k.Phase != holdoff.Healthy:
+		t.Recovering++
+	case k.Attempts > 0:
+		t.Failing++
 	}
-	b, _ := json.Marshal(s) // of strings, numbers and times
-	return b
 }
 
 func (h *Handler) keyState(k holdoff.KeyState, now time.Time) KeyState {
@@ -172,17 +194,32 @@ func (h *Handler) keyState(k holdoff.KeyState, now time.Time) KeyState {
 
 // words says how a key stands, for whoever asks why nothing is being sent.
 func words(s KeyState) string {
-	var b strings.Builder
+	if why := why(s); why != "" {
+		return stands(s) + ": " + why
+	}
+	return stands(s)
+}
+
+func stands(s KeyState) string {
 	switch s.Phase {
 	case "held":
-		fmt.Fprintf(&b, "held for %s more", left(s.Left))
+		if s.Left == 0 {
+			// Nobody has asked for it since.
+			return "the hold is over, the next request tries"
+		}
+		return fmt.Sprintf("held for %s more", left(s.Left))
 	case "probing":
-		b.WriteString("one request is trying whether it is well")
+		return "one request is trying whether it is well"
 	case "ramping":
-		b.WriteString("coming back: permits grow until demand is met")
-	default:
-		b.WriteString("open, and failing")
+		return "coming back: permits grow until demand is met"
 	}
+	if s.Attempts == 0 {
+		return "open"
+	}
+	return "open, and failing"
+}
+
+func why(s KeyState) string {
 	var why []string
 	switch {
 	case s.Status != 0:
@@ -196,28 +233,20 @@ func words(s KeyState) string {
 	if s.Told {
 		why = append(why, "told by another replica")
 	}
-	if len(why) > 0 {
-		b.WriteString(": " + strings.Join(why, ", "))
-	}
-	return b.String()
+	return strings.Join(why, ", ")
 }
 
-// left is a duration in milliseconds as people say it.
+// left is a duration in milliseconds as people say it. The page's script has its
+// like.
 func left(ms int64) string {
 	d := time.Duration(ms) * time.Millisecond
-	if d < 10*time.Second {
+	switch {
+	case d < 10*time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())
-	}
-	if d < 2*time.Minute {
+	case d < 2*time.Minute:
 		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 10*time.Minute:
+		return fmt.Sprintf("%d min %02d s", d/time.Minute, d%time.Minute/time.Second)
 	}
-	return fmt.Sprintf("%.0f min", d.Minutes())
-}
-
-// ago is how long ago t was.
-func ago(t, now time.Time) string {
-	if t.IsZero() {
-		return "never"
-	}
-	return left(max(now.Sub(t), 0).Milliseconds()) + " ago"
+	return fmt.Sprintf("%d min", d/time.Minute)
 }

@@ -1,6 +1,7 @@
-// Admin calls five services that throttle and fail as real APIs do, and serves
-// a page that shows what is held and why, who waits, and which requests were
-// given up: these can be sent again from there.
+// Admin calls services that throttle and fail as real APIs do, and serves a page
+// that shows what is held and why, who waits, and which requests were given up:
+// these can be sent again from there. It plays two replicas, which share what
+// they are told; the page is that of the first.
 //
 // This file is the client and the page; server.go is the services, which live
 // in this process, whatever their names say.
@@ -72,13 +73,16 @@ func serve(ctx context.Context, addr string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	base, store := to(services.Addr), new(holdoff.MemoryStore)
 	handler := &retryapi.Handler{Lot: lot}
 	handler.Transport = &holdoff.Transport{
-		Base:    to(services.Addr),
+		Base:    base,
 		MaxWait: 5 * time.Second,
+		Store:   store,
 		Park:    lot,
 		Observe: handler.Observe,
 	}
+	other := &holdoff.Transport{Base: base, MaxWait: 5 * time.Second, Store: store}
 	// A service would have its own authentication around this.
 	mux := http.NewServeMux()
 	mux.Handle("/holdoff/", handler)
@@ -92,24 +96,27 @@ func serve(ctx context.Context, addr string, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "Open http://%s/ in a browser. Ctrl-C ends it.\n", admin.Addr)
 	fmt.Fprintln(stdout, "What is held comes and goes; after half a minute there are parked requests too.")
 
-	client := &http.Client{Transport: handler.Transport}
-	defer client.CloseIdleConnections()
+	first, second := &http.Client{Transport: handler.Transport}, &http.Client{Transport: other}
+	defer first.CloseIdleConnections()
 	var callers sync.WaitGroup
 	for _, c := range []struct {
+		client      *http.Client
 		method, url string
 		every       time.Duration
 	}{
-		{http.MethodPost, "http://billing.example/v1/charges", 400 * time.Millisecond},
-		{http.MethodGet, "http://search.example/find?q=shoes", 250 * time.Millisecond},
-		{http.MethodPost, "http://mail.example/messages", 4 * time.Second},
-		{http.MethodPut, "http://files.example/archive/2031.tar", time.Second},
-		{http.MethodGet, "http://maps.example/tiles/7/66/42", 500 * time.Millisecond},
+		{first, http.MethodPost, "http://billing.example/v1/charges", 700 * time.Millisecond},
+		{first, http.MethodGet, "http://search.example/find?q=shoes", 300 * time.Millisecond},
+		{first, http.MethodPost, "http://mail.example/messages", 4 * time.Second},
+		{first, http.MethodPut, "http://files.example/archive/2031.tar", time.Second},
+		{first, http.MethodGet, "http://maps.example/tiles/7/66/42", 500 * time.Millisecond},
+		{first, http.MethodGet, "http://rates.example/daily", 5 * time.Second},
+		{second, http.MethodGet, "http://rates.example/daily", 200 * time.Millisecond},
 	} {
 		callers.Go(func() {
 			tick := time.NewTicker(c.every)
 			defer tick.Stop()
 			for n := 1; ; n++ {
-				callers.Go(func() { call(ctx, client, c.method, c.url, n) })
+				callers.Go(func() { call(ctx, c.client, c.method, c.url, n) })
 				select {
 				case <-tick.C:
 				case <-ctx.Done():

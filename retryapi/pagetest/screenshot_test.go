@@ -49,22 +49,26 @@ func TestScreenshots(t *testing.T) {
 	time.Sleep(warm)
 
 	for _, look := range []struct {
-		name  string
-		width int64
-	}{{"wide", 1280}, {"narrow", 390}} {
+		name          string
+		width, height int64
+	}{{"wide", 1280, 900}, {"narrow", 390, 1800}} {
 		for _, scheme := range []string{"light", "dark"} {
 			b := open(t, url,
-				call(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: look.width, Height: 900, DeviceScaleFactor: 1, Mobile: look.name == "narrow"}),
+				call(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: look.width, Height: look.height, DeviceScaleFactor: 1, Mobile: look.name == "narrow"}),
 				call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}))
 			b.untilLive()
-			b.until(`document.querySelectorAll("#keys li").length > 0`)
+			b.until(`document.querySelectorAll("#keys li").length > 0 && !!document.querySelector("#parked button")`)
+			if scheme == "dark" { // with a result
+				eval[bool](b, `(document.querySelectorAll("#parked button")[1] ?? document.querySelector("#parked button")).click(); true`)
+				b.until(`[...document.querySelectorAll("#parked output")].some((e) => /^(Success|Failed)/.test(e.textContent))`)
+			}
 			if over := eval[int](b, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
 				t.Errorf("%s: the page is %d pixels too wide", look.name, over)
 			}
-			whole, top := run(b, chromedp.FullScreenshot(100)), run(b, chromedp.CaptureScreenshot())
-			write(t, filepath.Join(dir, fmt.Sprintf("%s-%s.png", look.name, scheme)), whole)
+			shot := run(b, chromedp.CaptureScreenshot())
+			write(t, filepath.Join(dir, fmt.Sprintf("%s-%s.png", look.name, scheme)), shot)
 			if picture != "" && look.name == "wide" && scheme == "light" {
-				write(t, picture, top)
+				write(t, picture, shot)
 			}
 		}
 	}

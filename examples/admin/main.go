@@ -107,7 +107,7 @@ func serve(ctx context.Context, addr string, stdout io.Writer) error {
 		{first, http.MethodPost, "http://billing.example/v1/charges", 700 * time.Millisecond},
 		{first, http.MethodGet, "http://search.example/find?q=shoes", 300 * time.Millisecond},
 		{first, http.MethodPost, "http://mail.example/messages", 4 * time.Second},
-		{first, http.MethodPut, "http://files.example/archive/2031.tar", time.Second},
+		{first, http.MethodPut, "http://files.example/nightly.tar", time.Second},
 		{first, http.MethodGet, "http://maps.example/tiles/7/66/42", 500 * time.Millisecond},
 		{first, http.MethodGet, "http://rates.example/daily", 5 * time.Second},
 		{second, http.MethodGet, "http://rates.example/daily", 200 * time.Millisecond},

@@ -41,17 +41,24 @@ function parts(row) {
 }
 
 // show gives a list one row for each item, in their order. Rows that are done
-// stay where they are until they go by themselves.
+// stay where they are until they go by themselves. While somebody is at the list
+// with the pointer or the keyboard nothing moves: what is new comes last.
 function show(list, template, items, id, fill) {
 	const rows = new Map([...list.children].map((row) => [row.dataset.id, row]));
 	const wanted = new Set(items.map(id));
 	for (const [key, row] of rows) {
 		if (!wanted.has(key) && !row.done && !row.busy) row.remove();
 	}
+	const busy = list.aimed || list.matches(":has(:focus-visible)");
 	let place = list.firstElementChild;
 	for (const item of items) {
 		const row = rows.get(id(item)) ?? template.content.firstElementChild.cloneNode(true);
 		row.dataset.id = id(item);
+		if (busy) {
+			if (!row.isConnected) list.append(row);
+			fill(row, item);
+			continue;
+		}
 		while (place && place !== row && !wanted.has(place.dataset.id)) place = place.nextElementSibling;
 		if (row === place) place = place.nextElementSibling;
 		else list.insertBefore(row, place);
@@ -88,7 +95,8 @@ function passKey(row) {
 	const k = row.item;
 	const p = parts(row);
 	const rest = k.phase === "held" ? Math.max(Date.parse(k.until) - now(), 0) : 0;
-	put(p.stands, rest > 0 ? `held for ${left(rest)} more` : k.stands);
+	// That a hold is over is for the server to say.
+	put(p.stands, k.phase === "held" && k.left > 0 ? `held for ${left(rest)} more` : k.stands);
 	put(p.last, ago(k.last));
 	const all = k.hold || (row.hold = Math.max(row.hold ?? 0, rest));
 	p.bar.classList.toggle("off", rest === 0);
@@ -122,7 +130,7 @@ function tell(row, text, look = "") {
 }
 
 async function retry(row) {
-	const { retry: button, result } = parts(row);
+	const { retry: button, result, attempts } = parts(row);
 	if (button.getAttribute("aria-disabled") === "true") return;
 	row.busy = true;
 	row.elsewhere = false;
@@ -135,7 +143,10 @@ async function retry(row) {
 			body: JSON.stringify({ id: row.dataset.id, attemptNumber: Number(row.dataset.attempt), sleepDuration: 0, jitter: 0 }),
 		});
 		const said = await answer.json();
-		if (said.nextAttemptNumber !== undefined) row.dataset.attempt = said.nextAttemptNumber;
+		if (said.nextAttemptNumber !== undefined) {
+			row.dataset.attempt = said.nextAttemptNumber;
+			put(attempts, said.nextAttemptNumber);
+		}
 		if (said.result === "success") {
 			row.done = true;
 			tell(row, `Success: ${said.status}`, "good");
@@ -159,7 +170,6 @@ async function retry(row) {
 function fill(s) {
 	const before = state?.totals.held;
 	state = s;
-	skew = Date.parse(s.time) - Date.now();
 	put($("verdict"), s.verdict);
 	$("verdict").className = s.mood;
 	document.title = `${s.verdict} – holdoff`;
@@ -202,7 +212,9 @@ function connect() {
 	source.addEventListener("state", (e) => {
 		here();
 		put($("live"), "Live");
-		fill(JSON.parse(e.data));
+		const said = JSON.parse(e.data);
+		skew = Date.parse(said.time) - Date.now();
+		fill(said);
 	});
 	source.addEventListener("beat", here);
 	source.addEventListener("error", () => {
@@ -216,6 +228,13 @@ document.addEventListener("click", (e) => {
 	const button = e.target.closest("[data-f=retry]");
 	if (button) retry(button.closest("li"));
 });
+for (const list of document.querySelectorAll("ul")) {
+	list.addEventListener("pointerenter", () => (list.aimed = true));
+	list.addEventListener("pointerleave", () => {
+		list.aimed = false;
+		if (state) fill(state); // in order again
+	});
+}
 setInterval(() => {
 	if (!state) return;
 	if (Date.now() - heard > quiet) {

@@ -384,6 +384,27 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// TestAim parks another request while somebody aims at a button.
+func TestAim(t *testing.T) {
+	s := start(t)
+	s.set("mail.example", answer{http.StatusBadGateway, ""})
+	id := s.send(http.MethodPost, "http://mail.example/1", "x", "")
+	b := open(t, s.url)
+	b.untilLive()
+	const first = `document.querySelector("#parked li").dataset.id`
+	point := func(event string) {
+		eval[bool](b, fmt.Sprintf(`document.querySelector("#parked").dispatchEvent(new PointerEvent(%q))`, event))
+	}
+	point("pointerenter")
+	later := s.send(http.MethodPost, "http://mail.example/2", "x", "")
+	b.until(text("#parked-shown") + ` === "2"`)
+	if got := eval[string](b, first); got != id {
+		t.Error("the list moved under the pointer")
+	}
+	point("pointerleave")
+	b.until(first + fmt.Sprintf(" === %q", later))
+}
+
 // TestConflict has a tab of its own: the browser notes each status above 399 in
 // the console, whatever the script makes of it.
 func TestConflict(t *testing.T) {

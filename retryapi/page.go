@@ -130,12 +130,14 @@ func count(n int, one, many string) string {
 // verdict says how everything stands in one line.
 func verdict(t Totals) (words, mood string) {
 	var parts []string
+	named := false
 	noun := func(n int, one, many string) {
 		if n == 0 {
 			return
 		}
-		if len(parts) == 0 || parts[0] == "Nothing is held" {
+		if !named {
 			one, many = "key "+one, "keys "+many
+			named = true
 		}
 		parts = append(parts, count(n, one, many))
 	}

@@ -211,7 +211,7 @@ func stands(s KeyState) string {
 	case "probing":
 		return "one request is trying whether it is well"
 	case "ramping":
-		return "coming back: permits grow until demand is met"
+		return "coming back, a few requests at a time"
 	}
 	if s.Attempts == 0 {
 		return "open"

@@ -265,7 +265,7 @@ func TestHold(t *testing.T) {
 		t.Errorf("got %q, want that nothing is held", got)
 	}
 
-	s.set("api.example", answer{http.StatusTooManyRequests, "6"})
+	s.set("api.example", answer{http.StatusTooManyRequests, "8"})
 	s.send(http.MethodGet, "http://api.example/", "", "")
 	row := key("http://api.example")
 	b.until(text("h1") + ` === "1 key is held."`)
@@ -344,7 +344,7 @@ func TestRetry(t *testing.T) {
 	}
 	b := open(t, s.url)
 	b.untilLive()
-	row := fmt.Sprintf("#parked li[data-id=%s]", id)
+	row := fmt.Sprintf("#parked li[data-id='%s']", id)
 	if got := eval[string](b, text(row+" h3")); got != "POST http://mail.example/messages" {
 		t.Errorf("got %q", got)
 	}

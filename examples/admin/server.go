@@ -20,8 +20,8 @@ type trouble struct {
 var troubles = map[string]trouble{
 	"billing.example": {round: 25 * time.Second, from: 2 * time.Second, to: 12 * time.Second, status: http.StatusTooManyRequests, after: 8 * time.Second},
 	"search.example":  {round: 40 * time.Second, from: 4 * time.Second, to: 25 * time.Second, status: http.StatusInternalServerError},
-	"mail.example":    {round: 2 * time.Minute, from: 3 * time.Second, to: 75 * time.Second, status: http.StatusServiceUnavailable, after: time.Minute},
-	"rates.example":   {round: 50 * time.Second, from: 3 * time.Second, to: 30 * time.Second, status: http.StatusTooManyRequests, after: 25 * time.Second},
+	"mail.example":    {round: 2 * time.Minute, from: 3 * time.Second, to: 50 * time.Second, status: http.StatusServiceUnavailable, after: time.Minute},
+	"rates.example":   {round: time.Minute, from: 3 * time.Second, to: 20 * time.Second, status: http.StatusTooManyRequests, after: 25 * time.Second},
 	"files.example":   {round: 15 * time.Second, from: 0, to: 15 * time.Second, status: http.StatusBadGateway, spares: 3},
 }
 

@@ -44,7 +44,7 @@ func TestScreenshots(t *testing.T) {
 		dir = t.ArtifactDir()
 	}
 	if picture != "" {
-		warm = 4*time.Minute + 16*time.Second
+		warm = 2*time.Minute + 10*time.Second
 	}
 	time.Sleep(warm)
 

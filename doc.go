@@ -54,6 +54,12 @@
 // no request waits for a store where this process may decide by itself; and
 // without it each replica goes on alone.
 //
+// # Requests that were given up
+//
+// Transport.Park keeps requests that ran out of attempts, budget or patience.
+// Package retryapi has places to keep them, a handler that replays them on
+// POST /retry, and a page that shows how everything stands.
+//
 // # Where things are
 //
 // transport.go has the Transport and the loop of a request, call.go and retry.go

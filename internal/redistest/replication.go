@@ -24,7 +24,7 @@ func (s *Server) Follow(addr string) {
 	}
 	c := s.own()
 	defer c.Close()
-	if err := c.SlaveOf(s.t.Context(), host, port).Err(); err != nil {
+	if err := c.ReplicaOf(s.t.Context(), host, port).Err(); err != nil {
 		s.t.Fatalf("redistest: %v", err)
 	}
 	s.Await("replication", "master_link_status:up")
@@ -35,7 +35,7 @@ func (s *Server) Promote() {
 	s.t.Helper()
 	c := s.own()
 	defer c.Close()
-	if err := c.SlaveOf(s.t.Context(), "NO", "ONE").Err(); err != nil {
+	if err := c.ReplicaOf(s.t.Context(), "NO", "ONE").Err(); err != nil {
 		s.t.Fatalf("redistest: %v", err)
 	}
 }

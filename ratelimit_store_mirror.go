@@ -328,9 +328,16 @@ func (s *RedisStore) subscribe() (err error) {
 		}
 	}()
 	sub := s.client.Subscribe(s.ctx, s.name("changes"))
-	// Close may redial for seconds: nobody waits for it.
-	defer func() { go sub.Close() }()
 	messages := sub.ChannelWithSubscriptions()
+	// Close may redial for seconds: nobody waits for it. What is left in the
+	// channel is taken out, or the client waits for a minute for room in it.
+	defer func() {
+		go func() {
+			sub.Close()
+			for range messages {
+			}
+		}()
+	}()
 	for {
 		select {
 		case <-s.ctx.Done():

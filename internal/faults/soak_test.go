@@ -102,7 +102,7 @@ func (f *field) checkAlways() {
 	const maxHold, poll = 5 * time.Minute, time.Second
 	for _, rep := range f.replicas {
 		if n := rep.early.Load(); n > 0 {
-			t.Errorf("%s sent %d requests before the end of a hint that it had got", rep.name, n)
+			f.timing("%s sent %d requests before the end of a hint that it had got", rep.name, n)
 		}
 		for k := range rep.tr.Keys() {
 			if left := time.Until(k.Until); left > maxHold+poll {
@@ -135,7 +135,8 @@ func (f *field) probeOnce() bool {
 		return f.all(func(rep *replica) bool { k := rep.look(held); return k.Phase != holdoff.Held || k.Shared })
 	})
 	quiet := time.Now().Add(slack)
-	f.worst.Store(0)
+	before := time.Duration(f.worst.Swap(0))
+	defer func() { f.worst.Store(max(f.worst.Load(), int64(before))) }()
 	var first hit
 	f.wait("the hold ends", 15*time.Second, func() bool {
 		for _, h := range f.origin.between(held, until, time.Now()) {

@@ -310,7 +310,7 @@ func (r *rig) add(name string, rdb redis.UniversalClient) *replica {
 		r.t.Fatal(err)
 	}
 	rep := &replica{name: name, rdb: rdb, store: store, logs: logs, known: make(map[string]hint)}
-	rep.http = &http.Transport{MaxIdleConns: 64, MaxIdleConnsPerHost: 16, DialContext: dialTo(r.origin.Listener.Addr().String())}
+	rep.http = &http.Transport{MaxIdleConns: 24, MaxIdleConnsPerHost: 16, DialContext: dialTo(r.origin.Listener.Addr().String())}
 	rep.tr = &holdoff.Transport{Base: rep, Store: store, Observe: func(_ context.Context, e holdoff.Event) {
 		if e.Kind == holdoff.StoreFailed || e.Kind == holdoff.StoreBack {
 			rep.flips.Add(1)
@@ -585,7 +585,7 @@ func (r *rig) run(f fault) {
 			r.timing("%s sent %d requests before the end of a hint that it had got", rep.name, n)
 		}
 	}
-	if most > goroutines+400 {
+	if most > goroutines+300 {
 		r.timing("there were %d goroutines during the fault, and %d before", most, goroutines)
 	}
 	r.compare(before, during, "during")

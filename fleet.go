@@ -368,6 +368,10 @@ func (g *gate) take(state State, reply bool) {
 	until := state.Until
 	if own {
 		until = h.until
+		if !reply && s.hint.IsZero() && until.Sub(state.Until) > rounding {
+			// Two halves of a fleet have met again: the longer hold wins.
+			s.hint, s.word, s.news.Status = until, true, h.status
+		}
 	}
 	h.enter(state.Phase, state.Permits, until)
 	h.shared, h.word = true, state.Word || own

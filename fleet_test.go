@@ -180,6 +180,43 @@ func TestRefusalsInFlightAreToldTogether(t *testing.T) {
 	})
 }
 
+// Store case 32: where two halves of a fleet meet again, the longer hold wins,
+// also of replicas that only heard of it.
+func TestLongerHoldWinsWherePartsMeet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &odd{}
+		tr := &Transport{Base: script(200), Store: store}
+		wants(t, tr, fleetKey+"/", 200)
+		store.tell(t, News{Hint: 80 * time.Second, Word: true, Status: 429})
+		end := time.Now().Add(80 * time.Second)
+		time.Sleep(time.Second)
+		// The other half's store, whose versions go on from here.
+		other := &MemoryStore{version: 1000}
+		state, _ := other.Exchange(t.Context(), fleetKey, News{Replica: "another", Hint: 20 * time.Second, Word: true, Status: 503})
+		store.mu.Lock()
+		state.Version = store.version + 1
+		store.version++
+		store.records[fleetKey].hold = other.records[fleetKey].hold
+		store.mu.Unlock()
+		gateAt(t, tr, fleetKey+"/").told(state)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		for _, s := range store.All() {
+			if s.Phase != Held || s.Until.Before(end) {
+				t.Errorf("the fleet is %v until %v before the longer hold's end", s.Phase, end.Sub(s.Until))
+			}
+		}
+		for s := range tr.Keys() {
+			if s.Phase != Held || s.Until.Before(end) {
+				t.Errorf("the replica is %v until %v before the longer hold's end", s.Phase, end.Sub(s.Until))
+			}
+		}
+		if n := store.asked.Load(); n > 3 {
+			t.Errorf("the store was told %d times, want once or twice", n)
+		}
+	})
+}
+
 // A hint that Redis took for an old one, because its clock went forward, is told
 // again.
 func TestHintThatTheStoreMissedIsToldAgain(t *testing.T) {

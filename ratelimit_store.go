@@ -86,7 +86,8 @@ type State struct {
 	Status int
 	// Witnesses is how many replicas reported failures of a healthy key.
 	Witnesses int
-	// Version orders the states of a key: of two, the higher is the later.
+	// Version orders the states of a key as one process hears of them: of two, the
+	// higher is the later.
 	Version uint64
 	// Lost tells that the store no longer knows a key that it knew: it was
 	// flushed, or has lost writes. Who still holds the key tells it again.

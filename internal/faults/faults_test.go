@@ -40,6 +40,7 @@ const (
 
 // Every way in which one server can fail a fleet.
 func TestOneServer(t *testing.T) {
+	wanted(t)
 	for _, c := range []struct {
 		name   string
 		server []string

@@ -163,6 +163,9 @@ func (l *RedisLot) Claim(ctx context.Context, id string, attempt int, lease time
 	if body := text(reply, 2); body != "" || r.Stream {
 		r.body = []byte(body)
 	}
+	if len(r.body) != r.Size {
+		return nil, errors.New("retryapi: the parked request is damaged: its body is not what it was")
+	}
 	return r.claim(id, attempt, token)
 }
 

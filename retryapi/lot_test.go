@@ -882,3 +882,27 @@ func TestClaimWhoseAnswerCameTooLateIsGivenBack(t *testing.T) {
 	})
 	<-client.done
 }
+
+// Where Redis has evicted a part of a parked request, the rest is not sent.
+func TestEvictedPartsAreNotReplayedInPart(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	for _, part := range []string{"index", "heads", "bodies", "states"} {
+		lot, err := NewRedisLot(rdb, RedisLotOptions{Namespace: part})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequest("POST", "http://h.example/", strings.NewReader("hello"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := lot.Park(t.Context(), holdoff.Parked{Request: req, Attempts: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rdb.Del(t.Context(), "holdoff:{"+part+"}:v1:parked:"+part)
+		if _, err := lot.Claim(t.Context(), id, 2, time.Second); !errors.Is(err, ErrUnknown) {
+			t.Errorf("without its %s: got %v, want ErrUnknown", part, err)
+		}
+	}
+}

@@ -104,7 +104,7 @@ func decode(r *http.Request, maxSleep time.Duration) (RetryRequest, *problem) {
 	if !sameOrigin(r) {
 		return bad(http.StatusForbidden, "", "a page of another origin may not do this")
 	}
-	raw, err := io.ReadAll(io.LimitReader(r.Body, maxCall+1))
+	raw, err := io.ReadAll(io.LimitReader(r.Body, maxCall+1)) // serveRetry bounds its time
 	if err != nil {
 		return bad(http.StatusBadRequest, "", "the body can't be read")
 	}
@@ -184,7 +184,10 @@ func jsonType(value json.RawMessage) string {
 // browser at all.
 func sameOrigin(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
-	case "", "same-origin", "none":
+	case "same-origin", "none":
+		// A page can't forge it, and a proxy that changes the Host does not touch it.
+		return true
+	case "":
 	default:
 		return false
 	}
@@ -198,7 +201,14 @@ func sameOrigin(r *http.Request) bool {
 
 // serveRetry answers POST /retry.
 func (h *Handler) serveRetry(w http.ResponseWriter, r *http.Request) {
+	// A slow client is bounded where it writes and where it reads, and a server's
+	// own WriteTimeout must not end a call that sleeps.
+	client := http.NewResponseController(w)
+	client.SetReadDeadline(time.Now().Add(slowClient))
 	call, wrong := decode(r, h.maxSleep())
+	client.SetReadDeadline(time.Time{})
+	client.SetWriteDeadline(time.Time{})
+	defer client.SetWriteDeadline(time.Time{})
 	if wrong != nil {
 		wrong.write(w)
 		return
@@ -209,6 +219,7 @@ func (h *Handler) serveRetry(w http.ResponseWriter, r *http.Request) {
 		zap.String("result", answer.Result), zap.Int("status", answer.Status),
 		zap.Int64("slept_ms", answer.Slept), zap.Duration("duration", time.Since(begun)),
 		zap.String("error", answer.Error), zap.NamedError("refused", err))
+	client.SetWriteDeadline(time.Now().Add(slowClient))
 	if err != nil {
 		problemOf(err).write(w)
 		return
@@ -245,11 +256,9 @@ func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse,
 	}
 	var result Result
 	defer func() {
-		// Also for a caller who is gone.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-		defer cancel()
-		if err := h.Lot.Settle(ctx, claim, result); err != nil && !result.Good {
-			h.log().Warn("a replay's result is not noted", zap.String("id", call.ID), zap.Error(err))
+		if err := h.settle(ctx, claim, result); err != nil {
+			h.log().Warn("a replay's result is not noted: the request stays parked", zap.String("id", call.ID),
+				zap.Int("attempt", call.AttemptNumber), zap.Bool("good", result.Good), zap.Error(err))
 		}
 	}()
 	answer.NextAttemptNumber = &call.AttemptNumber
@@ -272,6 +281,7 @@ func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse,
 	if err := h.Lot.Begin(ctx, claim); err != nil {
 		return answer, err
 	}
+	result = Result{Sent: true, Err: "the attempt broke off"} // where something panics in it
 	result = h.send(ctx, claim.Request, &answer)
 	if result.Good {
 		answer.Result, answer.NextAttemptNumber = "success", nil
@@ -282,12 +292,33 @@ func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse,
 	return answer, nil
 }
 
+// settle notes a result, also for a caller who is gone. It tries more than once:
+// a success that is not noted could be repeated.
+func (h *Handler) settle(ctx context.Context, claim *Claim, result Result) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	for {
+		err := h.Lot.Settle(ctx, claim, result)
+		conflict, _ := errors.AsType[*ConflictError](err)
+		if err == nil || conflict != nil || errors.Is(err, ErrUnknown) {
+			// Nobody else settles a claim: an earlier try has arrived.
+			return nil
+		}
+		select {
+		case <-time.After(settleAgain):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
 const (
 	// replayTimeout bounds one replay, with its wait for a hold.
 	replayTimeout = 2 * time.Minute
 	// claimSlack is for what else a call does while it has a claim.
 	claimSlack    = 10 * time.Second
-	settleTimeout = 2 * time.Second
+	settleTimeout = 3 * time.Second
+	settleAgain   = 200 * time.Millisecond
 )
 
 // prepare puts credentials back. It returns what stands against a replay.

@@ -20,6 +20,10 @@ local head = redis.call('HGET', KEYS[2], id)
 if not parked or not head or now - parked >= tonumber(ARGV[5]) then
 	return {'unknown'}
 end
+-- Where Redis has evicted one of our keys, what is left is not the request.
+if not redis.call('HGET', KEYS[3], id) or not redis.call('HGET', KEYS[4], id .. ':next') then
+	return {'unknown'}
+end
 local state = redis.call('HMGET', KEYS[4], id .. ':next', id .. ':token', id .. ':until')
 local next, holder, till = tonumber(state[1]) or 0, state[2] or '', tonumber(state[3]) or 0
 local busy = holder ~= '' and now < till

@@ -62,16 +62,17 @@
 //
 // # Where things are
 //
-// transport.go has the Transport and the loop of a request, call.go and retry.go
-// the steps of that loop. classify.go and hint.go read outcomes; hold.go is the
-// state machine of a key, gate.go the line in front of it, and gates.go finds the
-// gate of a request; backoff.go and budget.go say when and whether to try again;
-// body.go replays request bodies; key.go names keys; observe.go tells what
-// happens, and inspect.go how things stand.
+// transport.go has the Transport and the loop of a request; call.go, retry.go and
+// ending.go the steps of that loop. classify.go and hint.go read outcomes; hold.go
+// is the state machine of a key, gate.go the line in front of it, and gates.go finds
+// the gate of a request; backoff.go and budget.go say when and whether to try again;
+// body.go replays request bodies; key.go names keys; observe.go tells what happens,
+// and inspect.go how things stand; park.go keeps what was given up.
 //
-// fleet.go is what a gate tells a [Store] and asks of it, and link.go who carries
-// that. ratelimit_store.go has the Store and the MemoryStore,
-// ratelimit_store_redis.go the RedisStore: its copy of what Redis knows is in
-// ratelimit_store_mirror.go, its commands in ratelimit_store_calls.go, what
-// crosses in ratelimit_store_wire.go, and the scripts in lua/.
+// fleet.go is what a gate tells a [Store] and asks of it, fleet_take.go what it does
+// with the answers, and link.go who carries both. ratelimit_store.go has the Store
+// and the MemoryStore, ratelimit_store_redis.go the RedisStore: its copy of what
+// Redis knows is in ratelimit_store_mirror.go, how it hears of changes in
+// ratelimit_store_listen.go, its commands in ratelimit_store_calls.go, what crosses
+// in ratelimit_store_wire.go, and the scripts in lua/.
 package holdoff

@@ -1,0 +1,85 @@
+package holdoff
+
+import (
+	"context"
+	"errors"
+	"net/http"
+)
+
+// How a call ends.
+
+// interrupted is the error of a wait, or of a beginning, that the context ended.
+func (c *call) interrupted() error {
+	ctx := c.req.Context()
+	return &WaitError{Err: ctx.Err(), Cause: context.Cause(ctx), Attempts: c.sends, Status: c.status, Last: c.err}
+}
+
+// refuse ends the call with an error of our own: there is no attempt to answer
+// with.
+func (c *call) refuse(err error) (*http.Response, error) {
+	why := EndContext
+	if held, ok := errors.AsType[*HeldError](err); ok {
+		why = EndHeld
+		c.park(why)
+		c.observe(Event{Kind: GaveUp, Reason: string(why), Status: held.Status, Wait: held.RetryAfter(), Parked: c.parked})
+	}
+	c.end(why)
+	return nil, err
+}
+
+// giveUp ends the call with an outcome that would have been retried.
+func (c *call) giveUp(why Ending) (*http.Response, error) {
+	c.park(why)
+	c.observe(Event{Kind: GaveUp, Reason: string(why), Status: c.status, Err: c.err, Parked: c.parked})
+	return c.answer(why)
+}
+
+// done tells an outcome to be glad of from one that a retry would not better.
+func (c *call) done() Ending {
+	if c.err == nil && c.status < 400 {
+		return EndDone
+	}
+	return EndFinal
+}
+
+// answer ends the call with the outcome of the last attempt.
+func (c *call) answer(why Ending) (*http.Response, error) {
+	if c.err != nil && c.req.Context().Err() != nil {
+		why = EndContext
+	}
+	c.end(why)
+	return c.resp, c.err
+}
+
+// end gives back what the call still has, and tells the caller how it went.
+func (c *call) end(why Ending) {
+	c.over = true
+	if c.pass.permit {
+		c.settle(Verdict{}) // unused, or its result unknown
+	}
+	if c.pending != nil {
+		c.pending.Close()
+	}
+	if c.body != nil {
+		c.body.finish()
+	}
+	if out := c.options.outcome; out != nil {
+		*out = Outcome{
+			Attempts: c.sends, Waited: c.waited, Ended: why, Status: c.status, Err: c.err,
+			Parked: c.parked, ParkErr: c.parkErr,
+		}
+	}
+}
+
+// release cleans up where a hook or Base panicked.
+func (c *call) release() {
+	if c.over {
+		return
+	}
+	if c.waiter != nil {
+		c.gate.leave(c.waiter)
+		c.pass = c.waiter.pass
+	}
+	c.closeResponse()
+	c.end("")
+}

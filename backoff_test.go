@@ -192,7 +192,7 @@ func FuzzBackoff(f *testing.F) {
 	f.Fuzz(func(t *testing.T, base, limit int64, jitter, attempt int, previous, latency int64, refused bool) {
 		e := Exponential{Base: time.Duration(base), Cap: time.Duration(limit), Jitter: Jitter(jitter)}
 		if e.validate() != nil {
-			t.Skip()
+			t.Skip("the Transport refuses such settings")
 		}
 		r := Retry{Attempt: attempt, Previous: time.Duration(previous), Latency: time.Duration(latency), Refused: refused}
 		most := e.Cap

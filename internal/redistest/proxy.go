@@ -95,17 +95,10 @@ func (p *Proxy) To(target string) {
 }
 
 // Cut closes all connections.
-func (p *Proxy) Cut() { p.cut(func(*proxied) bool { return true }) }
-
-// CutSubscribed closes the connections that have subscribed.
-func (p *Proxy) CutSubscribed() { p.cut(func(c *proxied) bool { return c.subscribed }) }
-
-func (p *Proxy) cut(which func(*proxied) bool) {
+func (p *Proxy) Cut() {
 	p.mu.Lock()
 	for c := range p.conns {
-		if which(c) {
-			c.close()
-		}
+		c.close()
 	}
 	p.mu.Unlock()
 	p.changed.Broadcast()

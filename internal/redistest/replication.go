@@ -114,11 +114,3 @@ func (s *Sentinels) AwaitFailover() {
 		s.await(addr, func(master map[string]string) bool { return master["port"] == strconv.Itoa(s.Replica.Port) })
 	}
 }
-
-// Client returns a client that asks the sentinels for the master, with
-// go-redis' default settings. It is closed at the end of the test.
-func (s *Sentinels) Client() *redis.Client {
-	c := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: s.Name, SentinelAddrs: s.Addrs})
-	s.t.Cleanup(func() { c.Close() })
-	return c
-}

@@ -33,6 +33,8 @@ type call struct {
 	status   int
 	took     time.Duration // until the response headers; 0 where it wasn't measured
 	received time.Time     // when its retry was considered
+	ration                 // what it said of a quota
+	told     bool          // there is such a ration
 
 	sends   int           // how many attempts were made
 	delay   time.Duration // of the last Backoff
@@ -181,6 +183,7 @@ func (c *call) learn() Verdict {
 	v := c.verdict()
 	if v.Lesson == Good {
 		c.gate.budget.earn()
+		c.gate.surplus.earn()
 		if c.took > 0 && c.attempt == 0 {
 			c.gate.sample(c.took)
 		}
@@ -188,12 +191,23 @@ func (c *call) learn() Verdict {
 	if v.Retry {
 		c.received = time.Now()
 	}
+	c.readQuota()
 	if c.t.watch.wants() {
 		// Before the gate learns of it: watchers see the cause, then the hold.
 		c.observe(Event{Kind: Attempted, Status: c.status, Err: c.err, Reason: v.Reason, Duration: c.took})
 	}
 	c.settle(v)
 	return v
+}
+
+// readQuota takes in what the response says of a quota. Where it was never seen
+// to say anything, one look in eight will do.
+func (c *call) readQuota() {
+	if c.resp == nil || (c.took == 0 && !c.pass.permit && !c.gate.quota.used.Load()) {
+		return
+	}
+	c.ration, c.told = c.gate.quota.read(c.resp.Header, time.Now(), c.t.maxHold())
+	c.told = c.told && (c.near || c.lies || c.pass.permit)
 }
 
 func (c *call) verdict() Verdict {
@@ -221,10 +235,11 @@ func (c *call) settle(v Verdict) {
 	if p.permit && v.Lesson == Nothing && c.resp != nil && c.status < 500 {
 		v.Lesson = Good // whatever the answer, a probe has found the host up
 	}
-	if _, open := c.gate.open(); open && !p.permit && (v.Lesson == Good || v.Lesson == Nothing) {
+	if _, open := c.gate.open(); open && !p.permit && !c.told && (v.Lesson == Good || v.Lesson == Nothing) {
 		return
 	}
-	o := outcome{pass: p, lesson: v.Lesson, hint: min(v.Hint, c.t.maxHold()), status: c.status}
+	o := outcome{pass: p, lesson: v.Lesson, hint: min(v.Hint, c.t.maxHold()), status: c.status, ration: c.ration, told: c.told}
+	c.told = false
 	for !c.gate.learn(o) {
 		c.gate = c.t.gates.of(c.req)
 	}

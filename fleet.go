@@ -55,9 +55,11 @@ type share struct {
 
 	// What is to be told.
 
-	news  News
-	hint  time.Time // until when the server asked for silence
-	word  bool      // that holds everybody
+	news News
+	hint time.Time // until when the server asked for silence
+	word bool      // that holds everybody
+	ration
+	told  bool
 	row   int       // failures in a row that the server answered
 	retry time.Time // before that, the store isn't tried again
 
@@ -86,6 +88,9 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 	if mine && s.news.Generation != o.generation {
 		s.news.Good, s.news.Bad, s.news.Refused, s.news.Returned = 0, 0, 0, 0
 		s.news.Generation = o.generation
+	}
+	if o.told && o.generation == h.generation && (o.near || o.lies || h.phase != Healthy) {
+		s.ration, s.told = o.ration, true
 	}
 	if !h.shared || (word && (o.lesson == Refused || o.lesson == Failed)) {
 		h.learn(o, now, uniform)
@@ -122,10 +127,14 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 		s.word = s.word || word
 	}
 	switch {
+	case mine && (h.phase == Counted || h.spaced()) && o.lesson == Refused:
+		s.news.Refused++
+		s.news.Status = o.status
 	case mine && o.lesson == Refused:
 		s.news.Refused++
 		h.permits = h.granted // what is left of them would be refused as well
 	case mine && (h.phase == Probing || !o.retry):
+		s.news.Status = o.status
 		s.news.Bad++
 	case fresh && o.lesson == Failed:
 		s.row++
@@ -157,7 +166,11 @@ func (g *gate) due(now time.Time) (time.Duration, bool) {
 func (g *gate) tell(now time.Time) (time.Duration, bool) {
 	n := &g.share.news
 	switch {
-	case n.Bad+n.Refused+n.Failures+n.Returned > 0, n.Well:
+	case g.share.told && (g.hold.phase != Rationed || g.share.lies):
+		return 0, true
+	case (g.hold.phase == Counted || g.hold.spaced()) && !g.share.word:
+		return goodDelay, n.Bad+n.Refused+n.Good > 0
+	case n.Bad+n.Refused+n.Failures+n.Refusals+n.Returned > 0, n.Well:
 		return 0, true
 	case g.share.hint.After(now):
 		if h := &g.hold; h.shared && h.phase == Held && h.until.Sub(now) > 2*hintDelay {
@@ -182,11 +195,11 @@ func (g *gate) ask(now time.Time) (time.Duration, bool) {
 		return 0, false
 	case g.waiters.Len() == 0:
 		// Nobody here has use for the ramp. Somebody has to find that it is over.
-		return idleSpread + uniform(idleSpread), over && h.phase == Ramping
+		return idleSpread + uniform(idleSpread), over && h.slotted()
 	case over:
 		return max(uniform(askSpread), s.abstain.Sub(now)), true
 	}
-	return 0, h.phase == Ramping && !s.dry && s.abstain.Before(now)
+	return 0, h.slotted() && h.granted >= h.permits && !s.dry && s.abstain.Before(now)
 }
 
 // schedule sees to it that the store is spoken with when that is due.
@@ -288,6 +301,10 @@ func (g *gate) takeNews(now time.Time) (news News, hint time.Time, worth bool) {
 	news.Lease = g.lease()
 	if hint.After(now) {
 		news.Hint, news.Word = hint.Sub(now), s.word
+	}
+	if s.told {
+		news.Left, news.Refill, news.Lies = s.left, s.refill.Sub(now), s.lies
+		s.told = false
 	}
 	if want {
 		news.Want = min(g.waiters.Len(), maxWant)

@@ -15,7 +15,7 @@ func (g *gate) alone(news News) {
 		return
 	}
 	s.version = 0
-	h.part()
+	h.part(now)
 	o := outcome{pass: pass{generation: news.Generation, permit: true}, status: news.Status, hint: news.Hint}
 	for _, results := range []struct {
 		n      int
@@ -81,9 +81,17 @@ func (g *gate) take(state State, reply bool) {
 			s.hint, s.word, s.news.Status = until, true, h.status
 		}
 	}
-	h.enter(state.Phase, state.Permits, until)
+	permits := state.Permits
+	if h.shared && state.Phase == h.phase && h.spaced() && h.until.Sub(until).Abs() <= rounding {
+		permits += h.permits - h.granted // they are spread over the slot, and some are yet to be used
+	}
+	h.enter(state.Phase, permits, until)
+	h.from = time.Now()
+	if left := until.Sub(h.from); h.spaced() && permits > 0 && left > 0 {
+		h.from = h.from.Add(uniform(left / time.Duration(permits)))
+	}
 	h.shared, h.word = true, state.Word || own
-	h.generation, h.level = state.Generation, state.Level
+	h.generation, h.level, h.rate = state.Generation, state.Level, state.Rate
 	h.attempts, h.status, h.witnesses = state.Attempts, state.Status, state.Witnesses
 	s.dry = false
 }
@@ -96,7 +104,7 @@ func (g *gate) lost() {
 	if !h.shared {
 		return
 	}
-	h.part()
+	h.part(time.Now())
 	if h.phase == Held && h.word {
 		s.hint, s.word, s.news.Status = h.until, true, h.status
 		s.retry = time.Now().Add(uniform(storeRetry / 2))

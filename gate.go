@@ -21,6 +21,8 @@ type gate struct {
 	name    keyName
 	key     string // name, as people see it
 	budget  budget
+	surplus budget       // refusals that are left to retries
+	quota   quota        // what the server says of one
 	latency atomic.Int64 // smoothed time to response headers, in ns; 0 = unknown
 	// glance is the hold's generation, doubled, plus one while the hold is not
 	// well(): all that a request has to read to pass. It is written under mu.
@@ -59,7 +61,7 @@ func (g *gate) join(w *waiter) (inLine bool, err error) {
 	defer g.unlock(g.lock())
 	if g.waiters.Len() == 0 {
 		var ok bool
-		if w.pass, ok = g.hold.grant(time.Now(), g.lease()); ok {
+		if w.pass, ok = g.grant(time.Now()); ok {
 			w.pass.retry = w.retry
 			return false, nil
 		}
@@ -120,10 +122,18 @@ func (g *gate) learn(o outcome) bool {
 	if o.lesson != Good && o.lesson != Nothing {
 		g.bad = now
 	}
+	many := o.lesson == Refused && o.hint < minHold && g.hold.phase == Healthy && !g.surplus.take(surplus)
 	if g.share.link != nil {
 		g.learnShared(o, now)
 	} else {
 		g.hold.learn(o, now, uniform)
+	}
+	switch {
+	case !many:
+	case g.share.link == nil || now.Before(g.share.retry):
+		g.hold.count(now)
+	default:
+		g.share.news.Refusals++
 	}
 	return true
 }
@@ -186,11 +196,19 @@ func (g *gate) unlock(before hold) {
 	}
 }
 
+// grant gives leave for one send, once that is due.
+func (g *gate) grant(now time.Time) (pass, bool) {
+	if h := &g.hold; h.spaced() && now.Before(h.due()) {
+		return pass{}, false
+	}
+	return g.hold.grant(now, g.lease())
+}
+
 // release lets waiters go: as many as there are permits, the oldest first, and
 // those whose patience the hold has outgrown.
 func (g *gate) release(before hold, now time.Time) {
 	for e := g.waiters.Front(); e != nil; e = g.waiters.Front() {
-		p, ok := g.hold.grant(now, g.lease())
+		p, ok := g.grant(now)
 		if !ok {
 			break
 		}
@@ -242,7 +260,7 @@ func (g *gate) hopeless(w *waiter) bool {
 // ramp may end.
 func (g *gate) setTimer(now time.Time) {
 	h := &g.hold
-	idle := g.waiters.Len() == 0 && h.phase != Ramping
+	idle := g.waiters.Len() == 0 && !g.hold.slotted()
 	asked := h.shared && !now.Before(h.until) // what comes next is the store's to say
 	if h.phase == Healthy || idle || asked {
 		if g.timer != nil {
@@ -250,7 +268,11 @@ func (g *gate) setTimer(now time.Time) {
 		}
 		return
 	}
-	d := max(h.until.Sub(now), 0)
+	at := h.until
+	if h.spaced() && g.waiters.Len() > 0 {
+		at = h.due()
+	}
+	d := max(at.Sub(now), 0)
 	if g.timer == nil {
 		g.timer = time.AfterFunc(d, g.tick)
 		return
@@ -260,7 +282,7 @@ func (g *gate) setTimer(now time.Time) {
 
 func (g *gate) tick() {
 	before := g.lock()
-	g.hold.roll(time.Now())
+	g.hold.roll(time.Now(), uniform)
 	g.unlock(before)
 }
 

@@ -6,14 +6,17 @@ import "time"
 type Phase int
 
 const (
-	Healthy Phase = iota // everybody sends
-	Held                 // nobody sends
-	Probing              // one request tries whether the host is well
-	Ramping              // permits grow, slot by slot, until demand is met
+	Healthy  Phase = iota // everybody sends
+	Held                  // nobody sends
+	Probing               // one request tries whether the host is well
+	Ramping               // permits grow, slot by slot, until demand is met
+	Counted               // everybody sends, and what is refused is counted
+	Paced                 // as many as the server has shown to take
+	Rationed              // what is left of a quota, spread over its time
 )
 
 func (p Phase) String() string {
-	return [...]string{"healthy", "held", "probing", "ramping"}[p]
+	return [...]string{"healthy", "held", "probing", "ramping", "counted", "paced", "rationed"}[p]
 }
 
 const (
@@ -41,11 +44,15 @@ const (
 // hold is the state of one key, of one process or of the fleet, and it is one
 // sentence: N sends until T.
 //
-//	phase    N             T                 at T
-//	healthy  no bound      -                 -
-//	held     0             end of the hint   probing, when somebody asks
-//	probing  1             end of the lease  another probe, when somebody asks
-//	ramping  twice before  end of the slot   healthy if less than half was used
+//	phase     N                   T                 at T
+//	healthy   no bound            -                 -
+//	held      0                   end of the hint   probing, when somebody asks
+//	probing   1                   end of the lease  another probe, when somebody asks
+//	ramping   twice before        end of the slot   healthy if less than half was used
+//	counted   no bound            half a second     paced if much was refused, else healthy
+//	paced     what it has taken   end of the slot   a little more; ramping if less than half was used
+//	rationed  a slot's share of   end of the slot   the next share; ramping if less than half was
+//	          what a quota has                      used; held when there is none, until it is refilled
 //
 // It knows no clock, no lock and no network: its methods are told the time.
 // The zero value is a healthy key. A process without a store runs one per key;
@@ -72,6 +79,8 @@ type hold struct {
 
 	witnesses int // replicas that reported failures
 	quorum    int // how many of them it takes to hold the key without the server's word
+
+	pacing
 }
 
 // pass is the leave to send once.
@@ -89,28 +98,37 @@ type outcome struct {
 	hint   time.Duration // how long the server asked for, cut to MaxHold
 	word   bool          // the hint holds others, though less than minHold may be left of it
 	status int
+	ration      // of a quota
+	told   bool // there is such a ration
 }
 
 // well reports whether the key is healthy and nothing is held against it.
 func (h *hold) well() bool { return h.phase == Healthy && h.attempts == 0 }
+
+// slotted reports whether the key is in a phase of which somebody has to find the
+// end, also where nobody waits.
+func (h *hold) slotted() bool { return h.phase >= Ramping }
 
 // moved reports whether the hold is another one than before for those who wait.
 // A hold that grows by less than a slot is not: of many refusals in flight each
 // is a little later than the one before.
 func (h *hold) moved(before hold) bool {
 	grown := h.until.Sub(before.until)
-	return h.phase != before.phase || (grown != 0 && !(h.phase == Held && 0 < grown && grown < slot))
+	return h.phase != before.phase || (grown != 0 && !h.spaced() && !(h.phase == Held && 0 < grown && grown < slot))
 }
 
 // grant gives leave for one send, or says no. lease is how long a probe may
 // take before another is sent.
 func (h *hold) grant(now time.Time, lease time.Duration) (pass, bool) {
-	h.roll(now)
+	h.roll(now, uniform)
 	if h.phase == Held && !now.Before(h.until) && !h.shared {
 		h.enter(Probing, 1, now)
 	}
-	if h.phase == Healthy {
+	switch h.phase {
+	case Healthy:
 		return pass{generation: h.generation}, true
+	case Counted:
+		return pass{generation: h.generation, round: h.round, permit: true}, !h.shared || now.Before(h.until)
 	}
 	if h.granted >= h.permits || (h.shared && !now.Before(h.until)) {
 		return pass{}, false
@@ -123,7 +141,7 @@ func (h *hold) grant(now time.Time, lease time.Duration) (pass, bool) {
 }
 
 // roll moves the key over a T that has passed.
-func (h *hold) roll(now time.Time) {
+func (h *hold) roll(now time.Time, jitter func(time.Duration) time.Duration) {
 	if h.phase == Healthy || h.shared || now.Before(h.until) {
 		return
 	}
@@ -132,6 +150,10 @@ func (h *hold) roll(now time.Time) {
 		if now.Sub(h.until) >= grace {
 			h.recover(now) // nobody has asked since: this is history
 		}
+	case Counted, Paced:
+		h.pace(now, jitter)
+	case Rationed:
+		h.shareOut(now)
 	case Probing:
 		h.granted = 0 // the lease ran out: the prober is gone, or slower than that
 		h.round++
@@ -139,6 +161,8 @@ func (h *hold) roll(now time.Time) {
 		switch {
 		case 2*h.granted < h.permits:
 			h.recover(now) // demand is met
+		case h.scarce(now):
+			h.nextShare(now)
 		case 2*(h.good+h.bad) >= h.permits:
 			h.enter(Ramping, min(2*h.permits, maxPermits), now.Add(slot))
 		default:
@@ -152,6 +176,9 @@ func (h *hold) roll(now time.Time) {
 // did not measure: it returns a duration in [0, d].
 func (h *hold) learn(o outcome, now time.Time, jitter func(d time.Duration) time.Duration) {
 	mine := o.permit && o.generation == h.generation
+	if o.told && o.generation == h.generation {
+		defer h.ration(o.ration, now)
+	}
 	o.word = o.word || o.hint >= minHold
 	if o.lesson == Good {
 		// Before the roll: what is known by the time that somebody looks at a
@@ -159,7 +186,7 @@ func (h *hold) learn(o outcome, now time.Time, jitter func(d time.Duration) time
 		h.learnGood(o, mine, now)
 		return
 	}
-	h.roll(now)
+	h.roll(now, jitter)
 	switch {
 	case o.lesson != Nothing:
 		h.learnBad(o, mine, now, jitter)
@@ -175,9 +202,11 @@ func (h *hold) learnGood(o outcome, mine bool, now time.Time) {
 	case h.phase == Healthy:
 		h.forget()
 	case h.phase == Probing && mine:
+		h.refill = time.Time{} // what was known of a quota is history
 		h.enter(Ramping, 2, now.Add(slot))
-	case h.phase == Ramping && mine:
+	case mine && h.phase >= Ramping:
 		h.good++
+		h.failures = 0
 	}
 }
 
@@ -187,9 +216,6 @@ func (h *hold) learnBad(o outcome, mine bool, now time.Time, jitter func(time.Du
 	}
 	h.attempts++
 	h.status = o.status
-	if h.phase == Healthy && o.lesson != Refused {
-		h.failures++
-	}
 	switch {
 	case h.phase == Held:
 		// Of many failures in flight one has escalated. A longer hint extends.
@@ -199,21 +225,39 @@ func (h *hold) learnBad(o outcome, mine bool, now time.Time, jitter func(time.Du
 	case o.word:
 		// The server's word counts whenever it was said.
 		h.begin(o, o.generation == h.generation, now, jitter)
-	case h.phase == Healthy && h.failures >= tripAfter && h.witnesses >= h.quorum:
+	case h.phase == Healthy && o.lesson == Refused:
+		// Backpressure is not damage.
+	case h.phase == Healthy:
+		h.failures++
+		if h.failures >= tripAfter && h.witnesses >= h.quorum {
+			h.begin(o, true, now, jitter)
+		}
+	case !mine:
+	case h.phase == Probing:
 		h.begin(o, true, now, jitter)
-	case h.phase == Probing && mine:
-		h.begin(o, true, now, jitter)
-	case h.phase == Ramping && mine:
-		// A refusal ends the ramp. A failure may be one path's own, and a ramp
-		// that ended at each would never end well for a host with a broken path.
-		// What has failed before tells nothing new: it gathers at the end of the
-		// line, and would end the ramp there.
+	case o.lesson == Refused:
+		h.refused(o, now, jitter)
+	case h.phase == Ramping:
+		// A failure may be one path's own, and a ramp that ended at each would
+		// never end well for a host with a broken path. What has failed before
+		// tells nothing new: it gathers at the end of the line, and would end the
+		// ramp there.
 		if !o.retry {
 			h.bad++
 		}
-		if o.lesson == Refused || (h.bad > 3 && h.bad > 2*h.good) {
+		if h.bad > 3 && h.bad > 2*h.good {
 			h.begin(o, true, now, jitter)
 		}
+	default:
+		h.fail(o, now, jitter)
+	}
+}
+
+// fail holds a key that has failed often enough with no success between.
+func (h *hold) fail(o outcome, now time.Time, jitter func(time.Duration) time.Duration) {
+	h.failures++
+	if h.failures >= tripAfter {
+		h.begin(o, true, now, jitter)
 	}
 }
 
@@ -264,10 +308,14 @@ func (h *hold) enter(p Phase, permits int, until time.Time) {
 }
 
 // part goes on without the fleet. Who had no permit of the probe or the slot
-// is the next to probe, at T.
-func (h *hold) part() {
+// is the next to probe, at T; and what a server takes of this process alone is
+// to be found anew.
+func (h *hold) part(now time.Time) {
 	h.shared = false
-	if h.permits == 0 && (h.phase == Probing || h.phase == Ramping) {
+	switch {
+	case h.phase == Paced || h.phase == Rationed:
+		h.enter(Counted, 0, now.Add(countFor))
+	case h.permits == 0 && (h.phase == Probing || h.phase == Ramping):
 		h.enter(Probing, 1, h.until)
 		h.granted = 1
 	}

@@ -102,7 +102,7 @@ func failures(n int) func(*trace, time.Time) error {
 }
 
 func passes(tr *trace, now time.Time) error {
-	tr.h.roll(now)
+	tr.h.roll(now, uniform)
 	return nil
 }
 
@@ -325,7 +325,7 @@ func TestRampIsBounded(t *testing.T) {
 	tr := ramp5(t)
 	for range 200 {
 		tr.h.granted, tr.h.good = tr.h.permits, tr.h.permits
-		tr.h.roll(tr.h.until)
+		tr.h.roll(tr.h.until, uniform)
 		if tr.h.phase != Ramping || tr.h.permits < 2 || tr.h.permits > maxPermits {
 			t.Fatalf("got %v with %d permits, want a ramp of 2 to %d", tr.h.phase, tr.h.permits, maxPermits)
 		}
@@ -354,15 +354,11 @@ func TestPermitOfAnEarlierSlotIsNotHandedBack(t *testing.T) {
 	tr.at(5150*ms, denied, "ramping 2 of 2 until 5.2s")
 }
 
-// Store case 6: a refusal in the ramp holds, at the next level, and what else
-// the old hold allowed is refused or ignored.
+// A refusal in the ramp paces the key at what it took a slot ago.
 func TestRefusalEndsTheRamp(t *testing.T) {
 	tr := ramp5(t)
 	tr.at(5*time.Second, asks("a", "b"), "ramping 2 of 2 until 5.1s")
-	tr.at(5010*ms, ends("a", Refused, 0), "held until 6.01s, level 1")
-	tr.at(5010*ms, denied, "held until 6.01s, level 1")
-	tr.at(5020*ms, good("b"), "held until 6.01s, level 1")
-	tr.at(5020*ms, failed("b"), "held until 6.01s, level 1")
+	tr.at(5010*ms, ends("a", Refused, 0), "paced 0 of 10 until 6.01s")
 }
 
 // A hint in the ramp holds for what it says.
@@ -521,9 +517,9 @@ func TestHoldInvariantsUnderRandomEvents(t *testing.T) {
 				}
 			}
 			rolled := before
-			rolled.roll(now)
+			rolled.roll(now, uniform)
 			switch {
-			case h.phase == Held && rolled.phase == Held && h.until.Before(rolled.until):
+			case before.phase == Held && h.phase == Held && rolled.phase == Held && h.until.Before(rolled.until):
 				t.Fatalf("seed %d, step %d (%s): until went back by %v", seed, step, what, rolled.until.Sub(h.until))
 			case h.phase == Held && h.until.Before(silence):
 				t.Fatalf("seed %d, step %d (%s): held until %v before the hint ends", seed, step, what, silence.Sub(h.until))
@@ -553,7 +549,7 @@ func TestRetriesThatFailDoNotMoveTheRamp(t *testing.T) {
 			p.retry = true
 			tr.h.learn(outcome{pass: p, lesson: Failed, status: 500}, tr.h.until.Add(-slot), tr.jitter)
 		}
-		tr.h.roll(tr.h.until)
+		tr.h.roll(tr.h.until, uniform)
 		if tr.h.phase != Ramping || tr.h.permits != 2 {
 			t.Fatalf("got %v with %d permits, want a ramp with 2", tr.h.phase, tr.h.permits)
 		}

@@ -49,6 +49,15 @@ type News struct {
 	// healthy. What never got an answer stays with the replica: its network may
 	// be at fault.
 	Failures int
+	// Refusals counts refusals while the key was healthy, beyond those that a
+	// replica keeps to itself.
+	Refusals int
+	// Left is what the server says to remain of a quota until it is refilled,
+	// after Refill; where Refill is zero, it says nothing. Lies tells that such
+	// numbers contradicted each other, and are not to be believed.
+	Left   int
+	Refill time.Duration
+	Lies   bool
 	// Status is the last status code among all those.
 	Status int
 	// Hint is how much is left of the longest hint that the server gave.
@@ -74,6 +83,8 @@ type State struct {
 	// Generation counts holds; it tells what was sent before from what was
 	// sent since.
 	Generation uint64
+	// Rate is how many sends per second a paced or rationed key is granted.
+	Rate float64
 	// Level is how many holds in a row came before this one.
 	Level int
 	// Word tells that the hold rests on the server's own word.
@@ -202,7 +213,7 @@ func (s *MemoryStore) record(key string) *record {
 
 // drop forgets a record that says nothing and that nobody watches.
 func (s *MemoryStore) drop(key string, r *record) {
-	calm := r.hold.calm.IsZero() || time.Since(r.hold.calm) >= grace
+	calm := (r.hold.calm.IsZero() || time.Since(r.hold.calm) >= grace) && !time.Now().Before(r.hold.quiet)
 	if len(r.watchers) == 0 && r.hold.well() && calm {
 		delete(s.records, key)
 	}
@@ -211,7 +222,7 @@ func (s *MemoryStore) drop(key string, r *record) {
 func (r *record) state() State {
 	h := &r.hold
 	return State{
-		Phase: h.phase, Until: h.until, Generation: h.generation, Level: h.level, Word: h.word,
+		Phase: h.phase, Until: h.until, Rate: h.rate, Generation: h.generation, Level: h.level, Word: h.word,
 		Attempts: h.attempts, Last: r.last, Status: h.status, Witnesses: h.witnesses, Version: r.version,
 	}
 }
@@ -230,15 +241,20 @@ func (r *record) exchange(n News, now time.Time) (granted int) {
 	if h.well() {
 		clear(r.seen)
 	}
-	h.roll(now)
+	h.roll(now, uniform)
 
 	bad := outcome{pass: permit, lesson: Failed, hint: n.Hint, word: n.Word, status: n.Status}
-	if n.Refused > 0 || n.Failures+n.Bad == 0 {
+	if n.Failures == 0 {
 		bad.lesson = Refused
 	}
 	switch {
 	case n.Bad+n.Refused > 0:
-		for range n.Bad + n.Refused {
+		bad.lesson = Failed
+		for range n.Bad {
+			h.learn(bad, now, uniform)
+		}
+		bad.lesson = Refused
+		for range n.Refused {
 			h.learn(bad, now, uniform)
 		}
 	case n.Hint > 0:
@@ -252,16 +268,22 @@ func (r *record) exchange(n News, now time.Time) (granted int) {
 			h.learn(outcome{pass: pass{generation: h.generation}, lesson: Failed, status: n.Status}, now, uniform)
 		}
 	}
+	if n.Refill > 0 || n.Lies {
+		h.ration(ration{left: n.Left, refill: now.Add(n.Refill), near: true, lies: n.Lies}, now)
+	}
+	if n.Refusals > 0 {
+		h.count(now)
+	}
 	if n.Bad+n.Refused+n.Failures > 0 || n.Hint > 0 {
 		r.last = now
 	}
 
-	h.roll(now)
+	h.roll(now, uniform)
 	if n.Returned > 0 && h.phase == Probing && n.Generation == h.generation {
 		h.handBack(now)
 	}
 	for range n.Want {
-		if h.phase == Healthy {
+		if h.phase == Healthy || h.phase == Counted {
 			break
 		}
 		if _, ok := h.grant(now, n.Lease); !ok {

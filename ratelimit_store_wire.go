@@ -30,14 +30,32 @@ var indexLua string
 var readLua string
 
 var (
-	exchangeScript = redis.NewScript(fmt.Sprintf(
-		"local tripAfter, quorum, holdBase, holdCap, slot, grace, maxPermits = %d, %d, %d, %d, %d, %d, %d\n",
-		tripAfter, quorum, holdBase.Milliseconds(), holdCap.Milliseconds(), slot.Milliseconds(),
-		grace.Milliseconds(), maxPermits) + exchangeLua)
-	pollScript  = redis.NewScript(pollLua)
-	indexScript = redis.NewScript(indexLua)
-	readScript  = redis.NewScript(readLua)
+	exchangeScript = redis.NewScript(constants() + exchangeLua)
+	pollScript     = redis.NewScript(pollLua)
+	indexScript    = redis.NewScript(indexLua)
+	readScript     = redis.NewScript(readLua)
 )
+
+// constants are those of hold.go and pace.go, for exchange.lua. Times are in ms.
+func constants() string {
+	var lua strings.Builder
+	for _, c := range []struct {
+		name  string
+		value any
+	}{
+		{"tripAfter", tripAfter}, {"quorum", quorum}, {"holdBase", holdBase}, {"holdCap", holdCap},
+		{"slot", slot}, {"grace", grace}, {"maxPermits", maxPermits}, {"countFor", countFor},
+		{"countAgain", countAgain}, {"vainly", vainly}, {"quietFor", quietFor}, {"growth", growth},
+		{"perSlot", perSlot}, {"maxSlot", maxSlot}, {"minRate", minRate}, {"closed", closed},
+		{"quotaSlack", quotaSlack},
+	} {
+		if d, ok := c.value.(time.Duration); ok {
+			c.value = d.Milliseconds()
+		}
+		fmt.Fprintf(&lua, "local %s = %v\n", c.name, c.value)
+	}
+	return lua.String()
+}
 
 // wireVersion is that of the records and of what is published. Another one gets
 // other keys: see name.
@@ -78,6 +96,7 @@ func (s *RedisStore) args(id, key string, n News) []any {
 		n.Generation, n.Good, n.Bad, n.Refused, n.Returned, n.Failures, n.Status,
 		upMillis(n.Hint), flag(n.Word), flag(n.Well), n.Want, max(upMillis(n.Lease), 1),
 		strconv.FormatFloat(rand.Float64(), 'f', 6, 64), s.opts.MaxHold.Milliseconds(), maxRecords,
+		n.Refusals, n.Left, upMillis(n.Refill), flag(n.Lies),
 	}
 }
 
@@ -149,7 +168,7 @@ func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
 }
 
 // snapshotFields is the length of a snapshot: see read.lua.
-const snapshotFields = 13
+const snapshotFields = 14
 
 func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 	if len(fields) != snapshotFields {
@@ -172,7 +191,8 @@ func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 	age := max(time.Duration(n.signed(fields[9], 1<<43)), 0) * time.Millisecond
 	s.Status = int(n.read(fields[10], 1<<31))
 	s.Witnesses = int(n.read(fields[11], 1<<31))
-	key, ok3 := fields[12].(string)
+	s.Rate = float64(n.read(fields[12], 1<<53)) / 1e3
+	key, ok3 := fields[13].(string)
 	snap.key = key
 	var ok4 bool
 	s.Phase, ok4 = phaseOf(phase)
@@ -190,7 +210,7 @@ func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 }
 
 func phaseOf(s string) (Phase, bool) {
-	for _, p := range []Phase{Healthy, Held, Probing, Ramping} {
+	for _, p := range []Phase{Healthy, Held, Probing, Ramping, Counted, Paced, Rationed} {
 		if s == p.String() {
 			return p, true
 		}

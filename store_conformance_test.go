@@ -384,13 +384,13 @@ var storeRules = []struct {
 		}
 	}},
 	// Store case 6.
-	{"a refusal ends the ramp, and its permits are void", func(r *storeRig) {
+	{"a hint ends the ramp, and its permits are void", func(r *storeRig) {
 		ramp := r.ramp()
 		r.say(&r.a, News{Want: 1})
 		r.say(&r.b, News{Want: 1})
-		state := r.say(&r.b, News{Generation: ramp.Generation, Refused: 1, Status: 429})
+		state := r.say(&r.b, News{Generation: ramp.Generation, Refused: 1, Hint: time.Second, Word: true, Status: 429})
 		r.before(ramp.Until)
-		r.want(state, Held, 1, "a refusal in the ramp")
+		r.want(state, Held, 1, "a hint in the ramp")
 		state = r.say(&r.a, News{Generation: ramp.Generation, Good: 1, Want: 1})
 		r.want(state, Held, 1, "a permit of the old generation")
 		r.permits(state, 0, "in the hold")
@@ -413,12 +413,12 @@ var storeRules = []struct {
 	// Store case 7.
 	{"of many failures in flight one escalates", func(r *storeRig) {
 		ramp := r.ramp()
-		r.say(&r.a, News{Generation: ramp.Generation, Refused: 400, Status: 429})
-		state := r.say(&r.b, News{Generation: ramp.Generation, Refused: 400, Status: 429})
+		r.say(&r.a, News{Generation: ramp.Generation, Bad: 400, Status: 503})
+		state := r.say(&r.b, News{Generation: ramp.Generation, Bad: 400, Status: 503})
 		r.before(ramp.Until)
-		r.want(state, Held, 1, "800 refusals")
+		r.want(state, Held, 1, "800 failures")
 		if state.Generation != ramp.Generation+1 {
-			r.fatalf("800 refusals begin %d holds", state.Generation-ramp.Generation)
+			r.fatalf("800 failures begin %d holds", state.Generation-ramp.Generation)
 		}
 	}},
 	{"twenty failures of two witnesses hold the key", func(r *storeRig) {
@@ -461,7 +461,7 @@ var storeRules = []struct {
 	// Store case 11.
 	{"a late failure of an older hold counts only with a hint", func(r *storeRig) {
 		ramp := r.ramp()
-		r.say(&r.a, News{Generation: ramp.Generation, Refused: 1, Status: 429})
+		r.say(&r.a, News{Generation: ramp.Generation, Refused: 1, Hint: time.Second, Word: true, Status: 429})
 		r.before(ramp.Until)
 		state := r.say(&r.b, News{Generation: ramp.Generation, Bad: 5, Status: 500})
 		if state.Level != 1 || state.Attempts != 2 || state.Status != 429 {
@@ -675,7 +675,7 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		n := News{Lease: 10 * time.Second, Want: random.IntN(6)}
 		stale := random.IntN(8) == 0
 		n.Status = 500 + random.IntN(5)
-		op := random.IntN(12)
+		op := random.IntN(16)
 		count := 1 + random.IntN(3)
 		hint := time.Duration(1+random.IntN(4)) * 100 * time.Millisecond
 		switch op {
@@ -697,6 +697,12 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 			n.Well = random.IntN(2) == 0
 		case 11:
 			n.Returned = 1
+		case 12, 13:
+			n.Refusals = count
+		case 14:
+			n.Left, n.Refill = 4*count, time.Duration(count)*time.Second
+		case 15:
+			n.Lies = true
 		}
 		wait := random.IntN(2) == 0
 		n.Generation = state.Generation
@@ -733,7 +739,7 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		trace = append(trace, fmt.Sprintf("%v level %d attempts %d permits %d generation %d status %d %s  <- %s wait %t stale %t %+v",
 			state.Phase, state.Level, state.Attempts, state.Permits, generation, state.Status, left,
 			n.Replica, wait, stale, News{Good: n.Good, Bad: n.Bad, Refused: n.Refused, Returned: n.Returned, Failures: n.Failures,
-				Status: n.Status, Hint: n.Hint, Word: n.Word, Well: n.Well, Want: n.Want}))
+				Status: n.Status, Hint: n.Hint, Word: n.Word, Well: n.Well, Want: n.Want, Refusals: n.Refusals, Left: n.Left, Refill: n.Refill, Lies: n.Lies}))
 	}
 	return trace
 }

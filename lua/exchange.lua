@@ -11,6 +11,8 @@
 --         13 status           14 hint, ms           15 word (0, 1)
 --         16 well (0, 1)      17 want               18 lease, ms
 --         19 chance [0, 1)    20 longest hold, ms   21 most records
+--         22 refusals         23 left of a quota    24 its refill, ms (0: none is told)
+--         25 lies (0, 1)
 -- Returns  {'foreign'} where the record is not ours, or of another version,
 --          {'full'} where there are too many to add one;
 --          else {'ok', a snapshot as in read.lua ..., permits granted}
@@ -21,10 +23,12 @@
 -- successes of a slot let the next be granted without a wait for more.
 --
 -- Before this text come the constants of hold.go, as locals:
--- tripAfter quorum holdBase holdCap slot grace maxPermits (times in ms).
+-- tripAfter quorum holdBase holdCap slot grace maxPermits countFor countAgain vainly
+-- quietFor growth perSlot maxSlot minRate closed quotaSlack (times in ms).
 
 local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted', 'good', 'bad',
-	'attempts', 'failures', 'status', 'timestamp', 'word', 'calm', 'witnesses'}
+	'attempts', 'failures', 'status', 'timestamp', 'word', 'calm', 'rate', 'proof', 'vain', 'quiet',
+	'asked', 'left', 'refill', 'witnesses'}
 local got = redis.pcall('HMGET', KEYS[1], unpack(names))
 if got.err or (got[1] and got[1] ~= '1') then
 	return {'foreign'}
@@ -39,6 +43,7 @@ h.witnesses = got[#names] or ''
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function int(n) return string.format('%.0f', n) end
+local function real(n) return string.format('%.17g', n) end
 if not got[1] and redis.call('ZCOUNT', KEYS[2], int(now), '+inf') >= tonumber(ARGV[21]) then
 	return {'full'}
 end
@@ -47,9 +52,12 @@ local generation, good, bad, refused, returned, failures =
 	tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local status, hint, word, want = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15] == '1', tonumber(ARGV[17])
 local longest = tonumber(ARGV[20])
+local refusals, left, refill, lies = tonumber(ARGV[22]), tonumber(ARGV[23]), tonumber(ARGV[24]), ARGV[25] == '1'
 
 -- A clock that was set back must not make a hold longer than any hold may be.
 h['until'] = math.min(h['until'], now + longest)
+h.quiet = math.min(h.quiet, now + countAgain * 2 ^ vainly)
+h.asked, h.refill = math.min(h.asked, now + longest), math.min(h.refill, now + longest)
 -- What waited in a stopped server's socket is older than it says.
 local age = now - tonumber(ARGV[6])
 if tonumber(ARGV[6]) > 0 and age > 1000 and age < 600000 then
@@ -77,17 +85,139 @@ local function recover()
 	h.word, h.calm = 0, now
 end
 
-local function begin(escalate)
+local function begin(escalate, asked, by_word)
 	if h.phase == 'healthy' and (h.calm == 0 or now - h.calm >= grace) then
 		h.level = 0
 	elseif escalate then
 		h.level = h.level + 1
 	end
 	local d = math.min(holdBase * 2 ^ math.min(h.level, 20), holdCap)
-	d = math.max(math.ceil(d - tonumber(ARGV[19]) * d / 2), hint)
+	d = math.max(math.ceil(d - tonumber(ARGV[19]) * d / 2), asked)
 	h.generation = h.generation == 0 and now or h.generation + 1
-	h.failures, h.word = 0, word and 1 or 0
+	h.failures, h.word = 0, by_word and 1 or 0
 	enter('held', 0, now + d)
+end
+
+-- Pacing and rations: see pace.go.
+
+local function spaced() return h.phase == 'paced' or h.phase == 'rationed' end
+
+local function slot_length()
+	local one = 1000 / math.max(h.rate, minRate)
+	return math.min(math.max(perSlot * one, slot), math.max(maxSlot, one))
+end
+
+local function permits_in(length)
+	return math.min(math.max(math.floor(h.rate * length / 1000 + 0.5), 1), maxPermits)
+end
+
+local function next_slot()
+	local length = slot_length()
+	enter('paced', permits_in(length), now + length)
+end
+
+local function pace_at(rate)
+	h.rate = math.max(rate, minRate)
+	h.proof, h.quiet = h.rate, now + quietFor
+	next_slot()
+end
+
+local function to_ramp() enter('ramping', 2 * h.permits, now + slot) end
+
+local function count()
+	if h.phase ~= 'healthy' or now < h.quiet then
+		return
+	end
+	h.generation = h.generation == 0 and now or h.generation + 1
+	h.failures = 0
+	enter('counted', 0, now + countFor)
+end
+
+local function pace()
+	local length = countFor
+	if h.phase == 'paced' then length = slot_length() end
+	local taken = h.good * 1000 / (length + now - h['until'])
+	if h.phase == 'counted' and 50 * h.bad <= h.good then
+		h.quiet = now + countAgain
+		recover()
+	elseif h.phase == 'counted' then
+		pace_at(taken)
+	elseif h.good == 0 and h.bad >= math.min(h.permits, closed) then
+		begin(false, h.asked - now, false)
+	elseif h.bad > 0 and h.good > 0 and taken < h.proof / 2 then
+		h.quiet = now + countAgain * 2 ^ math.min(h.vain, vainly)
+		h.vain = h.vain + 1
+		to_ramp()
+	elseif h.bad > 0 then
+		h.rate, h.quiet = math.max(math.min(h.rate, taken), minRate), now + quietFor
+		next_slot()
+	elseif 2 * h.granted < h.permits then
+		h.vain = 0
+		to_ramp()
+	else
+		if now >= h.quiet then
+			h.proof = h.rate
+			if h.granted >= h.permits then h.rate = h.rate * growth end
+		end
+		next_slot()
+	end
+end
+
+local function next_share()
+	local span = h.refill - now
+	if h.left <= 0 or span <= 0 then
+		enter('held', 0, h.refill)
+		return
+	end
+	h.rate = math.max(h.left * 1000 / span, minRate)
+	local length = slot_length()
+	if span < length + slot then length = span end
+	local permits = math.min(permits_in(length), h.left)
+	h.left = h.left - permits
+	enter('rationed', permits, now + length)
+end
+
+local function share_out()
+	h.left = h.left + math.max(h.permits - h.granted, 0)
+	if 2 * h.granted < h.permits then
+		to_ramp()
+	else
+		next_share()
+	end
+end
+
+local function scarce()
+	local flying = math.max(h.granted - h.good - h.bad, 0)
+	return h.refill > now and h.left - flying <= 2 * h.permits
+end
+
+local function ration()
+	if h.phase == 'held' or h.phase == 'probing' then
+		return
+	end
+	dirty = true
+	if lies then
+		h.refill = 0
+		if h.phase == 'rationed' then to_ramp() end
+		return
+	end
+	local moved = now + refill - h.refill
+	if moved < -quotaSlack then
+		return
+	elseif moved > quotaSlack then
+		h.left, h.refill = left, now + refill
+	else
+		h.left = math.min(h.left, left)
+		if moved < 0 or now >= h.refill then h.refill = now + refill end
+	end
+	if h.phase == 'rationed' then
+		if h.left == 0 then h.permits = h.granted end
+	elseif h.phase ~= 'ramping' then
+		if h.phase == 'healthy' then
+			h.generation = h.generation == 0 and now or h.generation + 1
+		end
+		next_share()
+	end
 end
 
 local function roll()
@@ -96,10 +226,16 @@ local function roll()
 	end
 	if h.phase == 'held' then
 		if now - h['until'] >= grace then recover() end
+	elseif h.phase == 'counted' or h.phase == 'paced' then
+		pace()
+	elseif h.phase == 'rationed' then
+		share_out()
 	elseif h.phase == 'probing' then
 		if h.granted > 0 then h.granted, dirty = 0, true end
 	elseif 2 * h.granted < h.permits then
 		recover()
+	elseif scarce() then
+		next_share()
 	elseif 2 * (h.good + h.bad) >= h.permits then
 		enter('ramping', math.min(2 * h.permits, maxPermits), now + slot)
 	else
@@ -113,28 +249,51 @@ local function tripped()
 	return h.phase == 'healthy' and h.failures >= tripAfter and seen >= quorum
 end
 
+local function trip()
+	h.failures = h.failures + 1
+	if h.failures >= tripAfter then begin(true, hint, word) end
+end
+
+local function refuse()
+	if h.phase == 'counted' or h.phase == 'paced' then
+		h.bad, h.asked = h.bad + 1, math.max(h.asked, now + hint)
+	elseif h.phase == 'rationed' then
+		h.left, h.permits = 0, h.granted
+	elseif now < h.quiet then
+		trip()
+	else
+		pace_at(h.permits / 2 / slot * 1000)
+	end
+end
+
 local function fail(permit, refusal)
 	local mine = permit and generation == h.generation
 	if generation ~= h.generation and not word then
 		return
 	end
 	h.attempts, h.status, h.timestamp, dirty = h.attempts + 1, status, now, true
-	if h.phase == 'healthy' and not refusal then
-		h.failures = h.failures + 1
-	end
 	if h.phase == 'held' then
 		if word and now + hint > h['until'] then
 			h['until'], h.word = now + hint, 1
 		end
 	elseif word then
-		begin(generation == h.generation)
-	elseif tripped() then
-		begin(true)
-	elseif h.phase == 'probing' and mine then
-		begin(true)
-	elseif h.phase == 'ramping' and mine then
+		begin(generation == h.generation, hint, true)
+	elseif h.phase == 'healthy' then
+		if not refusal then
+			h.failures = h.failures + 1
+			if tripped() then begin(true, hint, false) end
+		end
+	elseif not mine then
+		return
+	elseif h.phase == 'probing' then
+		begin(true, hint, false)
+	elseif refusal then
+		refuse()
+	elseif h.phase == 'ramping' then
 		h.bad = h.bad + 1
-		if refusal or (h.bad > 3 and h.bad > 2 * h.good) then begin(true) end
+		if h.bad > 3 and h.bad > 2 * h.good then begin(true, hint, false) end
+	else
+		trip()
 	end
 end
 
@@ -165,11 +324,12 @@ end
 -- belongs to it.
 if generation == h.generation and good > 0 then
 	if h.phase == 'probing' then
+		h.refill = 0
 		enter('ramping', 2, now + slot)
 		good = good - 1
 	end
-	if h.phase == 'ramping' then
-		h.good, dirty = h.good + good, true
+	if h.phase ~= 'healthy' and h.phase ~= 'held' then
+		h.good, h.failures, dirty = h.good + good, good > 0 and 0 or h.failures, true
 	end
 end
 local well = ARGV[16] == '1' or (generation == h.generation and good > 0)
@@ -179,7 +339,8 @@ end
 roll()
 
 if bad + refused > 0 then
-	for _ = 1, math.min(bad + refused, 1000) do fail(true, refused > 0) end
+	for _ = 1, math.min(bad, 1000) do fail(true, false) end
+	for _ = 1, math.min(refused, 1000) do fail(true, true) end
 elseif hint > 0 then
 	fail(false, failures == 0)
 end
@@ -187,16 +348,18 @@ if h.phase == 'healthy' and failures > 0 then
 	if witness() then
 		h.attempts, h.failures = h.attempts + failures, h.failures + failures
 		h.status, h.timestamp, dirty = status, now, true
-		if tripped() then begin(true) end
+		if tripped() then begin(true, hint, word) end
 	end
 end
+if refill > 0 or lies then ration() end
+if refusals > 0 then count() end
 
 roll()
 if returned > 0 and generation == h.generation and h.phase == 'probing' then
 	h['until'], dirty = math.min(h['until'], now + slot), true
 end
 local granted = 0
-if want > 0 and h.phase ~= 'healthy' then
+if want > 0 and h.phase ~= 'healthy' and h.phase ~= 'counted' then
 	if h.phase == 'held' and now >= h['until'] then
 		enter('probing', 1, now)
 	end
@@ -215,7 +378,7 @@ local _, seen = string.gsub(h.witnesses, ':', '')
 local function snapshot()
 	return {epoch, int(seq), int(now), h.phase, int(h['until'] - now), int(h.generation), int(h.level),
 		int(h.word), int(h.attempts), int(h.timestamp > 0 and now - h.timestamp or 0), int(h.status),
-		int(seen), ARGV[3]}
+		int(seen), int(h.rate * 1000), ARGV[3]}
 end
 
 if dirty then
@@ -223,7 +386,7 @@ if dirty then
 	-- who asks too early is told.
 	local moved = h['until'] - before[2]
 	local changed = h.phase ~= before[1] or (h.attempts == 0) ~= before[3] or
-		moved ~= 0 and not (h.phase == 'held' and moved > 0 and moved < slot)
+		moved ~= 0 and not spaced() and not (h.phase == 'held' and moved > 0 and moved < slot)
 	if changed then
 		if epoch == '' then
 			epoch = time[1] .. '-' .. time[2]
@@ -232,15 +395,16 @@ if dirty then
 		seq = redis.call('HINCRBY', KEYS[3], 'seq', 1)
 		redis.call('PEXPIRE', KEYS[3], 86400000)
 	end
-	local ttl = grace
+	local ttl = math.max(grace, h.quiet - now)
 	if h.phase ~= 'healthy' then
-		ttl = math.max(h['until'] - now, 0) + grace
+		ttl = math.max(math.max(h['until'] - now, 0) + grace, ttl)
 	end
 	redis.call('HSET', KEYS[1], 'v', '1', 'key', ARGV[3], 'phase', h.phase, 'until', int(h['until']),
 		'generation', int(h.generation), 'level', int(h.level), 'permits', int(h.permits),
 		'granted', int(h.granted), 'good', int(h.good), 'bad', int(h.bad), 'attempts', int(h.attempts),
 		'failures', int(h.failures), 'status', int(h.status), 'timestamp', int(h.timestamp),
-		'word', int(h.word), 'calm', int(h.calm), 'witnesses', h.witnesses)
+		'word', int(h.word), 'calm', int(h.calm), 'rate', real(h.rate), 'proof', real(h.proof), 'vain', int(h.vain),
+		'quiet', int(h.quiet), 'asked', int(h.asked), 'left', int(h.left), 'refill', int(h.refill), 'witnesses', h.witnesses)
 	redis.call('PEXPIRE', KEYS[1], int(ttl))
 	if h.phase == 'healthy' and h.attempts == 0 then
 		redis.call('ZREM', KEYS[2], ARGV[2])

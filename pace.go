@@ -1,0 +1,217 @@
+package holdoff
+
+import "time"
+
+// How a server that refuses its surplus is fed at its own rate, and how a quota
+// is made to last.
+
+const (
+	// surplus is how many refusals of a healthy key a process meets in a row
+	// before it makes them known; each success earns a tenth of one back. What is
+	// refused less often than that is left to retries.
+	surplus = 3
+	// countFor is how long sends are counted to find what a server takes.
+	countFor = 500 * time.Millisecond
+	// countAgain is how long a key is not paced that pacing did not help;
+	// twice as long each time, up to vainly times.
+	countAgain = 10 * time.Second
+	vainly     = 5
+	// quietFor is how long a rate stays as it is after a refusal. Without it, a
+	// rate that grows again at once refuses more than no pacing would.
+	quietFor = time.Second
+	// growth is by how much the rate grows, slot by slot, while it is used up.
+	growth = 1.05
+	// perSlot is for how many sends a slot is made, as far as slot and maxSlot
+	// allow: fewer than that would teach little.
+	perSlot = 10
+	maxSlot = 2 * time.Second
+	minRate = 0.1 // sends per second
+	// closed is how many refusals with no success between tell that a server
+	// takes nothing for a while.
+	closed = 5
+)
+
+// pacing is what a hold knows of the rate that a server takes.
+type pacing struct {
+	rate  float64   // sends per second that are granted
+	proof float64   // the rate at which nothing was refused for a while
+	quiet time.Time // before that the rate does not grow, and a healthy key isn't counted
+	vain  int       // how often in a row pacing did not help
+	asked time.Time // when the refusals of a paced key said to come back
+	from  time.Time // since when this slot's permits may be used, one by one
+
+	left   int       // of a quota, beyond this slot's permits
+	refill time.Time // when that quota is refilled; zero where none is known
+}
+
+// ration is what an answer said of a quota.
+type ration struct {
+	left   int
+	refill time.Time
+	near   bool // it will be used up before all have heard of it
+	lies   bool // the numbers contradict each other
+}
+
+// spaced reports whether the permits of a slot are spread over it: a server that
+// takes so many in a slot may not take them at once.
+func (h *hold) spaced() bool { return h.phase == Paced || h.phase == Rationed }
+
+// due returns when the next permit of a slot may be used.
+func (h *hold) due() time.Time {
+	if !h.spaced() || h.granted >= h.permits {
+		return h.until
+	}
+	return h.from.Add(h.until.Sub(h.from) * time.Duration(h.granted) / time.Duration(h.permits))
+}
+
+// count lets everybody send for a while, to find out what the server takes.
+func (h *hold) count(now time.Time) {
+	if h.phase != Healthy || now.Before(h.quiet) {
+		return
+	}
+	h.generation++
+	h.failures = 0
+	h.enter(Counted, 0, now.Add(countFor))
+}
+
+// pace sets the next slot by what the last one has taught.
+func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
+	length := countFor
+	if h.phase == Paced {
+		length = h.slotLength()
+	}
+	taken := float64(h.good) / (length + now.Sub(h.until)).Seconds()
+	switch {
+	case h.phase == Counted && 50*h.bad <= h.good:
+		h.quiet = now.Add(countAgain)
+		h.recover(now)
+	case h.phase == Counted:
+		h.paceAt(taken, now)
+	case h.good == 0 && h.bad >= min(h.permits, closed):
+		// It is not too fast: a quota is used up.
+		h.begin(outcome{hint: h.asked.Sub(now)}, false, now, jitter)
+	case h.bad > 0 && h.good > 0 && taken < h.proof/2:
+		// At half the rate as much is refused: it is not the rate. A path, or one
+		// of those who share the key, has a limit of its own.
+		h.quiet = now.Add(countAgain << min(h.vain, vainly))
+		h.vain++
+		h.enter(Ramping, 2*h.permits, now.Add(slot))
+	case h.bad > 0:
+		h.rate, h.quiet = max(min(h.rate, taken), minRate), now.Add(quietFor)
+		h.nextSlot(now)
+	case 2*h.granted < h.permits:
+		h.vain = 0
+		h.enter(Ramping, 2*h.permits, now.Add(slot)) // which ends where demand is met
+	default:
+		if !now.Before(h.quiet) {
+			h.proof = h.rate
+			if h.granted >= h.permits {
+				h.rate *= growth
+			}
+		}
+		h.nextSlot(now)
+	}
+}
+
+// paceAt paces the key at a rate that the server has shown to take.
+func (h *hold) paceAt(rate float64, now time.Time) {
+	h.rate = max(rate, minRate)
+	h.proof, h.quiet = h.rate, now.Add(quietFor)
+	h.nextSlot(now)
+}
+
+func (h *hold) nextSlot(now time.Time) {
+	length := h.slotLength()
+	h.enter(Paced, min(max(int(h.rate*length.Seconds()+0.5), 1), maxPermits), now.Add(length))
+	h.from = now
+}
+
+func (h *hold) slotLength() time.Duration {
+	one := time.Duration(float64(time.Second) / h.rate)
+	return min(max(perSlot*one, slot), max(maxSlot, one))
+}
+
+// refused takes in that a permit was refused, without a hint that holds all.
+func (h *hold) refused(o outcome, now time.Time, jitter func(time.Duration) time.Duration) {
+	switch {
+	case h.phase == Counted || h.phase == Paced:
+		h.bad++
+		if end := now.Add(o.hint); end.After(h.asked) {
+			h.asked = end
+		}
+	case h.phase == Rationed:
+		h.left, h.permits = 0, h.granted // somebody else has had the rest
+	case now.Before(h.quiet):
+		h.fail(o, now, jitter) // a ramp: what is refused here is refused at any rate
+	default:
+		h.paceAt(float64(h.permits)/2/slot.Seconds(), now) // what it took a slot ago
+	}
+}
+
+// ration takes in what is left of a quota, and makes it last.
+func (h *hold) ration(r ration, now time.Time) {
+	if h.phase == Held || h.phase == Probing {
+		return
+	}
+	if r.lies {
+		h.refill = time.Time{}
+		if h.phase == Rationed {
+			h.enter(Ramping, 2*h.permits, now.Add(slot))
+		}
+		return
+	}
+	switch moved := r.refill.Sub(h.refill); {
+	case moved < -quotaSlack:
+		return // late news of the time before
+	case moved > quotaSlack:
+		h.left, h.refill = r.left, r.refill
+	default:
+		h.left = min(h.left, r.left)
+		if moved < 0 || !now.Before(h.refill) {
+			h.refill = r.refill // servers round up; or down, if it has passed
+		}
+	}
+	switch {
+	case h.phase == Rationed && h.left == 0:
+		h.permits = h.granted
+	case r.near && (h.phase == Healthy || h.phase == Counted || h.phase == Paced):
+		if h.phase == Healthy {
+			h.generation++
+		}
+		h.nextShare(now)
+	}
+}
+
+// scarce reports whether the next slot of a ramp would use up a quota.
+func (h *hold) scarce(now time.Time) bool {
+	flying := max(h.granted-h.good-h.bad, 0)
+	return h.refill.After(now) && h.left-flying <= 2*h.permits
+}
+
+// shareOut moves on from a slot of a ration.
+func (h *hold) shareOut(now time.Time) {
+	h.left += max(h.permits-h.granted, 0)
+	if 2*h.granted < h.permits {
+		h.enter(Ramping, 2*h.permits, now.Add(slot))
+		return
+	}
+	h.nextShare(now)
+}
+
+// nextShare grants a slot its share of what is left of a quota.
+func (h *hold) nextShare(now time.Time) {
+	span := h.refill.Sub(now)
+	if h.left <= 0 || span <= 0 {
+		h.enter(Held, 0, h.refill)
+		return
+	}
+	h.rate = max(float64(h.left)/span.Seconds(), minRate)
+	length := h.slotLength()
+	if span < length+slot {
+		length = span
+	}
+	permits := min(max(int(h.rate*length.Seconds()+0.5), 1), h.left)
+	h.left -= permits
+	h.enter(Rationed, permits, now.Add(length))
+	h.from = now
+}

@@ -1,0 +1,91 @@
+// Command report measures holdoff and its peers, and writes what it finds: tables
+// to standard output and into docs/BENCHMARKS.md, and the figures as JSON. Run it
+// from the root of the repository, on a machine with nothing else to do:
+//
+//	go -C bench run ./cmd/...
+//
+// What needs a redis-server is left out where there is none.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/go-holdoff/holdoff/bench/report"
+)
+
+// section is a part of the document, between its markers.
+type section struct {
+	name string
+	run  func(ctx context.Context, out *report.Out) error
+}
+
+var sections = []section{
+	{"overhead", overheadSection},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "report:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("report", flag.ContinueOnError)
+	only := flags.String("only", "", "the sections to run, separated by commas, of: "+names()+" (default all)")
+	quick := flags.Bool("quick", false, "run briefly, to see that it works: the figures are only printed")
+	dir := flags.String("out", "results", "the directory for the figures as JSON")
+	doc := flags.String("doc", "../docs/BENCHMARKS.md", "the document for the tables")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	out := &report.Out{Quick: *quick, Print: os.Stdout, Dir: *dir, Doc: *doc}
+	if *quick {
+		out.Dir, out.Doc = "", ""
+	}
+	chosen, err := choose(*only)
+	if err != nil {
+		return err
+	}
+	for _, s := range chosen {
+		if err := s.run(ctx, out); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// choose returns the sections that only names, or all.
+func choose(only string) ([]section, error) {
+	if only == "" {
+		return sections, nil
+	}
+	var chosen []section
+	for name := range strings.SplitSeq(only, ",") {
+		known := false
+		for _, s := range sections {
+			if s.name == name {
+				chosen, known = append(chosen, s), true
+			}
+		}
+		if !known {
+			return nil, fmt.Errorf("there is no section %q; there are: %s", name, names())
+		}
+	}
+	return chosen, nil
+}
+
+func names() string {
+	var all []string
+	for _, s := range sections {
+		all = append(all, s.name)
+	}
+	return strings.Join(all, ", ")
+}

@@ -1,0 +1,66 @@
+// Package redisserver runs real Redis servers outside of tests, as
+// internal/redistest does within them.
+package redisserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/go-holdoff/holdoff/internal/redistest"
+)
+
+// ErrNone is the error where this machine has no redis-server.
+var ErrNone = errors.New("there is no redis-server on this machine")
+
+// Start starts a server with the settings of redistest.Start. The caller calls
+// stop in the end.
+func Start(args ...string) (srv *redistest.Server, stop func(), err error) {
+	h := &host{}
+	defer func() {
+		if r := recover(); r != nil {
+			ended, ok := r.(ending)
+			if !ok {
+				panic(r)
+			}
+			h.stop()
+			srv, stop, err = nil, nil, ended.err
+		}
+	}()
+	return redistest.Start(h, args...), h.stop, nil
+}
+
+// host is the part of a test that redistest needs. A failure is a panic, as there
+// is no test that could end.
+type host struct {
+	testing.TB
+	cleanups []func()
+}
+
+type ending struct{ err error }
+
+func (h *host) Helper()                           {}
+func (h *host) Context() context.Context          { return context.Background() }
+func (h *host) Cleanup(f func())                  { h.cleanups = append(h.cleanups, f) }
+func (h *host) Skip(...any)                       { panic(ending{ErrNone}) }
+func (h *host) Fatal(args ...any)                 { panic(ending{errors.New(fmt.Sprint(args...))}) }
+func (h *host) Fatalf(format string, args ...any) { panic(ending{fmt.Errorf(format, args...)}) }
+
+func (h *host) TempDir() string {
+	dir, err := os.MkdirTemp("", "holdoff-bench-")
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func (h *host) stop() {
+	for _, f := range slices.Backward(h.cleanups) {
+		f()
+	}
+	h.cleanups = nil
+}

@@ -1,0 +1,120 @@
+// Package report keeps what the measurements find: as JSON files, and as Markdown
+// in a document, between the markers of their section.
+package report
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Out is where the sections of a report go.
+type Out struct {
+	// Quick asks for runs that are short, and tell whether the measurements work
+	// rather than what they find.
+	Quick bool
+	// Print gets the Markdown of every section.
+	Print io.Writer
+	// Dir is the directory for JSON files. If empty, there are none.
+	Dir string
+	// Doc is the document that has the sections' markers. If empty, there is none.
+	Doc string
+}
+
+// Run is what a section's JSON file holds.
+type Run struct {
+	Machine  Machine           `json:"machine"`
+	Versions map[string]string `json:"versions,omitempty"`
+	Results  any               `json:"results"`
+}
+
+// Put keeps the results of a section, and the Markdown that shows them. Versions
+// are those of what was measured.
+func (o *Out) Put(section string, results any, versions map[string]string, markdown string) error {
+	machine := ThisMachine()
+	text := machine.String() + "\n\n" + strings.TrimSpace(markdown) + "\n"
+	fmt.Fprintf(o.Print, "\n%s\n", text)
+	if o.Dir != "" {
+		if err := o.writeJSON(section, Run{machine, versions, results}); err != nil {
+			return err
+		}
+	}
+	if o.Doc == "" {
+		return nil
+	}
+	doc, err := os.ReadFile(o.Doc)
+	if err != nil {
+		return err
+	}
+	changed, err := Splice(string(doc), section, text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.Doc, err)
+	}
+	return os.WriteFile(o.Doc, []byte(changed), 0o644)
+}
+
+func (o *Out) writeJSON(section string, run Run) error {
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(run, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(o.Dir, section+".json"), append(data, '\n'), 0o644)
+}
+
+// Splice returns doc with text between the markers <!-- section --> and
+// <!-- /section -->.
+func Splice(doc, section, text string) (string, error) {
+	begin, end := "<!-- "+section+" -->", "<!-- /"+section+" -->"
+	before, rest, found := strings.Cut(doc, begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		return "", fmt.Errorf("there are no markers %s and %s", begin, end)
+	}
+	return before + begin + "\n" + strings.TrimSpace(text) + "\n" + end + after, nil
+}
+
+// Machine is where a measurement was made, and when.
+type Machine struct {
+	Date  string `json:"date"`
+	Go    string `json:"go"`
+	OS    string `json:"os"`
+	CPU   string `json:"cpu"`
+	Cores int    `json:"cores"`
+}
+
+// ThisMachine describes the machine that this program runs on.
+func ThisMachine() Machine {
+	return Machine{
+		Date: time.Now().UTC().Format(time.DateOnly), Go: runtime.Version(),
+		OS: runtime.GOOS + "/" + runtime.GOARCH, CPU: cpu(), Cores: runtime.NumCPU(),
+	}
+}
+
+func (m Machine) String() string {
+	return fmt.Sprintf("Measured on %s: %s, %s, %s, %d cores.", m.Date, m.Go, m.OS, m.CPU, m.Cores)
+}
+
+// cpu names the processor, where the system tells.
+func cpu() string {
+	model := ""
+	if f, err := os.Open("/proc/cpuinfo"); err == nil {
+		defer f.Close()
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			if name, value, _ := strings.Cut(lines.Text(), ":"); strings.TrimSpace(name) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	return cmp.Or(model, "unnamed CPU")
+}

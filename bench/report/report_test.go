@@ -1,0 +1,60 @@
+package report
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestPut(t *testing.T) {
+	dir := t.TempDir()
+	doc := filepath.Join(dir, "doc.md")
+	old := "# Figures\n\n<!-- a -->\nold\n<!-- /a -->\n\n<!-- b -->\n<!-- /b -->\n"
+	if err := os.WriteFile(doc, []byte(old), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var printed strings.Builder
+	out := Out{Print: &printed, Dir: filepath.Join(dir, "results"), Doc: doc}
+	if err := out.Put("a", []int{1, 2}, map[string]string{"peer": "v1"}, "| new |\n"); err != nil {
+		t.Fatal(err)
+	}
+	text, _ := os.ReadFile(doc)
+	machine := ThisMachine().String()
+	want := "# Figures\n\n<!-- a -->\n" + machine + "\n\n| new |\n<!-- /a -->\n\n<!-- b -->\n<!-- /b -->\n"
+	if string(text) != want {
+		t.Errorf("got the document\n%s\nwant\n%s", text, want)
+	}
+	if !strings.Contains(printed.String(), "| new |") {
+		t.Errorf("printed %q", printed.String())
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "results", "a.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var run Run
+	if err := json.Unmarshal(data, &run); err != nil || run.Versions["peer"] != "v1" || run.Machine.Cores < 1 {
+		t.Errorf("got %s, %v", data, err)
+	}
+	if err := out.Put("c", nil, nil, ""); err == nil {
+		t.Error("a section without markers was put somewhere")
+	}
+}
+
+func TestTable(t *testing.T) {
+	got := Table{[]string{"peer", "ns"}, [][]string{{"bare", "1"}}}.String()
+	if want := "| peer | ns |\n|---|--:|\n| bare | 1 |\n"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestFigure(t *testing.T) {
+	for f, want := range map[float64]string{
+		0: "0", 0.004: "0.00", 1.333: "1.33", 9.996: "10.0", 99.94: "99.9", 99.96: "100", 1234.5: "1 234", 1234567: "1 234 567",
+	} {
+		if got := Figure(f); got != want {
+			t.Errorf("%v: got %q, want %q", f, got, want)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -39,7 +40,7 @@ type Run struct {
 // are those of what was measured.
 func (o *Out) Put(section string, results any, versions map[string]string, markdown string) error {
 	machine := ThisMachine()
-	text := machine.String() + "\n\n" + strings.TrimSpace(markdown) + "\n"
+	text := machine.String() + "\n" + list(versions) + "\n" + strings.TrimSpace(markdown) + "\n"
 	fmt.Fprintf(o.Print, "\n%s\n", text)
 	if o.Dir != "" {
 		if err := o.writeJSON(section, Run{machine, versions, results}); err != nil {
@@ -58,6 +59,19 @@ func (o *Out) Put(section string, results any, versions map[string]string, markd
 		return fmt.Errorf("%s: %w", o.Doc, err)
 	}
 	return os.WriteFile(o.Doc, []byte(changed), 0o644)
+}
+
+// list writes versions as a sentence.
+func list(versions map[string]string) string {
+	var all []string
+	for name, version := range versions {
+		all = append(all, name+" "+cmp.Or(version, "of an unknown version"))
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	slices.Sort(all)
+	return "Versions: " + strings.Join(all, ", ") + ".\n"
 }
 
 func (o *Out) writeJSON(section string, run Run) error {

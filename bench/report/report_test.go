@@ -17,12 +17,12 @@ func TestPut(t *testing.T) {
 	}
 	var printed strings.Builder
 	out := Out{Print: &printed, Dir: filepath.Join(dir, "results"), Doc: doc}
-	if err := out.Put("a", []int{1, 2}, map[string]string{"peer": "v1"}, "| new |\n"); err != nil {
+	if err := out.Put("a", []int{1, 2}, map[string]string{"two": "v2", "one": "v1"}, "| new |\n"); err != nil {
 		t.Fatal(err)
 	}
 	text, _ := os.ReadFile(doc)
 	machine := ThisMachine().String()
-	want := "# Figures\n\n<!-- a -->\n" + machine + "\n\n| new |\n<!-- /a -->\n\n<!-- b -->\n<!-- /b -->\n"
+	want := "# Figures\n\n<!-- a -->\n" + machine + "\nVersions: one v1, two v2.\n\n| new |\n<!-- /a -->\n\n<!-- b -->\n<!-- /b -->\n"
 	if string(text) != want {
 		t.Errorf("got the document\n%s\nwant\n%s", text, want)
 	}
@@ -34,7 +34,7 @@ func TestPut(t *testing.T) {
 		t.Fatal(err)
 	}
 	var run Run
-	if err := json.Unmarshal(data, &run); err != nil || run.Versions["peer"] != "v1" || run.Machine.Cores < 1 {
+	if err := json.Unmarshal(data, &run); err != nil || run.Versions["one"] != "v1" || run.Machine.Cores < 1 {
 		t.Errorf("got %s, %v", data, err)
 	}
 	if err := out.Put("c", nil, nil, ""); err == nil {

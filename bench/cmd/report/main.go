@@ -26,6 +26,7 @@ type section struct {
 
 var sections = []section{
 	{"overhead", overheadSection},
+	{"coordination", coordinationSection},
 }
 
 func main() {

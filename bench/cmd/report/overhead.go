@@ -40,7 +40,7 @@ func overheadSection(ctx context.Context, out *report.Out) error {
 		return err
 	}
 	versions := make(map[string]string)
-	for _, p := range peers.All {
+	for _, p := range peers.All[1:] { // without bare
 		versions[p.Name] = p.Version
 	}
 	return out.Put("overhead", rows, versions, overhead.Markdown(rows))

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/go-holdoff/holdoff/bench/coordination"
+	"github.com/go-holdoff/holdoff/bench/redisserver"
+	"github.com/go-holdoff/holdoff/bench/report"
+)
+
+func coordinationSection(ctx context.Context, out *report.Out) error {
+	srv, stop, err := redisserver.Start()
+	if errors.Is(err, redisserver.ErrNone) {
+		fmt.Fprintln(out.Print, "\nThe section coordination is left out:", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer stop()
+	opts := coordination.Options{Addr: srv.Addr, Time: time.Second, Repetitions: 5, Progress: os.Stderr}
+	if out.Quick {
+		opts.Time, opts.Repetitions = 5*time.Millisecond, 1
+	}
+	rows, err := coordination.Run(ctx, opts)
+	if err != nil {
+		return err
+	}
+	return out.Put("coordination", rows, coordination.Versions(), coordination.Markdown(rows))
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/go-holdoff/holdoff/bench/peers"
 	"github.com/go-holdoff/holdoff/bench/report"
 )
 
@@ -43,7 +44,7 @@ func Markdown(rows []Row) string {
 
 // Versions are those of what is measured.
 func Versions() map[string]string {
-	versions := make(map[string]string)
+	versions := map[string]string{"go-redsync/redsync": peers.Version("github.com/go-redsync/redsync/v4")}
 	for _, c := range contenders {
 		if c.version != "" {
 			versions[c.name] = c.version

@@ -6,7 +6,6 @@
 package peers
 
 import (
-	"cmp"
 	"net/http"
 	"runtime"
 	"runtime/debug"
@@ -72,7 +71,7 @@ func Version(module string) string {
 		switch {
 		case dep.Path != module:
 		case dep.Replace != nil:
-			return cmp.Or(dep.Replace.Version, "this repository")
+			return "of this repository"
 		default:
 			return dep.Version
 		}

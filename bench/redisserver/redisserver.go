@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
@@ -31,6 +34,19 @@ func Start(args ...string) (srv *redistest.Server, stop func(), err error) {
 		}
 	}()
 	return redistest.Start(h, args...), h.stop, nil
+}
+
+// Version returns the version of the server at addr.
+func Version(ctx context.Context, addr string) (string, error) {
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	defer client.Close()
+	info, err := client.Info(ctx, "server").Result()
+	if err != nil {
+		return "", err
+	}
+	_, rest, _ := strings.Cut(info, "redis_version:")
+	version, _, _ := strings.Cut(rest, "\r\n")
+	return version, nil
 }
 
 // host is the part of a test that redistest needs. A failure is a panic, as there

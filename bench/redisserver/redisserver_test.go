@@ -4,8 +4,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
@@ -15,10 +13,8 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: srv.Addr})
-	defer client.Close()
-	if err := client.Ping(t.Context()).Err(); err != nil {
-		t.Error(err)
+	if version, err := Version(t.Context(), srv.Addr); err != nil || version == "" {
+		t.Errorf("got version %q, %v", version, err)
 	}
 	stop()
 	if _, err := os.Stat(srv.Dir()); !os.IsNotExist(err) {

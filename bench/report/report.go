@@ -71,7 +71,7 @@ func list(versions map[string]string) string {
 		return ""
 	}
 	slices.Sort(all)
-	return "Versions: " + strings.Join(all, ", ") + ".\n"
+	return "Versions: " + strings.Join(all, "; ") + ".\n"
 }
 
 func (o *Out) writeJSON(section string, run Run) error {

@@ -22,7 +22,7 @@ func TestPut(t *testing.T) {
 	}
 	text, _ := os.ReadFile(doc)
 	machine := ThisMachine().String()
-	want := "# Figures\n\n<!-- a -->\n" + machine + "\nVersions: one v1, two v2.\n\n| new |\n<!-- /a -->\n\n<!-- b -->\n<!-- /b -->\n"
+	want := "# Figures\n\n<!-- a -->\n" + machine + "\nVersions: one v1; two v2.\n\n| new |\n<!-- /a -->\n\n<!-- b -->\n<!-- /b -->\n"
 	if string(text) != want {
 		t.Errorf("got the document\n%s\nwant\n%s", text, want)
 	}

@@ -30,5 +30,9 @@ func coordinationSection(ctx context.Context, out *report.Out) error {
 	if err != nil {
 		return err
 	}
-	return out.Put("coordination", rows, coordination.Versions(), coordination.Markdown(rows))
+	versions := coordination.Versions()
+	if versions["redis-server"], err = redisserver.Version(ctx, srv.Addr); err != nil {
+		return err
+	}
+	return out.Put("coordination", rows, versions, coordination.Markdown(rows))
 }

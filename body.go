@@ -158,6 +158,9 @@ func (v *bodyView) Close() error {
 // bytes and of time, then closed. A server that stops in the middle, or that
 // waits for an upload which has ended, can't hold up the retry.
 func drain(resp *http.Response) {
+	if resp.Body == http.NoBody {
+		return
+	}
 	if resp.ContentLength > drainLimit {
 		resp.Body.Close()
 		return

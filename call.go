@@ -50,7 +50,7 @@ func (c *call) start() {
 		return
 	}
 	limit := replayLimit
-	if c.req.GetBody != nil || c.options.noRetry || (c.t.maxAttempts() == 1 && c.t.Park == nil) {
+	if c.req.GetBody != nil || c.options.noRetry || (c.t.maxAttempts() == 1 && c.t.Park == nil) || c.req.ContentLength > replayLimit {
 		limit = 0
 	}
 	c.carry(c.req.Body, limit)

@@ -217,6 +217,9 @@ func parseDate(s string) (time.Time, bool) {
 // it is sane: subtracting it from the server's dates cancels whatever the two
 // clocks differ by.
 func serverTime(h http.Header, now time.Time) time.Time {
+	if len(h["Date"]) == 0 {
+		return now
+	}
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil || date.Sub(now).Abs() > 24*time.Hour {
 		return now
@@ -241,6 +244,9 @@ func seconds(n float64) time.Duration {
 // decimal reads digits with at most one fraction: no sign, no exponent, no
 // NaN, all of which strconv.ParseFloat would take.
 func decimal(s string) (float64, bool) {
+	if s == "" {
+		return 0, false
+	}
 	dots := 0
 	for i, c := range []byte(s) {
 		switch {

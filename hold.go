@@ -159,6 +159,8 @@ func (h *hold) roll(now time.Time, jitter func(time.Duration) time.Duration) {
 		h.round++
 	case Ramping:
 		switch {
+		case h.shut():
+			h.begin(outcome{hint: h.asked.Sub(now)}, false, now, jitter)
 		case 2*h.granted < h.permits:
 			h.recover(now) // demand is met
 		case h.scarce(now):
@@ -236,7 +238,7 @@ func (h *hold) learnBad(o outcome, mine bool, now time.Time, jitter func(time.Du
 	case h.phase == Probing:
 		h.begin(o, true, now, jitter)
 	case o.lesson == Refused:
-		h.refused(o, now, jitter)
+		h.refused(o, now)
 	case h.phase == Ramping:
 		// A failure may be one path's own, and a ramp that ended at each would
 		// never end well for a host with a broken path. What has failed before

@@ -14,7 +14,7 @@ const (
 	countFor = 500 * time.Millisecond
 	// countAgain is how long a key is not paced that pacing did not help;
 	// twice as long each time, up to vainly times.
-	countAgain = 10 * time.Second
+	countAgain = 4 * time.Second
 	vainly     = 5
 	// quietFor is how long a rate stays as it is after a refusal. Without it, a
 	// rate that grows again at once refuses more than no pacing would.
@@ -37,8 +37,11 @@ type pacing struct {
 	proof float64   // the rate at which nothing was refused for a while
 	quiet time.Time // before that the rate does not grow, and a healthy key isn't counted
 	vain  int       // how often in a row pacing did not help
-	asked time.Time // when the refusals of a paced key said to come back
-	from  time.Time // since when this slot's permits may be used, one by one
+	// latency is how long the host takes to answer, if that is long: what a
+	// slot teaches is not known before.
+	latency time.Duration
+	asked   time.Time // when the refusals of a paced key said to come back
+	from    time.Time // since when this slot's permits may be used, one by one
 
 	left   int       // of a quota, beyond this slot's permits
 	refill time.Time // when that quota is refilled; zero where none is known
@@ -71,33 +74,35 @@ func (h *hold) count(now time.Time) {
 	}
 	h.generation++
 	h.failures = 0
-	h.enter(Counted, 0, now.Add(countFor))
+	h.enter(Counted, 0, now.Add(max(countFor, h.latency)))
 }
 
 // pace sets the next slot by what the last one has taught.
 func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
-	length := countFor
+	length := max(countFor, h.latency)
 	if h.phase == Paced {
 		length = h.slotLength()
 	}
 	taken := float64(h.good) / (length + now.Sub(h.until)).Seconds()
 	switch {
-	case h.phase == Counted && 50*h.bad <= h.good:
-		h.quiet = now.Add(countAgain)
+	case h.phase == Counted && 30*h.bad <= h.good:
+		h.inVain(now)
 		h.recover(now)
 	case h.phase == Counted:
 		h.paceAt(taken, now)
-	case h.good == 0 && h.bad >= min(h.permits, closed):
-		// It is not too fast: a quota is used up.
+	case h.shut():
 		h.begin(outcome{hint: h.asked.Sub(now)}, false, now, jitter)
-	case h.bad > 0 && h.good > 0 && taken < h.proof/2:
-		// At half the rate as much is refused: it is not the rate. A path, or one
-		// of those who share the key, has a limit of its own.
-		h.quiet = now.Add(countAgain << min(h.vain, vainly))
-		h.vain++
-		h.enter(Ramping, 2*h.permits, now.Add(slot))
 	case h.bad > 0:
-		h.rate, h.quiet = max(min(h.rate, taken), minRate), now.Add(quietFor)
+		// To what it took, but not by more than a quarter: what comes in during a
+		// slot was not all sent in it.
+		h.rate, h.quiet = max(min(h.rate, taken), h.rate*3/4, minRate), now.Add(quietFor+2*h.latency)
+		if h.rate < h.proof/4 {
+			// At half the rate as much is refused: it is not the rate. A path, or
+			// one of those who share the key, has a limit of its own.
+			h.inVain(now)
+			h.enter(Ramping, 2*h.permits, now.Add(slot))
+			return
+		}
 		h.nextSlot(now)
 	case 2*h.granted < h.permits:
 		h.vain = 0
@@ -113,10 +118,20 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 	}
 }
 
+// shut reports whether it is not the rate that is refused: nothing is taken for a
+// while, as where a quota is used up.
+func (h *hold) shut() bool { return h.good == 0 && h.bad >= min(h.permits, closed) }
+
+// inVain leaves a key alone for a while that pacing does not help.
+func (h *hold) inVain(now time.Time) {
+	h.quiet = now.Add(countAgain << min(h.vain, vainly))
+	h.vain++
+}
+
 // paceAt paces the key at a rate that the server has shown to take.
 func (h *hold) paceAt(rate float64, now time.Time) {
 	h.rate = max(rate, minRate)
-	h.proof, h.quiet = h.rate, now.Add(quietFor)
+	h.proof, h.quiet = h.rate, now.Add(quietFor+2*h.latency)
 	h.nextSlot(now)
 }
 
@@ -128,11 +143,11 @@ func (h *hold) nextSlot(now time.Time) {
 
 func (h *hold) slotLength() time.Duration {
 	one := time.Duration(float64(time.Second) / h.rate)
-	return min(max(perSlot*one, slot), max(maxSlot, one))
+	return max(min(max(perSlot*one, slot), max(maxSlot, one)), h.latency)
 }
 
 // refused takes in that a permit was refused, without a hint that holds all.
-func (h *hold) refused(o outcome, now time.Time, jitter func(time.Duration) time.Duration) {
+func (h *hold) refused(o outcome, now time.Time) {
 	switch {
 	case h.phase == Counted || h.phase == Paced:
 		h.bad++
@@ -142,7 +157,7 @@ func (h *hold) refused(o outcome, now time.Time, jitter func(time.Duration) time
 	case h.phase == Rationed:
 		h.left, h.permits = 0, h.granted // somebody else has had the rest
 	case now.Before(h.quiet):
-		h.fail(o, now, jitter) // a ramp: what is refused here is refused at any rate
+		h.bad++ // a ramp: what is refused here is refused at any rate
 	default:
 		h.paceAt(float64(h.permits)/2/slot.Seconds(), now) // what it took a slot ago
 	}

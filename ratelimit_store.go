@@ -232,6 +232,7 @@ func (r *record) state() State {
 func (r *record) exchange(n News, now time.Time) (granted int) {
 	h := &r.hold
 	permit := pass{generation: n.Generation, permit: true}
+	h.latency = slowness(n.Lease)
 	for range n.Good {
 		h.learn(outcome{pass: permit, lesson: Good}, now, uniform)
 	}

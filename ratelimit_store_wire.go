@@ -47,7 +47,7 @@ func constants() string {
 		{"slot", slot}, {"grace", grace}, {"maxPermits", maxPermits}, {"countFor", countFor},
 		{"countAgain", countAgain}, {"vainly", vainly}, {"quietFor", quietFor}, {"growth", growth},
 		{"perSlot", perSlot}, {"maxSlot", maxSlot}, {"minRate", minRate}, {"closed", closed},
-		{"quotaSlack", quotaSlack},
+		{"quotaSlack", quotaSlack}, {"minLease", minLease},
 	} {
 		if d, ok := c.value.(time.Duration); ok {
 			c.value = d.Milliseconds()

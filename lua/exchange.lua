@@ -24,7 +24,7 @@
 --
 -- Before this text come the constants of hold.go, as locals:
 -- tripAfter quorum holdBase holdCap slot grace maxPermits countFor countAgain vainly
--- quietFor growth perSlot maxSlot minRate closed quotaSlack (times in ms).
+-- quietFor growth perSlot maxSlot minRate closed quotaSlack minLease (times in ms).
 
 local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted', 'good', 'bad',
 	'attempts', 'failures', 'status', 'timestamp', 'word', 'calm', 'rate', 'proof', 'vain', 'quiet',
@@ -52,6 +52,8 @@ local generation, good, bad, refused, returned, failures =
 	tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local status, hint, word, want = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15] == '1', tonumber(ARGV[17])
 local longest = tonumber(ARGV[20])
+local lease = tonumber(ARGV[18])
+local latency = lease > minLease and lease / 4 or 0
 local refusals, left, refill, lies = tonumber(ARGV[22]), tonumber(ARGV[23]), tonumber(ARGV[24]), ARGV[25] == '1'
 
 -- A clock that was set back must not make a hold longer than any hold may be.
@@ -104,7 +106,7 @@ local function spaced() return h.phase == 'paced' or h.phase == 'rationed' end
 
 local function slot_length()
 	local one = 1000 / math.max(h.rate, minRate)
-	return math.min(math.max(perSlot * one, slot), math.max(maxSlot, one))
+	return math.max(math.min(math.max(perSlot * one, slot), math.max(maxSlot, one)), latency)
 end
 
 local function permits_in(length)
@@ -118,7 +120,7 @@ end
 
 local function pace_at(rate)
 	h.rate = math.max(rate, minRate)
-	h.proof, h.quiet = h.rate, now + quietFor
+	h.proof, h.quiet = h.rate, now + quietFor + 2 * latency
 	next_slot()
 end
 
@@ -130,27 +132,36 @@ local function count()
 	end
 	h.generation = h.generation == 0 and now or h.generation + 1
 	h.failures = 0
-	enter('counted', 0, now + countFor)
+	enter('counted', 0, now + math.max(countFor, latency))
 end
 
+local function in_vain()
+	h.quiet = now + countAgain * 2 ^ math.min(h.vain, vainly)
+	h.vain = h.vain + 1
+end
+
+local function shut() return h.good == 0 and h.bad >= math.min(h.permits, closed) end
+
 local function pace()
-	local length = countFor
+	local length = math.max(countFor, latency)
 	if h.phase == 'paced' then length = slot_length() end
 	local taken = h.good * 1000 / (length + now - h['until'])
-	if h.phase == 'counted' and 50 * h.bad <= h.good then
-		h.quiet = now + countAgain
+	if h.phase == 'counted' and 30 * h.bad <= h.good then
+		in_vain()
 		recover()
 	elseif h.phase == 'counted' then
 		pace_at(taken)
-	elseif h.good == 0 and h.bad >= math.min(h.permits, closed) then
+	elseif shut() then
 		begin(false, h.asked - now, false)
-	elseif h.bad > 0 and h.good > 0 and taken < h.proof / 2 then
-		h.quiet = now + countAgain * 2 ^ math.min(h.vain, vainly)
-		h.vain = h.vain + 1
-		to_ramp()
 	elseif h.bad > 0 then
-		h.rate, h.quiet = math.max(math.min(h.rate, taken), minRate), now + quietFor
-		next_slot()
+		h.rate = math.max(math.min(h.rate, taken), h.rate * 3 / 4, minRate)
+		h.quiet = now + quietFor + 2 * latency
+		if h.rate < h.proof / 4 then
+			in_vain()
+			to_ramp()
+		else
+			next_slot()
+		end
 	elseif 2 * h.granted < h.permits then
 		h.vain = 0
 		to_ramp()
@@ -232,6 +243,8 @@ local function roll()
 		share_out()
 	elseif h.phase == 'probing' then
 		if h.granted > 0 then h.granted, dirty = 0, true end
+	elseif shut() then
+		begin(false, h.asked - now, false)
 	elseif 2 * h.granted < h.permits then
 		recover()
 	elseif scarce() then
@@ -260,7 +273,7 @@ local function refuse()
 	elseif h.phase == 'rationed' then
 		h.left, h.permits = 0, h.granted
 	elseif now < h.quiet then
-		trip()
+		h.bad = h.bad + 1
 	else
 		pace_at(h.permits / 2 / slot * 1000)
 	end
@@ -366,7 +379,7 @@ if want > 0 and h.phase ~= 'healthy' and h.phase ~= 'counted' then
 	granted = math.max(math.min(want, h.permits - h.granted), 0)
 	if granted > 0 then
 		if h.phase == 'probing' then
-			h['until'] = now + tonumber(ARGV[18])
+			h['until'] = now + lease
 		end
 		h.granted, dirty = h.granted + granted, true
 	end

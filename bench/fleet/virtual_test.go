@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -60,6 +61,13 @@ type scenario struct {
 	capacity float64
 }
 
+type slow struct{ http.Handler }
+
+func (s slow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.Handler.ServeHTTP(w, r)
+	time.Sleep(500 * time.Millisecond)
+}
+
 var errNetwork = errors.New("no route")
 
 var scenarios = []scenario{
@@ -90,6 +98,14 @@ var scenarios = []scenario{
 	}, Work{16, 18, 20 * time.Second, 30 * time.Second, 20}, 0},
 	{"alone-bucket", func() http.Handler { return &Bucket{Rate: 200, Burst: 20, Hint: 1} }, Work{1, 400, 8 * time.Second, 60 * time.Second, 20}, 200},
 	{"alone-quota", func() http.Handler { return &Quota{Limit: 400, Window: 2 * time.Second} }, Work{1, 640, 8 * time.Second, 60 * time.Second, 20}, 200},
+	{"bucket-1000", func() http.Handler { return &Bucket{Rate: 200, Burst: 20, Hint: 1} }, Work{1000, 0.4, 8 * time.Second, 60 * time.Second, 20}, 200},
+	{"quota-1000", func() http.Handler { return &Quota{Limit: 400, Window: 2 * time.Second} }, Work{1000, 0.64, 8 * time.Second, 60 * time.Second, 20}, 200},
+	{"demand-60%", func() http.Handler { return &Bucket{Rate: 200, Burst: 20, Hint: 1} }, Work{16, 7.5, 30 * time.Second, 60 * time.Second, 20}, 120},
+	{"spike", func() http.Handler { return &Bucket{Rate: 250, Burst: 25, Hint: 1} }, Work{16, 12.5, 30 * time.Second, 60 * time.Second, 20}, 200},
+	{"slow", func() http.Handler { return slow{&Bucket{Rate: 200, Burst: 20, Hint: 1}} }, Work{16, 25, 8 * time.Second, 60 * time.Second, 20}, 200},
+	{"perpath", func() http.Handler {
+		return Paths{"/0": &Bucket{Rate: 2, Burst: 2, Hint: 1}, "/1": &Bucket{Rate: 2, Burst: 2, Hint: 1}}
+	}, Work{16, 25, 20 * time.Second, 60 * time.Second, 10}, 400},
 	{"bucket-100", func() http.Handler { return &Bucket{Rate: 200, Burst: 20, Hint: 1} }, Work{100, 4, 8 * time.Second, 60 * time.Second, 20}, 200},
 	{"quota-100", func() http.Handler { return &Quota{Limit: 400, Window: 2 * time.Second} }, Work{100, 6.4, 8 * time.Second, 60 * time.Second, 20}, 200},
 }
@@ -100,7 +116,7 @@ func TestSketch(t *testing.T) {
 		if only != "" && only != s.name {
 			continue
 		}
-		for seed := range uint64(2) {
+		for seed := range seeds() {
 			synctest.Test(t, func(t *testing.T) {
 				server := &tally{server: s.server(), start: time.Now()}
 				base := network{server, 4 * time.Millisecond}
@@ -133,4 +149,9 @@ func TestSketch(t *testing.T) {
 			})
 		}
 	}
+}
+
+func seeds() uint64 {
+	n, _ := strconv.ParseUint(os.Getenv("SEEDS"), 10, 64)
+	return max(n, 2)
 }

@@ -23,6 +23,7 @@ func Markdown(rows []Row) string {
 	}
 	t.Head = append(t.Head, "allocations", "sent per request", "executed", "sent per second")
 	var notes strings.Builder
+	var spreads []float64
 	for ; len(rows) > 0; rows = rows[len(goroutines):] {
 		line := []string{rows[0].Peer}
 		for _, r := range rows[:len(goroutines)] {
@@ -31,6 +32,7 @@ func Markdown(rows []Row) string {
 				fmt.Fprintf(&notes, "\n%s, %d at once: %s.\n", r.Peer, r.Goroutines, r.Note)
 				continue
 			}
+			spreads = append(spreads, r.Spread)
 			line = append(line, report.Figure(r.NS), fmt.Sprintf("%.0f %%", 100*r.Spread))
 		}
 		counts := []string{"-", "-", "-", "-"}
@@ -39,7 +41,7 @@ func Markdown(rows []Row) string {
 		}
 		t.Rows = append(t.Rows, append(line, counts...))
 	}
-	return preface + "\n" + t.String() + notes.String()
+	return preface + report.Noise(spreads) + "\n" + t.String() + notes.String()
 }
 
 // Versions are those of what is measured.

@@ -24,7 +24,7 @@ stream anew. A dash: the peer can't do that, and the notes below the table say w
 // Markdown shows rows as tables, one for each kind of work.
 func Markdown(rows []Row) string {
 	var b strings.Builder
-	b.WriteString(preface)
+	b.WriteString(preface + report.Noise(spreads(rows)))
 	for _, site := range sites {
 		for _, work := range works {
 			for _, n := range sends {
@@ -38,6 +38,16 @@ func Markdown(rows []Row) string {
 		}
 	}
 	return b.String()
+}
+
+func spreads(rows []Row) []float64 {
+	var all []float64
+	for _, r := range rows {
+		if r.Note == "" {
+			all = append(all, r.Spread)
+		}
+	}
+	return all
 }
 
 func attempt(sends int) string {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -22,6 +23,17 @@ func (t Table) String() string {
 		line(row)
 	}
 	return b.String()
+}
+
+// Noise says that the machine was busy, where the spreads of what was measured say
+// so, and else nothing.
+func Noise(spreads []float64) string {
+	slices.Sort(spreads)
+	if len(spreads) == 0 || spreads[len(spreads)/2] < 0.1 {
+		return ""
+	}
+	return fmt.Sprintf("\nThe machine had other work to do: half of the figures have a spread of %.0f %% or more,\n"+
+		"and differences of that size mean nothing.\n", 100*spreads[len(spreads)/2])
 }
 
 // Figure writes f with three digits, or all that it has before the point.

@@ -58,3 +58,12 @@ func TestFigure(t *testing.T) {
 		}
 	}
 }
+
+func TestNoise(t *testing.T) {
+	if got := Noise([]float64{0.5, 0.01, 0.02}); got != "" {
+		t.Errorf("of a quiet machine: got %q", got)
+	}
+	if got := Noise([]float64{0.3, 0.2, 0.01}); !strings.Contains(got, "20 %") {
+		t.Errorf("of a busy machine: got %q", got)
+	}
+}

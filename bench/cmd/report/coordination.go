@@ -22,7 +22,7 @@ func coordinationSection(ctx context.Context, out *report.Out) error {
 		return err
 	}
 	defer stop()
-	opts := coordination.Options{Addr: srv.Addr, Time: time.Second, Repetitions: 5, Progress: os.Stderr}
+	opts := coordination.Options{Addr: srv.Addr, Time: 500 * time.Millisecond, Repetitions: 5, Progress: os.Stderr}
 	if out.Quick {
 		opts.Time, opts.Repetitions = 5*time.Millisecond, 1
 	}

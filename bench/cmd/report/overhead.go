@@ -16,7 +16,7 @@ import (
 )
 
 func overheadSection(ctx context.Context, out *report.Out) error {
-	opts := overhead.Options{Time: 150 * time.Millisecond, Repetitions: 7, Progress: os.Stderr}
+	opts := overhead.Options{Time: 100 * time.Millisecond, Repetitions: 5, Progress: os.Stderr}
 	if out.Quick {
 		opts.Time, opts.Repetitions = time.Millisecond, 1
 	}

@@ -28,7 +28,9 @@ type KeyState struct {
 func (s KeyState) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is %v", s.Key, s.Phase)
-	if s.Phase != Healthy {
+	if s.Phase == Paced || s.Phase == Rationed {
+		fmt.Fprintf(&b, " at %.3g per second", s.Rate)
+	} else if s.Phase != Healthy {
 		fmt.Fprintf(&b, " for %v more", max(time.Until(s.Until), 0).Round(time.Millisecond))
 	}
 	if s.Attempts > 0 {
@@ -80,7 +82,7 @@ func (g *gate) inspect(room int) (KeyState, bool) {
 	h := &g.hold
 	s := KeyState{Key: g.key, Shared: h.shared, Waiters: g.waiters.Len(), Retries: g.budget.left(room)}
 	s.State = State{
-		Phase: h.phase, Permits: h.permits - h.granted, Until: h.until, Generation: h.generation, Level: h.level,
+		Phase: h.phase, Permits: h.permits - h.granted, Until: h.until, Generation: h.generation, Level: h.level, Rate: h.rate,
 		Word: h.word, Attempts: h.attempts, Last: latest(g.bad, g.share.last), Status: h.status, Witnesses: h.witnesses, Version: g.share.version,
 	}
 	s.Witness = g.bad.After(h.calm)

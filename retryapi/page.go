@@ -147,8 +147,9 @@ func verdict(t Totals) (words, mood string) {
 		parts, mood = []string{"Nothing is held"}, "failing"
 	}
 	noun(t.Recovering, "is coming back", "are coming back")
+	noun(t.Paced, "is paced", "are paced")
 	noun(t.Failing, "is failing", "are failing")
-	if t.Held+t.Recovering+t.Failing == 0 {
+	if t.Held+t.Recovering+t.Paced+t.Failing == 0 {
 		mood = "well"
 	}
 	words = strings.Join(parts, ", ")

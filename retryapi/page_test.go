@@ -148,6 +148,9 @@ func TestWordsOfKeys(t *testing.T) {
 		{KeyState{Phase: "held", Attempts: 3}, "the hold is over, the next request tries: no response"},
 		{KeyState{Phase: "probing", Status: 503}, "one request is trying whether it is well: 503 Service Unavailable"},
 		{KeyState{Phase: "ramping", Status: 599}, "coming back, a few requests at a time: 599"},
+		{KeyState{Phase: "counted", Status: 429}, "open, and what it refuses is counted: 429 Too Many Requests"},
+		{KeyState{Phase: "paced", Rate: 180.04, Status: 429}, "sent what it takes, 180 per second: 429 Too Many Requests"},
+		{KeyState{Phase: "rationed", Rate: 0.5}, "making a quota last, with 0.5 per second"},
 		{KeyState{Phase: "healthy", Attempts: 1, Status: 500}, "open, and failing: 500 Internal Server Error"},
 		{KeyState{Phase: "healthy"}, "open"},
 	} {

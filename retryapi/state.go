@@ -44,6 +44,7 @@ type Totals struct {
 	Keys       int `json:"keys"`
 	Held       int `json:"held"`
 	Recovering int `json:"recovering"` // the hold is over, and the key isn't well yet
+	Paced      int `json:"paced"`      // sent what the server takes, or what a quota has left
 	Failing    int `json:"failing"`    // open, and not well
 	Waiters    int `json:"waiters"`    // requests of this process
 }
@@ -59,7 +60,10 @@ type StoreState struct {
 // KeyState is how one key stands.
 type KeyState struct {
 	Key   string `json:"key"`
-	Phase string `json:"phase"` // healthy, held, probing, ramping
+	Phase string `json:"phase"` // that of holdoff.Phase, in words
+	// Rate is how many requests per second all replicas send to a paced or
+	// rationed key.
+	Rate float64 `json:"rate,omitempty"`
 	// Until is when the hold, the probe's lease or the ramp's slot ends, and
 	// Left how much of it was left at State.Time, in milliseconds.
 	Until time.Time `json:"until,omitzero"`
@@ -167,7 +171,9 @@ func (t *Totals) add(k holdoff.KeyState, now time.Time) {
 	switch {
 	case k.Phase == holdoff.Held && k.Until.After(now):
 		t.Held++
-	case k.Phase != holdoff.Healthy:
+	case k.Phase == holdoff.Paced || k.Phase == holdoff.Rationed:
+		t.Paced++
+	case k.Phase != holdoff.Healthy && k.Phase != holdoff.Counted:
 		t.Recovering++
 	case k.Attempts > 0:
 		t.Failing++
@@ -179,6 +185,9 @@ func (h *Handler) keyState(k holdoff.KeyState, now time.Time) KeyState {
 		Key: k.Key, Phase: k.Phase.String(), Attempts: k.Attempts, Last: k.Last.Round(0), Status: k.Status,
 		Level: k.Level, Witnesses: k.Witnesses, Waiters: k.Waiters, Shared: k.Shared, Word: k.Word,
 		Told: k.Shared && !k.Witness, History: []Interval{},
+	}
+	if k.Phase == holdoff.Paced || k.Phase == holdoff.Rationed {
+		s.Rate = k.Rate
 	}
 	if k.Phase != holdoff.Healthy {
 		// In steps, so that what has not changed looks the same.
@@ -212,6 +221,12 @@ func stands(s KeyState) string {
 		return "one request is trying whether it is well"
 	case "ramping":
 		return "coming back, a few requests at a time"
+	case "counted":
+		return "open, and what it refuses is counted"
+	case "paced":
+		return fmt.Sprintf("sent what it takes, %.3g per second", s.Rate)
+	case "rationed":
+		return fmt.Sprintf("making a quota last, with %.3g per second", s.Rate)
 	}
 	if s.Attempts == 0 {
 		return "open"

@@ -451,6 +451,7 @@ func TestConnectionLost(t *testing.T) {
 	down.Unlock()
 	b.untilLive()
 	b.until(`document.querySelector("#lost").hidden`)
+	b.run(chromedp.Navigate("about:blank")) // which does not mind that the server goes
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, line := range b.console {

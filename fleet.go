@@ -24,6 +24,8 @@ const (
 	// idleSpread is how long a replica that has nothing to send waits before it
 	// looks whether a ramp is over.
 	idleSpread = time.Second
+	// mostDenied bounds how many slots a replica sits out: 2 to that power.
+	mostDenied = 2
 	// maxWant bounds the permits that one replica asks for at a time.
 	maxWant = 256
 )
@@ -75,6 +77,9 @@ type share struct {
 	talking bool        // an exchange is queued or under way
 	timer   *time.Timer // calls for the next one, at the time of next
 	next    time.Time
+	denied  int       // how many slots in a row had nothing left
+	served  time.Time // the end of the slot that last granted something
+	out     time.Time // before that, no permits of slots are asked for
 	abstain time.Time // before that, no permits are asked for
 }
 
@@ -196,6 +201,8 @@ func (g *gate) ask(now time.Time) (time.Duration, bool) {
 	case g.waiters.Len() == 0:
 		// Nobody here has use for the ramp. Somebody has to find that it is over.
 		return idleSpread + uniform(idleSpread), over && h.slotted()
+	case over && h.spaced():
+		return max(uniform(askSpread), s.abstain.Sub(now), s.out.Sub(now)), true
 	case over:
 		return max(uniform(askSpread), s.abstain.Sub(now)), true
 	}
@@ -274,10 +281,26 @@ func (g *gate) exchange() {
 			s.hint, s.word, s.retry = hint, true, time.Now().Add(storeRetry)
 		}
 		s.dry = state.Permits < news.Want
+		g.sitOut(state.Permits, news.Want)
 		g.release(before, time.Now())
 		g.handBackUnused()
 	}
 	g.unlock(before)
+}
+
+// sitOut lets a replica that was granted nothing wait for some slots, the more the
+// oftener that happens: where many stand in line, to ask in each would be work for
+// the store alone.
+func (g *gate) sitOut(granted, want int) {
+	h, s := &g.hold, &g.share
+	if granted > 0 || !h.spaced() {
+		s.denied, s.served = 0, h.until
+		return
+	}
+	if want > 0 && h.until.Sub(s.served) > rounding {
+		s.denied = min(s.denied+1, mostDenied)
+		s.out = h.until.Add(uniform(slot<<s.denied - slot))
+	}
 }
 
 // handBackUnused gives a probe's permit back for which nobody waits any more.

@@ -131,6 +131,7 @@ func (h *hold) grant(now time.Time, lease time.Duration) (pass, bool) {
 		return pass{generation: h.generation, round: h.round, permit: true}, !h.shared || now.Before(h.until)
 	}
 	if h.granted >= h.permits || (h.shared && !now.Before(h.until)) {
+		h.unmet = now
 		return pass{}, false
 	}
 	if h.phase == Probing && !h.shared {

@@ -19,6 +19,9 @@ const (
 	// quietFor is how long a rate stays as it is after a refusal. Without it, a
 	// rate that grows again at once refuses more than no pacing would.
 	quietFor = time.Second
+	// metAfter is how long nobody is denied before demand is taken to be met: longer
+	// than those who were denied sit out.
+	metAfter = time.Second
 	// growth is by how much the rate grows, slot by slot, while it is used up.
 	growth = 1.05
 	// perSlot is for how many sends a slot is made, as far as slot and maxSlot
@@ -41,6 +44,7 @@ type pacing struct {
 	// slot teaches is not known before.
 	latency time.Duration
 	asked   time.Time // when the refusals of a paced key said to come back
+	unmet   time.Time // when permits were last wanting
 	from    time.Time // since when this slot's permits may be used, one by one
 
 	left   int       // of a quota, beyond this slot's permits
@@ -104,7 +108,7 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 			return
 		}
 		h.nextSlot(now)
-	case 2*h.granted < h.permits:
+	case h.met(now):
 		h.vain = 0
 		h.enter(Ramping, 2*h.permits, now.Add(slot)) // which ends where demand is met
 	default:
@@ -121,6 +125,12 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 // shut reports whether it is not the rate that is refused: nothing is taken for a
 // while, as where a quota is used up.
 func (h *hold) shut() bool { return h.good == 0 && h.bad >= min(h.permits, closed) }
+
+// met reports whether a slot has granted all that was asked for. Who was denied
+// may sit out a few slots before asking again.
+func (h *hold) met(now time.Time) bool {
+	return 2*h.granted < h.permits && now.Sub(h.unmet) >= metAfter
+}
 
 // inVain leaves a key alone for a while that pacing does not help.
 func (h *hold) inVain(now time.Time) {
@@ -206,7 +216,7 @@ func (h *hold) scarce(now time.Time) bool {
 // shareOut moves on from a slot of a ration.
 func (h *hold) shareOut(now time.Time) {
 	h.left += max(h.permits-h.granted, 0)
-	if 2*h.granted < h.permits {
+	if h.met(now) {
 		h.enter(Ramping, 2*h.permits, now.Add(slot))
 		return
 	}

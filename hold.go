@@ -317,7 +317,7 @@ func (h *hold) part(now time.Time) {
 	h.shared = false
 	switch {
 	case h.phase == Paced || h.phase == Rationed:
-		h.enter(Counted, 0, now.Add(countFor))
+		h.enter(Ramping, 2, now.Add(slot))
 	case h.permits == 0 && (h.phase == Probing || h.phase == Ramping):
 		h.enter(Probing, 1, h.until)
 		h.granted = 1

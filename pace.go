@@ -94,23 +94,26 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 		h.recover(now)
 	case h.phase == Counted:
 		h.paceAt(taken, now)
+		h.quiet = now // news travels: more was taken than was heard of
 	case h.shut():
 		h.begin(outcome{hint: h.asked.Sub(now)}, false, now, jitter)
 	case h.bad > 0:
-		// To what it took, but not by more than a quarter: what comes in during a
-		// slot was not all sent in it.
+		// To what it took, or to the share that it took, since a slot may be late;
+		// but not by more than a quarter: what comes in during a slot was not all
+		// sent in it.
+		taken = max(taken, h.rate*float64(h.good)/float64(h.good+h.bad))
 		h.rate, h.quiet = max(min(h.rate, taken), h.rate*3/4, minRate), now.Add(quietFor+2*h.latency)
 		if h.rate < h.proof/4 {
 			// At half the rate as much is refused: it is not the rate. A path, or
 			// one of those who share the key, has a limit of its own.
 			h.inVain(now)
-			h.enter(Ramping, 2*h.permits, now.Add(slot))
+			h.toRamp(now)
 			return
 		}
 		h.nextSlot(now)
 	case h.met(now):
 		h.vain = 0
-		h.enter(Ramping, 2*h.permits, now.Add(slot)) // which ends where demand is met
+		h.toRamp(now) // which ends where demand is met
 	default:
 		if !now.Before(h.quiet) {
 			h.proof = h.rate
@@ -138,6 +141,11 @@ func (h *hold) inVain(now time.Time) {
 	h.vain++
 }
 
+// toRamp leaves a rate for the ramp, at twice the rate.
+func (h *hold) toRamp(now time.Time) {
+	h.enter(Ramping, min(max(int(2*h.rate*slot.Seconds()), 2), maxPermits), now.Add(slot))
+}
+
 // paceAt paces the key at a rate that the server has shown to take.
 func (h *hold) paceAt(rate float64, now time.Time) {
 	h.rate = max(rate, minRate)
@@ -147,7 +155,11 @@ func (h *hold) paceAt(rate float64, now time.Time) {
 
 func (h *hold) nextSlot(now time.Time) {
 	length := h.slotLength()
-	h.enter(Paced, min(max(int(h.rate*length.Seconds()+0.5), 1), maxPermits), now.Add(length))
+	begin := now
+	if h.phase == Paced && now.Sub(h.until) < length {
+		begin = h.until // late or not, the slots come at the rate
+	}
+	h.enter(Paced, min(max(int(h.rate*length.Seconds()+0.5), 1), maxPermits), begin.Add(length))
 	h.from = now
 }
 
@@ -181,7 +193,7 @@ func (h *hold) ration(r ration, now time.Time) {
 	if r.lies {
 		h.refill = time.Time{}
 		if h.phase == Rationed {
-			h.enter(Ramping, 2*h.permits, now.Add(slot))
+			h.toRamp(now)
 		}
 		return
 	}
@@ -217,7 +229,7 @@ func (h *hold) scarce(now time.Time) bool {
 func (h *hold) shareOut(now time.Time) {
 	h.left += max(h.permits-h.granted, 0)
 	if h.met(now) {
-		h.enter(Ramping, 2*h.permits, now.Add(slot))
+		h.toRamp(now)
 		return
 	}
 	h.nextShare(now)

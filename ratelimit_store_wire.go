@@ -45,7 +45,7 @@ func constants() string {
 	}{
 		{"tripAfter", tripAfter}, {"quorum", quorum}, {"holdBase", holdBase}, {"holdCap", holdCap},
 		{"slot", slot}, {"grace", grace}, {"maxPermits", maxPermits}, {"countFor", countFor},
-		{"countAgain", countAgain}, {"vainly", vainly}, {"quietFor", quietFor}, {"growth", growth},
+		{"countAgain", countAgain}, {"vainly", vainly}, {"quietFor", quietFor}, {"metAfter", metAfter}, {"growth", growth},
 		{"perSlot", perSlot}, {"maxSlot", maxSlot}, {"minRate", minRate}, {"closed", closed},
 		{"quotaSlack", quotaSlack}, {"minLease", minLease},
 	} {

@@ -24,11 +24,11 @@
 --
 -- Before this text come the constants of hold.go, as locals:
 -- tripAfter quorum holdBase holdCap slot grace maxPermits countFor countAgain vainly
--- quietFor growth perSlot maxSlot minRate closed quotaSlack minLease (times in ms).
+-- quietFor metAfter growth perSlot maxSlot minRate closed quotaSlack minLease (times in ms).
 
 local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted', 'good', 'bad',
 	'attempts', 'failures', 'status', 'timestamp', 'word', 'calm', 'rate', 'proof', 'vain', 'quiet',
-	'asked', 'left', 'refill', 'witnesses'}
+	'asked', 'left', 'refill', 'unmet', 'witnesses'}
 local got = redis.pcall('HMGET', KEYS[1], unpack(names))
 if got.err or (got[1] and got[1] ~= '1') then
 	return {'foreign'}
@@ -59,6 +59,7 @@ local refusals, left, refill, lies = tonumber(ARGV[22]), tonumber(ARGV[23]), ton
 -- A clock that was set back must not make a hold longer than any hold may be.
 h['until'] = math.min(h['until'], now + longest)
 h.quiet = math.min(h.quiet, now + countAgain * 2 ^ vainly)
+h.unmet = math.min(h.unmet, now)
 h.asked, h.refill = math.min(h.asked, now + longest), math.min(h.refill, now + longest)
 -- What waited in a stopped server's socket is older than it says.
 local age = now - tonumber(ARGV[6])
@@ -114,8 +115,9 @@ local function permits_in(length)
 end
 
 local function next_slot()
-	local length = slot_length()
-	enter('paced', permits_in(length), now + length)
+	local length, from = slot_length(), now
+	if h.phase == 'paced' and now - h['until'] < length then from = h['until'] end
+	enter('paced', permits_in(length), from + length)
 end
 
 local function pace_at(rate)
@@ -124,7 +126,9 @@ local function pace_at(rate)
 	next_slot()
 end
 
-local function to_ramp() enter('ramping', 2 * h.permits, now + slot) end
+local function to_ramp()
+	enter('ramping', math.min(math.max(math.floor(2 * h.rate * slot / 1000), 2), maxPermits), now + slot)
+end
 
 local function count()
 	if h.phase ~= 'healthy' or now < h.quiet then
@@ -142,6 +146,8 @@ end
 
 local function shut() return h.good == 0 and h.bad >= math.min(h.permits, closed) end
 
+local function met() return 2 * h.granted < h.permits and now - h.unmet >= metAfter end
+
 local function pace()
 	local length = math.max(countFor, latency)
 	if h.phase == 'paced' then length = slot_length() end
@@ -151,9 +157,11 @@ local function pace()
 		recover()
 	elseif h.phase == 'counted' then
 		pace_at(taken)
+		h.quiet = now
 	elseif shut() then
 		begin(false, h.asked - now, false)
 	elseif h.bad > 0 then
+		taken = math.max(taken, h.rate * h.good / (h.good + h.bad))
 		h.rate = math.max(math.min(h.rate, taken), h.rate * 3 / 4, minRate)
 		h.quiet = now + quietFor + 2 * latency
 		if h.rate < h.proof / 4 then
@@ -162,7 +170,7 @@ local function pace()
 		else
 			next_slot()
 		end
-	elseif 2 * h.granted < h.permits then
+	elseif met() then
 		h.vain = 0
 		to_ramp()
 	else
@@ -190,7 +198,7 @@ end
 
 local function share_out()
 	h.left = h.left + math.max(h.permits - h.granted, 0)
-	if 2 * h.granted < h.permits then
+	if met() then
 		to_ramp()
 	else
 		next_share()
@@ -383,6 +391,9 @@ if want > 0 and h.phase ~= 'healthy' and h.phase ~= 'counted' then
 		end
 		h.granted, dirty = h.granted + granted, true
 	end
+	if granted < want and now - h.unmet >= slot then
+		h.unmet, dirty = now, true
+	end
 end
 
 local meta = redis.call('HMGET', KEYS[3], 'epoch', 'seq')
@@ -417,7 +428,8 @@ if dirty then
 		'granted', int(h.granted), 'good', int(h.good), 'bad', int(h.bad), 'attempts', int(h.attempts),
 		'failures', int(h.failures), 'status', int(h.status), 'timestamp', int(h.timestamp),
 		'word', int(h.word), 'calm', int(h.calm), 'rate', real(h.rate), 'proof', real(h.proof), 'vain', int(h.vain),
-		'quiet', int(h.quiet), 'asked', int(h.asked), 'left', int(h.left), 'refill', int(h.refill), 'witnesses', h.witnesses)
+		'quiet', int(h.quiet), 'asked', int(h.asked), 'left', int(h.left), 'refill', int(h.refill),
+		'unmet', int(h.unmet), 'witnesses', h.witnesses)
 	redis.call('PEXPIRE', KEYS[1], int(ttl))
 	if h.phase == 'healthy' and h.attempts == 0 then
 		redis.call('ZREM', KEYS[2], ARGV[2])

@@ -665,6 +665,7 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 	var trace []string
 	var state State
 	var first uint64 // the generation of the first hold: they count from anywhere
+	counted := false
 	for range 24 {
 		// All choices are made whatever the state is, so that they are the same
 		// for both stores.
@@ -698,7 +699,9 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		case 11:
 			n.Returned = 1
 		case 12, 13:
-			n.Refusals = count
+			if !counted { // it isn't counted again for a while, and real time is not exact
+				n.Refusals = count
+			}
 		case 14:
 			n.Left, n.Refill = 4*count, time.Duration(count)*time.Second
 		case 15:
@@ -721,6 +724,7 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		if first == 0 {
 			first = state.Generation
 		}
+		counted = counted || state.Phase == Counted
 		left := "over"
 		switch d := time.Until(state.Until); {
 		case state.Phase == Healthy:

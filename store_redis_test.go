@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -694,6 +695,37 @@ func TestCloseIsQuickWhateverRedisDoes(t *testing.T) {
 	client.Close()
 	srv.Kill()
 	eventually(t, "no goroutine is left", func() bool { return goleak.Find(ignore) == nil })
+}
+
+// A subscription that is given up has more to say than its channel has room for,
+// and go-redis would wait a minute for the room.
+func TestSubscriptionThatIsGivenUpLeavesNothing(t *testing.T) {
+	srv := redistest.Start(t)
+	s := redisStore(t, srv.Client(), RedisOptions{})
+	other := redisStore(t, srv.Client(), RedisOptions{})
+	tell(t, other, "before", heldFor(time.Minute))
+	eventually(t, "it is subscribed", func() bool {
+		return srv.Client().PubSubNumSub(t.Context(), s.name("changes")).Val()[s.name("changes")] == 2
+	})
+	stuck := func() bool {
+		buf := make([]byte, 1<<20)
+		for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(stack, "(*channel).initAllChan") && strings.Contains(stack, "[select") {
+				return true
+			}
+		}
+		return false
+	}
+	func() {
+		s.mu.Lock() // so that it does not listen for a while
+		defer s.mu.Unlock()
+		for i := range 300 {
+			tell(t, other, strconv.Itoa(i), heldFor(time.Minute))
+		}
+		eventually(t, "the channel is full", stuck)
+		signal(s.deaf)
+	}()
+	eventually(t, "nobody waits for room in the channel", func() bool { return !stuck() })
 }
 
 // pausingClient calls before, ahead of each script that runs.

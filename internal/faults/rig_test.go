@@ -470,14 +470,31 @@ func (r *rig) hold(d time.Duration) time.Time {
 	return until
 }
 
-// goroutines counts those that began with the test.
-func (r *rig) goroutines() int { return labelled(r.label) }
+// goroutines counts those that began with the test and work for Redis: neither
+// requests and their load nor connections that the load keeps.
+func (r *rig) goroutines() int {
+	return labelled(r.label, "/holdoff.(*RedisStore)", "/holdoff.(*link)", "/redisrun.", "/go-redis/")
+}
 
-func labelled(label string) (n int) {
+// checkGoroutines looks whether no more goroutines work for Redis than each store
+// and its client may have at the worst: 16 calls, each with somebody who waits
+// for it, a dial for each place in the client's pool, and some for the
+// subscription and those that were given up.
+func (r *rig) checkGoroutines(n int) {
+	r.t.Helper()
+	if limit := len(r.replicas) * (2*16 + 10*runtime.GOMAXPROCS(0) + 8); n > limit {
+		r.t.Errorf("%d goroutines work for Redis, want at most %d", n, limit)
+	}
+}
+
+// labelled counts the goroutines that began with a test, or those of them that
+// are in a function with one of the names.
+func labelled(label string, names ...string) (n int) {
 	var buf bytes.Buffer
 	pprof.Lookup("goroutine").WriteTo(&buf, 1)
 	for stack := range strings.SplitSeq(buf.String(), "\n\n") {
-		if strings.Contains(stack, fmt.Sprintf("{%q:%q}", "fault", label)) {
+		in := len(names) == 0 || slices.ContainsFunc(names, func(name string) bool { return strings.Contains(stack, name) })
+		if in && strings.Contains(stack, fmt.Sprintf("{%q:%q}", "fault", label)) {
 			count, _, _ := strings.Cut(stack, " @")
 			k, _ := strconv.Atoi(count[strings.LastIndexByte(count, '\n')+1:])
 			n += k
@@ -595,9 +612,7 @@ func (r *rig) run(f fault) {
 			r.timing("%s sent %d requests before the end of a hint that it had got", rep.name, n)
 		}
 	}
-	if most > goroutines+300 {
-		r.timing("there were %d goroutines during the fault, and %d before", most, goroutines)
-	}
+	r.checkGoroutines(most)
 	r.compare(before, during, "during")
 	r.compare(before, after, "after")
 	t.Logf("MEASURED %s | before p50 %v p99 %v max %v | during p50 %v p99 %v max %v own max %v | n %d | hiccup %v | first send after the hold %v | shared during %v | converged %v | well %v | goroutines %d, most %d | %s",

@@ -116,9 +116,7 @@ func (f *field) checkAlways() {
 			t.Errorf("%s has no TTL", keys.Val())
 		}
 	}
-	if n := f.goroutines(); n > 1000 {
-		t.Errorf("there are %d goroutines", n)
-	}
+	f.checkGoroutines(f.goroutines())
 }
 
 // probeOnce has a hold begin and end while nothing is wrong, and looks whether

@@ -31,40 +31,51 @@ func (f *field) do(args ...any) {
 	}
 }
 
+// What a store's log says begins with one of these, and one takes back the other.
 const (
 	isAway    = "Redis is away"
+	isBack    = "Redis is back"
 	isRefused = "Redis refuses"
+	obliges   = "Redis obliges"
+)
+
+var opposites = map[string]string{isAway: isBack, isBack: isAway, isRefused: obliges, obliges: isRefused}
+
+const (
 	fleetSize = 4
 	keySpace  = "holdoff:{default}:v1:"
 )
 
-// Every way in which one server can fail a fleet.
-func TestOneServer(t *testing.T) {
-	wanted(t)
-	for _, c := range []struct {
-		name   string
-		server []string
-		client redis.Options // its address is the field's to set
-		direct bool          // without the proxy
-		fault  func(f *field) fault
-	}{
+// way is one in which a server can fail a fleet.
+type way struct {
+	name   string
+	server []string
+	client redis.Options // its address is the field's to set
+	direct bool          // without the proxy
+	brief  bool          // a part of TestOneServerBriefly as well
+	fault  func(f *field) fault
+}
+
+// ways returns all of them.
+func ways() []way {
+	return []way{
 		{name: "no fault", fault: func(f *field) fault {
 			return fault{sharing: 3 * time.Second}
 		}},
-		{name: "absent at start", direct: true, fault: func(f *field) fault {
+		{name: "absent at start", brief: true, direct: true, fault: func(f *field) fault {
 			return fault{from: isAway, absent: true, heal: f.srv.Restart}
 		}},
-		{name: "killed, restarted without data", direct: true, fault: func(f *field) fault {
+		{name: "killed, restarted without data", brief: true, direct: true, fault: func(f *field) fault {
 			return fault{from: isAway, harm: f.srv.Kill, heal: f.srv.Restart}
 		}},
 		{name: "killed, restarted with its data", direct: true, server: []string{"--appendonly", "yes", "--appendfsync", "always"},
 			fault: func(f *field) fault {
 				return fault{from: isAway, harm: f.srv.Kill, heal: f.srv.Restart}
 			}},
-		{name: "stopped", direct: true, fault: func(f *field) fault {
+		{name: "stopped", brief: true, direct: true, fault: func(f *field) fault {
 			return fault{from: isAway, lasts: either(0, 30*time.Second), harm: f.srv.Pause, heal: f.srv.Continue}
 		}},
-		{name: "black hole", fault: func(f *field) fault {
+		{name: "black hole", brief: true, fault: func(f *field) fault {
 			return fault{from: isAway, lasts: either(0, 30*time.Second),
 				harm: func() { f.proxy.BlackHole(true) }, heal: func() { f.proxy.BlackHole(false) }}
 		}},
@@ -87,10 +98,10 @@ func TestOneServer(t *testing.T) {
 					f.proxy.Cut()
 				}}
 		}},
-		{name: "connections are cut again and again", fault: func(f *field) fault {
+		{name: "connections are cut again and again", brief: true, fault: func(f *field) fault {
 			return fault{mute: true, sharing: 5 * time.Second, during: f.proxy.Cut}
 		}},
-		{name: "only the subscription is swallowed", fault: func(f *field) fault {
+		{name: "only the subscription is swallowed", brief: true, fault: func(f *field) fault {
 			return fault{sharing: 3 * time.Second, lasts: either(6*time.Second, 30*time.Second),
 				harm: func() { f.proxy.Set(redistest.Faults{LoseReplies: true, OnlySubscribed: true}) },
 				heal: func() { f.proxy.Set(redistest.Faults{}) }}
@@ -128,13 +139,13 @@ func TestOneServer(t *testing.T) {
 					})
 				}}
 		}},
-		{name: "flushed again and again", fault: func(f *field) fault {
+		{name: "flushed again and again", brief: true, fault: func(f *field) fault {
 			return fault{mute: true, sharing: 5 * time.Second, during: func() { f.do("FLUSHALL") }}
 		}},
 		{name: "scripts are flushed again and again", fault: func(f *field) fault {
 			return fault{sharing: 3 * time.Second, during: func() { f.do("SCRIPT", "FLUSH") }}
 		}},
-		{name: "full, nothing is evicted", fault: func(f *field) fault {
+		{name: "full, nothing is evicted", brief: true, fault: func(f *field) fault {
 			return fault{from: isRefused, lasts: either(0, 30*time.Second),
 				harm: func() {
 					f.do("CONFIG", "SET", "maxmemory-policy", "noeviction")
@@ -165,7 +176,7 @@ func TestOneServer(t *testing.T) {
 					f.do("CONFIG", "SET", "maxmemory", "0")
 				}}
 		}},
-		{name: "read only", fault: func(f *field) fault {
+		{name: "read only", brief: true, fault: func(f *field) fault {
 			return fault{from: isRefused, lasts: either(0, 30*time.Second),
 				harm: func() { f.do("REPLICAOF", "127.0.0.1", "1") }, // nobody is there, so that it keeps its data
 				heal: func() { f.do("REPLICAOF", "NO", "ONE") }}
@@ -175,7 +186,7 @@ func TestOneServer(t *testing.T) {
 				harm: func() { f.do("CONFIG", "SET", "min-replicas-to-write", "1") },
 				heal: func() { f.do("CONFIG", "SET", "min-replicas-to-write", "0") }}
 		}},
-		{name: "snapshots fail", fault: func(f *field) fault {
+		{name: "snapshots fail", brief: true, fault: func(f *field) fault {
 			return fault{from: isRefused,
 				harm: func() {
 					// A directory in the file's place is in the way of root as well.
@@ -256,7 +267,19 @@ func TestOneServer(t *testing.T) {
 				},
 				heal: func() { f.do("FLUSHALL") }}
 		}},
-		{name: "every record is a string", fault: func(f *field) fault {
+		{name: "every record is without end", fault: func(f *field) fault {
+			return fault{
+				during: func() {
+					for _, key := range f.records() {
+						if strings.Contains(f.admin.HGet(context.Background(), key, "key").Val(), "told-") {
+							f.do("HSET", key, "until", "99999999999999")
+							f.do("PEXPIRE", key, time.Hour.Milliseconds())
+						}
+					}
+					f.do("HINCRBY", keySpace+"meta", "seq", 1)
+				}}
+		}},
+		{name: "every record is a string", brief: true, fault: func(f *field) fault {
 			return fault{mute: true,
 				during: func() {
 					for _, key := range f.records() {
@@ -265,27 +288,38 @@ func TestOneServer(t *testing.T) {
 				},
 				heal: func() { f.do("FLUSHALL") }}
 		}},
-	} {
+	}
+}
+
+// start returns a fleet under load, and what is to be done to it.
+func (c way) start(t *testing.T) (*field, fault) {
+	f := &field{srv: redistest.Start(t, c.server...)}
+	f.proxy = redistest.StartProxy(t, f.srv.Addr)
+	f.admin = redis.NewClient(&redis.Options{Addr: f.srv.Addr, Password: c.client.Password, PoolSize: 4, ReadTimeout: time.Minute})
+	t.Cleanup(func() { f.admin.Close() })
+	what := c.fault(f)
+	if what.absent {
+		f.srv.Kill()
+	}
+	f.rig = newRig(t, fleetSize, func(int) redis.UniversalClient {
+		options := c.client
+		options.Addr = f.proxy.Addr
+		if c.direct {
+			options.Addr = f.srv.Addr
+		}
+		return redis.NewClient(&options)
+	})
+	return f, what
+}
+
+// Every way in which one server can fail a fleet.
+func TestOneServer(t *testing.T) {
+	wanted(t)
+	for _, c := range ways() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			begin(t)
-			f := &field{srv: redistest.Start(t, c.server...)}
-			f.proxy = redistest.StartProxy(t, f.srv.Addr)
-			f.admin = redis.NewClient(&redis.Options{Addr: f.srv.Addr, Password: c.client.Password, PoolSize: 4, ReadTimeout: time.Minute})
-			t.Cleanup(func() { f.admin.Close() })
-			what := c.fault(f)
-			if what.absent {
-				f.srv.Kill()
-			}
-			f.rig = newRig(t, fleetSize, func(int) redis.UniversalClient {
-				options := c.client
-				options.Addr = f.proxy.Addr
-				if c.direct {
-					options.Addr = f.srv.Addr
-				}
-				return redis.NewClient(&options)
-			})
-			what = c.fault(f)
+			f, what := c.start(t)
 			f.run(what)
 			if t.Failed() {
 				t.Logf("go-redis printed %d lines so far", goRedis.lines.Load())

@@ -3,8 +3,9 @@
 // error nor a wait. It has tests only.
 //
 // HOLDOFF_FAULTS=short runs it in about a minute; HOLDOFF_FAULTS=full makes faults
-// last as long as they do in operation. It compares latencies, so it wants the
-// machine to itself: without that variable it is skipped.
+// last as long as they do in operation. It compares latencies then, and wants the
+// machine to itself. Without that variable only those tests run that hold whatever
+// else the machine does.
 package faults
 
 import (
@@ -37,8 +38,12 @@ import (
 	"github.com/go-holdoff/holdoff"
 )
 
-// full is whether faults last as long as in production.
-var full = os.Getenv("HOLDOFF_FAULTS") == "full"
+// asked is whether there is a machine to compare latencies on, and full whether
+// faults last as long as in production.
+var (
+	asked = os.Getenv("HOLDOFF_FAULTS") != ""
+	full  = os.Getenv("HOLDOFF_FAULTS") == "full"
+)
 
 // either returns the value for the short mode, or for the long one.
 func either[T any](short, long T) T {
@@ -159,9 +164,11 @@ type replica struct {
 	rdb   redis.UniversalClient
 	store *holdoff.RedisStore
 	tr    *holdoff.Transport
+	asks  http.RoundTripper // what requests are made with: tr, or what is around it
 	http  *http.Transport
 	logs  *observer.ObservedLogs // of the store
-	flips atomic.Int64           // StoreFailed and StoreBack of the Transport
+	fails atomic.Int64           // StoreFailed of the Transport
+	backs atomic.Int64           // StoreBack
 	early atomic.Int64           // requests that were sent though a hint was known
 
 	mu    sync.Mutex
@@ -208,7 +215,7 @@ func (r *replica) get(ctx context.Context, host string) (status int, err error) 
 		return 0, err
 	}
 	req.Header.Set("X-Replica", r.name)
-	resp, err := r.tr.RoundTrip(req)
+	resp, err := r.asks.RoundTrip(req)
 	if err != nil {
 		return 0, err
 	}
@@ -288,23 +295,37 @@ type rig struct {
 // load.
 func newRig(t *testing.T, n int, connect func(i int) redis.UniversalClient) *rig {
 	t.Helper()
-	r := &rig{t: t, label: t.Name(), origin: newOrigin(t)}
+	r := newIdleRig(t, n, connect)
+	r.start()
+	return r
+}
+
+func newIdleRig(t *testing.T, n int, connect func(i int) redis.UniversalClient) *rig {
+	t.Helper()
+	r := &rig{t: t, label: t.Name(), origin: newOrigin(t), stop: func() {}}
 	r.win.Store(&window{})
 	for i := range n {
 		r.add(fmt.Sprintf("r%d", i), connect(i))
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	r.stop = cancel
-	r.load.Go(func() { r.sleeper(ctx) })
-	for _, rep := range r.replicas {
-		r.load.Go(func() { r.every(ctx, 15*time.Millisecond, func(int) { r.healthyRequest(rep) }) })
-		r.load.Go(func() { r.every(ctx, 40*time.Millisecond, func(n int) { r.heldRequest(ctx, rep, n) }) })
 	}
 	t.Cleanup(r.close)
 	return r
 }
 
-func (r *rig) add(name string, rdb redis.UniversalClient) *replica {
+func (r *rig) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	r.load.Go(func() { r.sleeper(ctx) })
+	pace, heldPace := 15*time.Millisecond, 40*time.Millisecond
+	if !asked {
+		pace, heldPace = 100*time.Millisecond, 250*time.Millisecond
+	}
+	for _, rep := range r.replicas {
+		r.load.Go(func() { r.every(ctx, pace, func(int) { r.healthyRequest(rep) }) })
+		r.load.Go(func() { r.every(ctx, heldPace, func(n int) { r.heldRequest(ctx, rep, n) }) })
+	}
+}
+
+func (r *rig) add(name string, rdb redis.UniversalClient) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	store, err := holdoff.NewRedisStore(rdb, holdoff.RedisOptions{Logger: zap.New(core)})
 	if err != nil {
@@ -313,12 +334,15 @@ func (r *rig) add(name string, rdb redis.UniversalClient) *replica {
 	rep := &replica{name: name, rdb: rdb, store: store, logs: logs, known: make(map[string]hint)}
 	rep.http = &http.Transport{MaxIdleConns: 24, MaxIdleConnsPerHost: 16, DialContext: dialTo(r.origin.Listener.Addr().String())}
 	rep.tr = &holdoff.Transport{Base: rep, Store: store, Observe: func(_ context.Context, e holdoff.Event) {
-		if e.Kind == holdoff.StoreFailed || e.Kind == holdoff.StoreBack {
-			rep.flips.Add(1)
+		switch e.Kind {
+		case holdoff.StoreFailed:
+			rep.fails.Add(1)
+		case holdoff.StoreBack:
+			rep.backs.Add(1)
 		}
 	}}
+	rep.asks = rep.tr
 	r.replicas = append(r.replicas, rep)
-	return rep
 }
 
 // dialTo returns a dialer that reaches one address whatever it is asked for: a
@@ -507,7 +531,6 @@ func labelled(label string, names ...string) (n int) {
 // left behind: tests run together, and each answers for its own.
 func begin(t *testing.T) {
 	t.Helper()
-	wanted(t)
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("fault", t.Name())))
 	t.Cleanup(func() {
 		for end := time.Now().Add(20 * time.Second); labelled(t.Name()) > 1; time.Sleep(20 * time.Millisecond) {
@@ -521,10 +544,10 @@ func begin(t *testing.T) {
 	})
 }
 
-// wanted skips a test where nobody asked for the suite.
+// wanted skips a test where nobody asked for the whole suite.
 func wanted(t *testing.T) {
 	t.Helper()
-	if os.Getenv("HOLDOFF_FAULTS") == "" {
+	if !asked {
 		t.Skip("faults: HOLDOFF_FAULTS is neither short nor full")
 	}
 }
@@ -607,6 +630,7 @@ func (r *rig) run(f fault) {
 	time.Sleep(either(500*time.Millisecond, 2*time.Second))
 	after := r.measure()
 	lines := r.checkLogs(f)
+	r.checkHolds()
 	for _, rep := range r.replicas {
 		if n := rep.early.Load(); n > 0 {
 			r.timing("%s sent %d requests before the end of a hint that it had got", rep.name, n)
@@ -635,23 +659,31 @@ func rounded(d []time.Duration) (out []time.Duration) {
 // compare looks whether requests of the healthy key were slower in a window
 // than before, or failed.
 func (r *rig) compare(before, w *window, when string) {
-	t := r.t
-	t.Helper()
+	r.t.Helper()
 	if len(w.failures) > 0 {
-		t.Errorf("%s: %d requests failed: %v", when, len(w.failures), w.failures[0])
+		r.t.Errorf("%s: %d requests failed: %v", when, len(w.failures), w.failures[0])
 	}
+	for _, what := range slower(before, w) {
+		r.timing("%s: %s", when, what)
+	}
+}
+
+// slower tells what was slower in a window than before. One that waits for Redis
+// waits for 200 ms and more. What the machine does to everybody is no fault of
+// the store's.
+func slower(before, w *window) (what []string) {
 	if len(w.total) < 20 {
-		r.timing("%s: only %d requests were made", when, len(w.total))
+		what = append(what, fmt.Sprintf("only %d requests were made", len(w.total)))
 	}
-	// One that waits for Redis waits for 200 ms and more. What the machine does
-	// to everybody is no fault of the store's.
 	hiccup := 4 * max(before.hiccup, w.hiccup)
-	if p99, limit := quantile(w.total, 0.99), max(50*time.Millisecond, 20*quantile(before.total, 0.99), hiccup); p99 > limit {
-		r.timing("%s: p99 of healthy requests is %v, and was %v before", when, p99, quantile(before.total, 0.99))
+	usual, p99 := quantile(before.total, 0.99), quantile(w.total, 0.99)
+	if p99 > max(50*time.Millisecond, 20*usual, hiccup) {
+		what = append(what, fmt.Sprintf("p99 of healthy requests is %v, and was %v before", p99, usual))
 	}
 	if worst := quantile(w.own, 1); worst > max(200*time.Millisecond, hiccup) {
-		r.timing("%s: a healthy request spent %v in the Transport, apart from its Base", when, worst)
+		what = append(what, fmt.Sprintf("a healthy request spent %v in the Transport, apart from its Base", worst))
 	}
+	return what
 }
 
 // checkLogs looks whether the store has said once what has happened, and not
@@ -665,6 +697,7 @@ func (r *rig) checkLogs(f fault) string {
 		allowed += 2 // the machine itself was slower than the store waits
 	}
 	var lines []string
+	r.checkTransitions()
 	for _, rep := range r.replicas {
 		said := make(map[string]int)
 		var order []string
@@ -684,18 +717,57 @@ func (r *rig) checkLogs(f fault) string {
 		if f.from == "" && !f.mute && len(order) > 0 && allowed == steps {
 			r.timing("%s has logged %q", rep.name, order)
 		}
-		if n := rep.flips.Load(); n > int64(2*allowed) {
-			r.timing("%s: its Transport has seen the store fail and come back %d times", rep.name, n)
+		flips := rep.fails.Load() + rep.backs.Load()
+		if flips > int64(2*allowed) {
+			r.timing("%s: its Transport has seen the store fail and come back %d times", rep.name, flips)
 		}
 		var counts []string
 		for _, m := range order {
 			short, _, _ := strings.Cut(m, ":")
 			counts = append(counts, fmt.Sprintf("%s %d", short, said[m]))
 		}
-		lines = append(lines, strings.Join(counts, ", ")+fmt.Sprintf("; flips %d", rep.flips.Load()))
+		lines = append(lines, strings.Join(counts, ", ")+fmt.Sprintf("; flips %d", flips))
 	}
 	slices.Sort(lines)
 	return "logs of each: " + strings.Join(slices.Compact(lines), " / ")
+}
+
+// checkTransitions looks whether every line is a transition, however many there
+// were: who is away can't go away.
+func (r *rig) checkTransitions() {
+	r.t.Helper()
+	for _, rep := range r.replicas {
+		said := make(map[string]bool) // and not taken back
+		for _, e := range rep.logs.All() {
+			what, _, _ := strings.Cut(e.Message, ":")
+			opposite, known := opposites[what]
+			if !known {
+				continue
+			}
+			if end := what == isBack || what == obliges; said[what] || end && !said[opposite] {
+				r.t.Errorf("%s has logged %q, which was so already", rep.name, what)
+			}
+			said[opposite], said[what] = false, true
+		}
+		// Workers may tell of a change at the same time, but not of one that was told.
+		if fails, backs := rep.fails.Load(), rep.backs.Load(); fails-backs > 1 || backs > fails {
+			r.t.Errorf("%s: its Transport has seen the store fail %d times, and come back %d times", rep.name, fails, backs)
+		}
+	}
+}
+
+// checkHolds looks whether anything is held for longer than a hold may be,
+// whoever said so.
+func (r *rig) checkHolds() {
+	r.t.Helper()
+	const maxHold, poll = 5 * time.Minute, time.Second
+	for _, rep := range r.replicas {
+		for k := range rep.tr.Keys() {
+			if left := time.Until(k.Until); left > maxHold+poll {
+				r.t.Errorf("%s holds %s for %v", rep.name, k.Key, left)
+			}
+		}
+	}
 }
 
 // memory returns the bytes in use, garbage apart.

@@ -24,6 +24,7 @@ import (
 
 // Store case 39: a whole fleet restarts, each process with a client of its own.
 func TestThousandClientsAtOnce(t *testing.T) {
+	wanted(t)
 	begin(t)
 	srv := redistest.Start(t)
 	rdb := srv.Client()
@@ -111,6 +112,7 @@ func (refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 // Store case 42: an attacker has us meet ever new hosts, all of which refuse.
 // What was known before stays shared, and memory bounded.
 func TestHostNamesOfAnAttacker(t *testing.T) {
+	wanted(t)
 	begin(t)
 	srv := redistest.Start(t)
 	var transports []*holdoff.Transport
@@ -225,6 +227,7 @@ func runStopped(config string) {
 // over for it, while the fleet is in the next one. It has a hundred requests in
 // line, and sends none of them without asking.
 func TestProcessStoppedAcrossTheEndOfAHold(t *testing.T) {
+	wanted(t)
 	t.Parallel()
 	begin(t)
 	srv := redistest.Start(t)

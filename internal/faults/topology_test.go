@@ -16,6 +16,7 @@ import (
 // A replica that missed the last writes is promoted. The fleet tells it again
 // what it lost, though the sequence goes back and the epoch stays.
 func TestPromotionWithLostWrites(t *testing.T) {
+	wanted(t)
 	t.Parallel()
 	begin(t)
 	master, second := redistest.Start(t), redistest.Start(t)
@@ -55,6 +56,7 @@ func TestPromotionWithLostWrites(t *testing.T) {
 
 // Three sentinels promote the replica of a master that was killed.
 func TestSentinelFailover(t *testing.T) {
+	wanted(t)
 	t.Parallel()
 	begin(t)
 	s := redistest.StartSentinel(t)
@@ -66,6 +68,7 @@ func TestSentinelFailover(t *testing.T) {
 
 // The slot of our keys moves to another node of the Cluster, under load.
 func TestClusterSlotMigration(t *testing.T) {
+	wanted(t)
 	t.Parallel()
 	begin(t)
 	c := redistest.StartCluster(t, 3)
@@ -78,6 +81,7 @@ func TestClusterSlotMigration(t *testing.T) {
 
 // The node that has our keys is gone for a while, and comes back without data.
 func TestClusterNodeDown(t *testing.T) {
+	wanted(t)
 	t.Parallel()
 	begin(t)
 	c := redistest.StartCluster(t, 3)
@@ -172,6 +176,7 @@ func migrate(t *testing.T, c *redistest.Cluster, from, to *redistest.Server, slo
 // The fleet falls into two halves with a master each, and comes together again:
 // what either half was told then holds both.
 func TestPartitionThatHeals(t *testing.T) {
+	wanted(t)
 	t.Parallel()
 	begin(t)
 	one, two := redistest.Start(t), redistest.Start(t)

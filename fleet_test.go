@@ -3,6 +3,7 @@ package holdoff
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -245,6 +246,37 @@ func (s *forgetful) Exchange(ctx context.Context, key string, n News) (State, er
 	if s.asked++; s.asked == 1 {
 		n.Hint, n.Word = 0, false
 	}
+	return s.MemoryStore.Exchange(ctx, key, n)
+}
+
+// Store case 42, with a store that hangs: hosts that were forgotten don't wait
+// for it.
+func TestForgottenHostsLeaveTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &hanging{until: make(chan struct{})}
+		tr := &Transport{Base: script(with(429, "Retry-After: 240")), Store: store}
+		for i := range 3 * maxKeys {
+			get(t, tr, fmt.Sprintf("http://%d.example/", i))
+		}
+		l := tr.gates.link
+		l.mu.Lock()
+		n := len(l.queue)
+		l.mu.Unlock()
+		if n > 2*maxKeys {
+			t.Errorf("%d hosts wait for the store, and %d are remembered", n, maxKeys)
+		}
+		close(store.until)
+	})
+}
+
+// hanging is a store that answers when it is let.
+type hanging struct {
+	MemoryStore
+	until chan struct{}
+}
+
+func (s *hanging) Exchange(ctx context.Context, key string, n News) (State, error) {
+	<-s.until
 	return s.MemoryStore.Exchange(ctx, key, n)
 }
 

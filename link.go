@@ -3,6 +3,7 @@ package holdoff
 import (
 	"crypto/rand"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -45,6 +46,10 @@ func (l *link) watch(key string, err error) {
 func (l *link) enqueue(g *gate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.queue) >= 2*maxKeys {
+		// An attacker has us meet new hosts faster than the store takes them in.
+		l.queue = slices.DeleteFunc(l.queue, func(g *gate) bool { return g.evicted.Load() })
+	}
 	l.queue = append(l.queue, g)
 	if l.workers < maxWorkers {
 		l.workers++

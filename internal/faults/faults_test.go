@@ -73,18 +73,18 @@ func ways() []way {
 				return fault{from: isAway, harm: f.srv.Kill, heal: f.srv.Restart}
 			}},
 		{name: "stopped", brief: true, direct: true, fault: func(f *field) fault {
-			return fault{from: isAway, lasts: either(0, 30*time.Second), harm: f.srv.Pause, heal: f.srv.Continue}
+			return fault{from: isAway, harm: f.srv.Pause, heal: f.srv.Continue}
 		}},
 		{name: "black hole", brief: true, fault: func(f *field) fault {
-			return fault{from: isAway, lasts: either(0, 30*time.Second),
+			return fault{from: isAway,
 				harm: func() { f.proxy.BlackHole(true) }, heal: func() { f.proxy.BlackHole(false) }}
 		}},
 		{name: "two seconds late", fault: func(f *field) fault {
-			return fault{from: isAway, lasts: either(0, 30*time.Second),
+			return fault{from: isAway,
 				harm: func() { f.proxy.Set(redistest.Faults{Delay: time.Second}) }, heal: func() { f.proxy.Set(redistest.Faults{}) }}
 		}},
 		{name: "replies are lost", fault: func(f *field) fault {
-			return fault{from: isAway, lasts: either(0, 30*time.Second),
+			return fault{from: isAway,
 				harm: func() { f.proxy.Set(redistest.Faults{LoseReplies: true}) },
 				heal: func() {
 					f.proxy.Set(redistest.Faults{})
@@ -102,7 +102,7 @@ func ways() []way {
 			return fault{mute: true, sharing: 5 * time.Second, during: f.proxy.Cut}
 		}},
 		{name: "only the subscription is swallowed", brief: true, fault: func(f *field) fault {
-			return fault{sharing: 3 * time.Second, lasts: either(6*time.Second, 30*time.Second),
+			return fault{sharing: 3 * time.Second, lasts: 6 * time.Second,
 				harm: func() { f.proxy.Set(redistest.Faults{LoseReplies: true, OnlySubscribed: true}) },
 				heal: func() { f.proxy.Set(redistest.Faults{}) }}
 		}},
@@ -146,7 +146,7 @@ func ways() []way {
 			return fault{sharing: 3 * time.Second, during: func() { f.do("SCRIPT", "FLUSH") }}
 		}},
 		{name: "full, nothing is evicted", brief: true, fault: func(f *field) fault {
-			return fault{from: isRefused, lasts: either(0, 30*time.Second),
+			return fault{from: isRefused,
 				harm: func() {
 					f.do("CONFIG", "SET", "maxmemory-policy", "noeviction")
 					f.do("CONFIG", "SET", "maxmemory", "1mb")
@@ -177,7 +177,7 @@ func ways() []way {
 				}}
 		}},
 		{name: "read only", brief: true, fault: func(f *field) fault {
-			return fault{from: isRefused, lasts: either(0, 30*time.Second),
+			return fault{from: isRefused,
 				harm: func() { f.do("REPLICAOF", "127.0.0.1", "1") }, // nobody is there, so that it keeps its data
 				heal: func() { f.do("REPLICAOF", "NO", "ONE") }}
 		}},
@@ -202,7 +202,7 @@ func ways() []way {
 		{name: "loading", fault: func(f *field) fault {
 			return fault{mute: true,
 				harm: func() {
-					f.do("DEBUG", "POPULATE", 40000, "filler", 100)
+					f.do("DEBUG", "POPULATE", either(40_000, 250_000), "filler", 100)
 					f.do("CONFIG", "SET", "key-load-delay", 100, "loading-process-events-interval-bytes", 1024)
 					f.load.Go(func() { f.admin.Do(context.Background(), "DEBUG", "RELOAD") })
 				},
@@ -222,7 +222,7 @@ func ways() []way {
 		}},
 		{name: "asleep", fault: func(f *field) fault {
 			return fault{from: isAway, harm: func() {
-				f.load.Go(func() { f.admin.Do(context.Background(), "DEBUG", "SLEEP", "3.5") })
+				f.load.Go(func() { f.admin.Do(context.Background(), "DEBUG", "SLEEP", either("3.5", "29.5")) })
 			}}
 		}},
 		{name: "no channels", fault: func(f *field) fault {
@@ -242,7 +242,7 @@ func ways() []way {
 		}},
 		{name: "another password", server: []string{"--requirepass", "right"}, client: redis.Options{Password: "right"},
 			fault: func(f *field) fault {
-				return fault{mute: true, lasts: either(0, 30*time.Second),
+				return fault{mute: true,
 					harm: func() {
 						f.do("CONFIG", "SET", "requirepass", "another")
 						f.do("CLIENT", "KILL", "TYPE", "normal")

@@ -468,7 +468,7 @@ func (r *rig) tell(by *replica, within time.Duration) time.Duration {
 	r.t.Helper()
 	r.hosts++
 	host := fmt.Sprintf("told-%d.example", r.hosts)
-	r.origin.refuse(host, time.Minute)
+	r.origin.refuse(host, 2*time.Minute)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if status, err := by.get(ctx, host); status != http.StatusTooManyRequests {
@@ -554,7 +554,7 @@ func wanted(t *testing.T) {
 
 // fault is what is done to Redis, and what is expected of a fleet then.
 type fault struct {
-	lasts     time.Duration // 4 s if zero
+	lasts     time.Duration // at least: 4 s, or 30 s in the full mode, if that is more
 	from      string        // a store's log begins with it, once; "" where nothing is to be said
 	absent    bool          // the fault is there from the beginning
 	steps     int           // transitions, where there are more than one there and one back
@@ -570,7 +570,7 @@ type fault struct {
 func (r *rig) run(f fault) {
 	t := r.t
 	t.Helper()
-	lasts := max(f.lasts, 4*time.Second)
+	lasts := max(f.lasts, either(4*time.Second, 30*time.Second))
 	time.Sleep(300 * time.Millisecond) // connections are made
 	r.measure()
 	time.Sleep(either(1500*time.Millisecond, 5*time.Second))

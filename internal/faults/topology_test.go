@@ -73,7 +73,7 @@ func TestClusterSlotMigration(t *testing.T) {
 	begin(t)
 	c := redistest.StartCluster(t, 3)
 	r := newRig(t, fleetSize, func(int) redis.UniversalClient { return clusterClient(c) })
-	r.run(fault{mute: true, sharing: 10 * time.Second, lasts: either(6*time.Second, 30*time.Second), harm: func() {
+	r.run(fault{mute: true, sharing: 10 * time.Second, lasts: 6 * time.Second, harm: func() {
 		from, to, slot := owner(t, c)
 		migrate(t, c, from, to, slot)
 	}})
@@ -87,7 +87,7 @@ func TestClusterNodeDown(t *testing.T) {
 	c := redistest.StartCluster(t, 3)
 	r := newRig(t, fleetSize, func(int) redis.UniversalClient { return clusterClient(c) })
 	from, _, _ := owner(t, c)
-	r.run(fault{mute: true, lasts: either(5*time.Second, 30*time.Second), harm: from.Kill, heal: func() {
+	r.run(fault{mute: true, lasts: 5 * time.Second, harm: from.Kill, heal: func() {
 		from.Restart()
 		for _, node := range c.Nodes {
 			node.Await("cluster", "cluster_enabled:1")
@@ -208,10 +208,10 @@ func TestPartitionThatHeals(t *testing.T) {
 			two.Promote()
 			right.To(two.Addr)
 			time.Sleep(1500 * time.Millisecond)
-			refuse(onLeft, r.replicas[0], time.Minute)
-			refuse(onRight, r.replicas[1], time.Minute)
-			refuse(both, r.replicas[0], 40*time.Second)
-			refuse(both, r.replicas[1], 80*time.Second)
+			refuse(onLeft, r.replicas[0], 2*time.Minute)
+			refuse(onRight, r.replicas[1], 2*time.Minute)
+			refuse(both, r.replicas[0], 80*time.Second)
+			refuse(both, r.replicas[1], 120*time.Second)
 			r.wait("a half knows what one of it was told", 5*time.Second, func() bool {
 				return knows(onLeft, r.replicas[0], r.replicas[2])() && knows(onRight, r.replicas[1], r.replicas[3])()
 			})
@@ -223,7 +223,7 @@ func TestPartitionThatHeals(t *testing.T) {
 			})
 			// Each keeps what the server told itself, though the other half's
 			// record is shorter.
-			for i, least := range []time.Duration{10 * time.Second, 40 * time.Second} {
+			for i, least := range []time.Duration{20 * time.Second, 60 * time.Second} {
 				if k := r.replicas[i].look(both); time.Until(k.Until) < least {
 					t.Errorf("%s holds for %v only, and was told of more", r.replicas[i].name, time.Until(k.Until))
 				}

@@ -89,6 +89,38 @@ func TestStoreThatIsAwayInMidProbeStopsNobody(t *testing.T) {
 	}
 }
 
+// A hold that the fleet shares goes on where the store fails to take in what a
+// request met that was sent before.
+func TestSharedHoldOutlivesItsStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &odd{}
+		answered := make(chan struct{})
+		tr := &Transport{Store: store, MaxAttempts: 1, Base: baseFunc(func(*http.Request) (*http.Response, error) {
+			<-answered
+			return answer(429, "Retry-After: 5"), nil
+		})}
+		var wg sync.WaitGroup
+		wg.Go(func() { wants(t, tr, fleetKey+"/", 429) })
+		synctest.Wait()
+		store.tell(t, News{Hint: time.Minute, Word: true, Status: 429})
+		end := time.Now().Add(time.Minute)
+		store.away.Store(true)
+		close(answered)
+		wg.Wait()
+		time.Sleep(30 * time.Second)
+		if n := store.asked.Load(); n == 0 {
+			t.Error("the store was not asked")
+		}
+		for s := range tr.Keys() {
+			if s.Phase != Held || s.Until.Before(end) {
+				t.Errorf("the replica is %v until %v before the end of the hold", s.Phase, end.Sub(s.Until))
+			}
+			return
+		}
+		t.Error("the replica has forgotten the hold")
+	})
+}
+
 // Invariant i, across the store: a hint that arrives while permits are under way
 // from the store is obeyed.
 func TestHintIsNotUndercutByPermitsUnderWay(t *testing.T) {

@@ -202,12 +202,12 @@ func ways() []way {
 		{name: "loading", fault: func(f *field) fault {
 			return fault{mute: true,
 				harm: func() {
-					f.do("DEBUG", "POPULATE", either(40_000, 250_000), "filler", 100)
+					f.do("DEBUG", "POPULATE", either(40_000, 150_000), "filler", 100)
 					f.do("CONFIG", "SET", "key-load-delay", 100, "loading-process-events-interval-bytes", 1024)
 					f.load.Go(func() { f.admin.Do(context.Background(), "DEBUG", "RELOAD") })
 				},
 				heal: func() {
-					f.wait("it is loaded", 20*time.Second, func() bool {
+					f.wait("it is loaded", time.Minute, func() bool {
 						return f.admin.Set(context.Background(), "loaded", 1, time.Minute).Err() == nil
 					})
 				}}

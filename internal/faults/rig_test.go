@@ -579,6 +579,7 @@ func (r *rig) run(f fault) {
 	if !f.absent {
 		r.tell(r.replicas[0], 5*time.Second)
 	}
+	told := r.hosts
 
 	until := r.hold(lasts/2 + 500*time.Millisecond)
 	quiet := time.Now().Add(slack)
@@ -600,6 +601,14 @@ func (r *rig) run(f fault) {
 	during := r.measure()
 	most := r.goroutines() // out of the windows: counting stops the world
 
+	for i := range told {
+		host := fmt.Sprintf("told-%d.example", i+1)
+		for _, rep := range r.replicas {
+			if !holds(host, false)(rep) {
+				t.Errorf("%s has forgotten the hold of %s: %+v", rep.name, host, rep.look(host))
+			}
+		}
+	}
 	if early := r.origin.between(held, quiet, until.Add(-slack)); len(early) > 0 {
 		r.timing("%d requests were sent while everybody knew of the hold", len(early))
 	}

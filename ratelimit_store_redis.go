@@ -284,6 +284,8 @@ func (s *RedisStore) Exchange(_ context.Context, key string, news News) (State, 
 		return State{}, err
 	}
 	state := s.adopt(snap)
+	// As if it had been heard: data that are lost before it is would not be missed.
+	s.take(id, key, state)
 	state.Permits = granted
 	return state, nil
 }

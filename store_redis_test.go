@@ -665,6 +665,25 @@ func TestHoldThatRedisLostIsAssertedAgain(t *testing.T) {
 	}
 }
 
+// Redis loses a hold before the replica that told it has heard it from anybody.
+func TestHoldThatIsLostAtOnceIsAssertedAgain(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	proxy := redistest.StartProxy(t, srv.Addr)
+	client := redis.NewClient(&redis.Options{Addr: proxy.Addr})
+	t.Cleanup(func() { client.Close() })
+	store := redisStore(t, client, RedisOptions{PollInterval: 3 * time.Second})
+	proxy.Set(redistest.Faults{LoseReplies: true, OnlySubscribed: true})
+	const host = "https://api.example.com"
+	tr := &Transport{Base: script(with(429, "Retry-After: 240")), Store: store}
+	fetch(t, tr, host)
+	rdb := srv.Client()
+	record := store.name(idOf(host))
+	eventually(t, "Redis knows of the hold", func() bool { return rdb.Exists(t.Context(), record).Val() == 1 })
+	rdb.FlushAll(t.Context())
+	eventually(t, "Redis knows of the hold again", func() bool { return rdb.Exists(t.Context(), record).Val() == 1 })
+}
+
 // Store case 18.
 func TestCloseIsQuickWhateverRedisDoes(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
@@ -697,35 +716,60 @@ func TestCloseIsQuickWhateverRedisDoes(t *testing.T) {
 	eventually(t, "no goroutine is left", func() bool { return goleak.Find(ignore) == nil })
 }
 
-// A subscription that is given up has more to say than its channel has room for,
-// and go-redis would wait a minute for the room.
-func TestSubscriptionThatIsGivenUpLeavesNothing(t *testing.T) {
+// Subscriptions that are given up have more to say than their channels have room
+// for, and go-redis would wait a minute for the room. Some of a dozen end without
+// having taken out a single message more.
+func TestSubscriptionsThatAreGivenUpLeaveNothing(t *testing.T) {
 	srv := redistest.Start(t)
-	s := redisStore(t, srv.Client(), RedisOptions{})
-	other := redisStore(t, srv.Client(), RedisOptions{})
-	tell(t, other, "before", heldFor(time.Minute))
-	eventually(t, "it is subscribed", func() bool {
-		return srv.Client().PubSubNumSub(t.Context(), s.name("changes")).Val()[s.name("changes")] == 2
-	})
-	stuck := func() bool {
-		buf := make([]byte, 1<<20)
-		for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(stack, "(*channel).initAllChan") && strings.Contains(stack, "[select") {
-				return true
-			}
-		}
-		return false
+	rdb := srv.Client()
+	other := redisStore(t, rdb, RedisOptions{})
+	stores := make([]*RedisStore, 12)
+	for i := range stores {
+		stores[i] = redisStore(t, srv.Client(), RedisOptions{})
 	}
+	channel := other.name("changes")
+	eventually(t, "all have subscribed", func() bool {
+		return rdb.PubSubNumSub(t.Context(), channel).Val()[channel] == int64(len(stores)+1)
+	})
+	goroutines := func() map[string]string { // their stacks by their names
+		buf := make([]byte, 4<<20)
+		stacks := make(map[string]string)
+		for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			name, rest, _ := strings.Cut(stack, " [")
+			stacks[name] = rest
+		}
+		return stacks
+	}
+	stuck := make(map[string]bool) // the names of those that wait for room
 	func() {
-		s.mu.Lock() // so that it does not listen for a while
-		defer s.mu.Unlock()
+		for _, s := range stores {
+			s.mu.Lock() // so that it does not listen for a while
+			defer s.mu.Unlock()
+		}
 		for i := range 300 {
 			tell(t, other, strconv.Itoa(i), heldFor(time.Minute))
 		}
-		eventually(t, "the channel is full", stuck)
-		signal(s.deaf)
+		eventually(t, "the channels are full", func() bool {
+			for name, stack := range goroutines() {
+				if strings.HasPrefix(stack, "select") && strings.Contains(stack, "(*channel).initAllChan") {
+					stuck[name] = true
+				}
+			}
+			return len(stuck) >= len(stores)
+		})
+		for _, s := range stores {
+			signal(s.deaf)
+		}
 	}()
-	eventually(t, "nobody waits for room in the channel", func() bool { return !stuck() })
+	eventually(t, "nobody waits for room in a channel", func() bool {
+		now := goroutines()
+		for name := range stuck {
+			if now[name] != "" {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // pausingClient calls before, ahead of each script that runs.

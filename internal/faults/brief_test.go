@@ -54,11 +54,11 @@ func (f *field) briefly(what fault) {
 		what.harm()
 	}
 	var alone []string
-	for i, rep := range f.replicas {
+	for i := range 3 * len(f.replicas) { // so that each has more than one call to fail
 		host := fmt.Sprintf("alone-%d.example", i)
 		alone = append(alone, host)
 		f.origin.refuse(host, 4*time.Minute)
-		f.isTold(rep, host)
+		f.isTold(f.replicas[i%len(f.replicas)], host)
 	}
 	noticed := func(rep *replica) bool {
 		return what.mute || what.from == "" || slices.ContainsFunc(rep.logs.All(), func(e observer.LoggedEntry) bool { return strings.HasPrefix(e.Message, what.from) })
@@ -67,9 +67,10 @@ func (f *field) briefly(what fault) {
 		if what.during != nil {
 			what.during()
 		}
-		for i, rep := range f.replicas {
+		for i, host := range alone {
+			rep := f.replicas[i%len(f.replicas)]
+			f.isHeld(rep, host)
 			f.isHeld(rep, known)
-			f.isHeld(rep, alone[i])
 		}
 		if time.Since(begun) > time.Minute {
 			f.t.Errorf("after a minute not all have logged %q", what.from)

@@ -311,17 +311,21 @@ func newIdleRig(t *testing.T, n int, connect func(i int) redis.UniversalClient) 
 	return r
 }
 
+// start puts the fleet under load: steadily where latencies are compared, and
+// elsewhere no faster than the machine can.
 func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
-	r.load.Go(func() { r.sleeper(ctx) })
-	pace, heldPace := 15*time.Millisecond, 40*time.Millisecond
+	pace, heldPace, each := 15*time.Millisecond, 40*time.Millisecond, every
 	if !asked {
-		pace, heldPace = 100*time.Millisecond, 250*time.Millisecond
+		pace, heldPace, each = 100*time.Millisecond, 250*time.Millisecond, inTurn
 	}
 	for _, rep := range r.replicas {
-		r.load.Go(func() { r.every(ctx, pace, func(int) { r.healthyRequest(rep) }) })
-		r.load.Go(func() { r.every(ctx, heldPace, func(n int) { r.heldRequest(ctx, rep, n) }) })
+		r.load.Go(func() { each(ctx, pace, func(int) { r.healthyRequest(rep) }) })
+		r.load.Go(func() { each(ctx, heldPace, func(n int) { r.heldRequest(ctx, rep, n) }) })
+	}
+	if asked {
+		r.load.Go(func() { r.sleeper(ctx) })
 	}
 }
 
@@ -369,7 +373,7 @@ func (r *rig) close() {
 
 // every calls do at a steady pace, whether or not the last call has returned: a
 // load that waits for its answers hides how long they take.
-func (r *rig) every(ctx context.Context, pace time.Duration, do func(n int)) {
+func every(ctx context.Context, pace time.Duration, do func(n int)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	tick := time.NewTicker(pace)
@@ -380,6 +384,18 @@ func (r *rig) every(ctx context.Context, pace time.Duration, do func(n int)) {
 			return
 		case <-tick.C:
 			wg.Go(func() { do(n) })
+		}
+	}
+}
+
+// inTurn calls do again a pause after the last call has returned.
+func inTurn(ctx context.Context, pause time.Duration, do func(n int)) {
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+			do(n)
 		}
 	}
 }

@@ -68,8 +68,9 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	redis.SetLogger(&goRedis)
-	// The tests wait for most of their time, and may do so together.
-	flag.Set("test.parallel", "8")
+	// The tests wait for most of their time, and may do so together: as many as
+	// the race detector leaves room for.
+	flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		fmt.Printf("go-redis itself would have printed %d lines\n", goRedis.lines.Load())
 		os.Exit(code)
@@ -316,7 +317,7 @@ func newIdleRig(t *testing.T, n int, connect func(i int) redis.UniversalClient) 
 func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
-	pace, heldPace, each := 15*time.Millisecond, 40*time.Millisecond, every
+	pace, heldPace, each := 25*time.Millisecond, 60*time.Millisecond, every
 	if !asked {
 		pace, heldPace, each = 100*time.Millisecond, 250*time.Millisecond, inTurn
 	}
@@ -371,11 +372,16 @@ func (r *rig) close() {
 	}
 }
 
+// maxUnderway bounds the calls that one load has under way: a machine that can't
+// keep up is not to drown in them.
+const maxUnderway = 200
+
 // every calls do at a steady pace, whether or not the last call has returned: a
 // load that waits for its answers hides how long they take.
 func every(ctx context.Context, pace time.Duration, do func(n int)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	underway := make(chan struct{}, maxUnderway)
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -383,7 +389,14 @@ func every(ctx context.Context, pace time.Duration, do func(n int)) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			wg.Go(func() { do(n) })
+		}
+		select {
+		case underway <- struct{}{}:
+			wg.Go(func() {
+				do(n)
+				<-underway
+			})
+		default:
 		}
 	}
 }

@@ -158,9 +158,10 @@ func TestSlower(t *testing.T) {
 		want   string // what is said begins with it
 	}{
 		{name: "as before", w: requests(100, ms, 0)},
-		{name: "the server is slower, a little", w: requests(100, 40*ms, 0)},
-		{name: "the server is much slower", w: requests(100, 60*ms, 0), want: "p99"},
-		{name: "a few are slow", w: requests(100, ms, 0), total: 300 * ms, want: "p99"},
+		{name: "the server is slower", w: requests(100, 60*ms, 0)},
+		{name: "all are slower in the Transport, a little", w: requests(100, 40*ms, 40*ms)},
+		{name: "all are slower in the Transport", w: requests(100, 60*ms, 60*ms), want: "p99"},
+		{name: "the server was slow for a few", w: requests(100, ms, 0), total: 300 * ms},
 		{name: "a few are slow in the Transport", w: requests(10_000, ms, 0), total: 251 * ms, own: 250 * ms, want: "a healthy request spent 250ms"},
 		{name: "the machine slept", w: requests(100, ms, 0), total: 300 * ms, own: 300 * ms, hiccup: 80 * ms},
 		{name: "nobody came through", w: requests(10, ms, 0), want: "only 10 requests"},

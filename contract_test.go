@@ -607,6 +607,18 @@ func TestCloseIdleConnections(t *testing.T) {
 	(&Transport{Base: script(200)}).CloseIdleConnections() // has none: no panic
 }
 
+// What sends the attempts can be found, also where it is the shared one.
+func TestWrappedRoundTripper(t *testing.T) {
+	t.Parallel()
+	base := script(200)
+	if got := (&Transport{Base: base}).WrappedRoundTripper(); got != base {
+		t.Errorf("got %v, want Base", got)
+	}
+	if got := (&Transport{}).WrappedRoundTripper(); got != sharedBase() {
+		t.Errorf("got %v, want the shared base", got)
+	}
+}
+
 // duplex is the body of a 101.
 type duplex struct {
 	closeCounter

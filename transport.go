@@ -159,6 +159,14 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
+// WrappedRoundTripper returns what sends the attempts: Base, or what stands in
+// for it. client-go asks wrappers for it, to find the TLS configuration and the
+// dialer below them.
+func (t *Transport) WrappedRoundTripper() http.RoundTripper {
+	t.once.Do(t.init)
+	return t.base
+}
+
 // RoundTrip sends req, more than once where that is safe and of use. It
 // returns a response, or an error: the last one of Base, a *[HeldError] where
 // req was not sent because its key is held, or a *[WaitError] where its context

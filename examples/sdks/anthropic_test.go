@@ -2,7 +2,10 @@ package sdks_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/anthropics/anthropic-sdk-go"
 	"github.com/anthropics/anthropic-sdk-go/option"
@@ -29,4 +32,17 @@ var anthropicGo = sdk{
 				return err
 			}}
 	},
+}
+
+// An overload has a status of its own, and is waited for as long as it says.
+func TestAnthropicIsOverloaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, first(answer{529, http.Header{"Retry-After": {"5"}}, anthropicGo.down}, anthropicGo))
+		_, message := anthropicGo.open(t, s, setting{holdoff: 4, copied: true})
+		begun := time.Now()
+		err := message.do(t.Context())
+		if waited := time.Since(begun); err != nil || s.sends() != 2 || waited < 5*time.Second {
+			t.Errorf("got %v after %d sends and %v, want a success after 2 and 5s", err, s.sends(), waited)
+		}
+	})
 }

@@ -2,13 +2,16 @@ package sdks_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 
+	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/examples/sdks"
 )
 
@@ -45,4 +48,34 @@ func restClient(t *testing.T, config *rest.Config) *rest.RESTClient {
 		t.Fatal(err)
 	}
 	return client
+}
+
+// client-go finds the TLS configuration below the Transport, as it does to
+// dial websockets with it.
+func TestKubernetesLooksBelow(t *testing.T) {
+	config := &rest.Config{Host: "https://k8s.example", TLSClientConfig: rest.TLSClientConfig{ServerName: "k8s.internal"}}
+	sdks.Kubernetes(config, nil)
+	for name, rt := range map[string]http.RoundTripper{
+		"the client's":   transportFor(t, config),
+		"the shared one": &holdoff.Transport{},
+	} {
+		if _, err := utilnet.TLSClientConfig(rt); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := utilnet.DialerFor(rt); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if tls, err := utilnet.TLSClientConfig(transportFor(t, config)); err != nil || tls.ServerName != "k8s.internal" {
+		t.Errorf("got %+v, %v; want the configuration of the transport below", tls, err)
+	}
+}
+
+func transportFor(t *testing.T, config *rest.Config) http.RoundTripper {
+	t.Helper()
+	rt, err := rest.TransportFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rt
 }

@@ -2,7 +2,10 @@ package sdks_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
@@ -33,4 +36,34 @@ func complete(ctx context.Context, client openai.Client) error {
 		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("hi")},
 	})
 	return err
+}
+
+// What the server says in OpenAI's headers counts, without set-up.
+func TestOpenAISays(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		status int
+		header http.Header
+		sends  int
+		wait   time.Duration
+	}{
+		{"retry-after-ms", 429, http.Header{"Retry-After-Ms": {"1500"}, "Retry-After": {"2"}}, 2, 1500 * time.Millisecond},
+		{"not to retry a 500", 500, http.Header{"X-Should-Retry": {"false"}}, 1, 0},
+		{"to retry a 409", 409, http.Header{"X-Should-Retry": {"true"}, "Retry-After-Ms": {"100"}}, 2, 100 * time.Millisecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := serve(t, first(answer{test.status, test.header, openAI.down}, openAI))
+				client := sdks.OpenAI(setting{holdoff: 4}.wire(t, s))
+				begun := time.Now()
+				err := complete(t.Context(), client)
+				if (err == nil) != (test.sends == 2) || s.sends() != test.sends {
+					t.Errorf("got %v and %d sends, want %d", err, s.sends(), test.sends)
+				}
+				if waited := time.Since(begun); waited < test.wait || waited > 2*test.wait+100*time.Millisecond {
+					t.Errorf("waited %v, want %v and jitter", waited, test.wait)
+				}
+			})
+		})
+	}
 }

@@ -2,10 +2,13 @@ package sdks_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
+	"testing/synctest"
 
 	"github.com/slack-go/slack"
 
+	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/examples/sdks"
 )
 
@@ -25,4 +28,21 @@ var slackGo = sdk{
 				return err
 			}}
 	},
+}
+
+// All calls of Slack's API are POSTs: those that only read have to be marked.
+func TestSlackReadsArePosts(t *testing.T) {
+	for _, marked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := serve(t, first(answer{http.StatusServiceUnavailable, nil, slackGo.down}, slackGo))
+			read, _ := slackGo.open(t, s, setting{holdoff: 4, copied: true})
+			ctx, want := t.Context(), 1
+			if marked {
+				ctx, want = holdoff.WithIdempotent(ctx), 2
+			}
+			if err := read.do(ctx); (err == nil) != marked || s.sends() != want {
+				t.Errorf("marked %v: got %v and %d sends, want %d", marked, err, s.sends(), want)
+			}
+		})
+	}
 }

@@ -2,7 +2,9 @@ package sdks_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stripe/stripe-go/v85"
 
@@ -25,4 +27,36 @@ var stripeGo = sdk{
 				return err
 			}}
 	},
+}
+
+// Stripe's word counts, without set-up; and all attempts have one
+// Idempotency-Key, so that nothing is charged twice.
+func TestStripeSays(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		status int
+		say    string
+		sends  int
+	}{
+		{"to retry a 409", 409, "true", 2},
+		{"to retry a 400", 400, "true", 2},
+		{"not to retry a 500", 500, "false", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := serve(t, first(answer{test.status, http.Header{"Stripe-Should-Retry": {test.say}}, stripeGo.down}, stripeGo))
+				_, create := stripeGo.open(t, s, setting{holdoff: 4, copied: true})
+				err := create.do(t.Context())
+				if (err == nil) != (test.sends == 2) || s.sends() != test.sends {
+					t.Fatalf("got %v and %d sends, want %d", err, s.sends(), test.sends)
+				}
+				key := s.seen()[0].header.Get("Idempotency-Key")
+				for _, r := range s.seen() {
+					if got := r.header.Get("Idempotency-Key"); got != key || key == "" {
+						t.Errorf("got Idempotency-Key %q, then %q; want one for all attempts", key, got)
+					}
+				}
+			})
+		})
+	}
 }

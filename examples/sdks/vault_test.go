@@ -3,7 +3,9 @@ package sdks_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/hashicorp/vault/api"
 
@@ -49,4 +51,44 @@ func vaultConfig(t *testing.T, s *server) *api.Config {
 	config.Address = "http://vault.example"
 	s.reach(t, config.HttpClient.Transport.(*http.Transport))
 	return config
+}
+
+// What vault/api does to the http.Transport of its configuration it can't do
+// once that is wrapped: it is to be done before.
+func TestVaultTLSIsSetUpBeforeWrapping(t *testing.T) {
+	tls := &api.TLSConfig{TLSServerName: "vault.internal"}
+	config := api.DefaultConfig()
+	base := config.HttpClient.Transport.(*http.Transport)
+	if err := config.ConfigureTLS(tls); err != nil {
+		t.Fatal(err)
+	}
+	client, err := sdks.Vault(config, &holdoff.Transport{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapper := config.HttpClient.Transport.(*holdoff.Transport)
+	if wrapper.Base != base || base.TLSClientConfig.ServerName != "vault.internal" {
+		t.Errorf("the base is %v for %q, want the one that was set up", wrapper.Base, base.TLSClientConfig.ServerName)
+	}
+
+	if err := config.ConfigureTLS(tls); err == nil || !strings.Contains(err.Error(), "unsupported HTTPClient transport type") {
+		t.Errorf("after: got %v, want that the transport is not supported", err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("SetMaxIdleConnections of a wrapped transport did not panic")
+		}
+	}()
+	client.SetMaxIdleConnections(1)
+}
+
+// Vault's own retries are also for standbys that have not caught up.
+func TestVaultStandbyIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, first(answer{http.StatusPreconditionFailed, nil, vaultAPI.down}, vaultAPI))
+		read, _ := vaultAPI.open(t, s, setting{holdoff: 4, copied: true})
+		if err := read.do(t.Context()); err != nil || s.sends() != 2 {
+			t.Errorf("got %v after %d sends, want a success after 2", err, s.sends())
+		}
+	})
 }

@@ -2,8 +2,6 @@ package sdks_test
 
 import (
 	"context"
-	"io"
-	"log"
 	"net/http"
 	"os"
 	"testing"
@@ -25,7 +23,6 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(name)
 	}
 	stripe.DefaultLeveledLogger = &stripe.LeveledLogger{}
-	log.SetOutput(io.Discard)
 	os.Exit(m.Run())
 }
 

@@ -40,6 +40,7 @@ type call struct {
 	delay   time.Duration // of the last Backoff
 	free    bool          // the retry was not charged to the budget
 	waited  time.Duration // in all
+	noted   time.Duration // how much of that watchers know of
 	parked  string        // its id in the lot
 	parkErr error
 	over    bool // RoundTrip has returned
@@ -252,10 +253,14 @@ func (c *call) closeResponse() {
 	c.resp = nil
 }
 
-// observe tells whoever watches about the request.
+// observe tells whoever watches about the request. What it waited is told once,
+// with what came of the wait.
 func (c *call) observe(e Event) {
 	if !c.t.watch.wants() {
 		return
+	}
+	if e.Kind != Waiting {
+		e.Waited, c.noted = c.waited-c.noted, c.waited
 	}
 	e.Key, e.Method, e.Attempt = c.gate.key, cmp.Or(c.req.Method, http.MethodGet), c.attempt
 	c.t.watch.observe(c.req.Context(), e)

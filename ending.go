@@ -22,6 +22,8 @@ func (c *call) refuse(err error) (*http.Response, error) {
 		why = EndHeld
 		c.park(why)
 		c.observe(Event{Kind: GaveUp, Reason: string(why), Status: held.Status, Wait: held.RetryAfter(), Parked: c.parked})
+	} else if c.waited > c.noted {
+		c.observe(Event{Kind: GaveUp, Reason: string(why), Status: c.status, Err: err})
 	}
 	c.end(why)
 	return nil, err

@@ -27,6 +27,7 @@ type Event struct {
 	Reason   string        // why: a Verdict's Reason, or an Ending
 	Duration time.Duration // of the attempt, until response headers
 	Wait     time.Duration // how long the request will wait at least
+	Waited   time.Duration // how long it did: since the attempt before, or since it began
 	Parked   string        // the id under which a request that was given up is kept
 
 	// Of a hold; zero in events about a request.
@@ -49,7 +50,7 @@ const (
 	// Waiting: a request begins to wait, for a hold or before a retry.
 	Waiting
 	// GaveUp: a request that might have been retried is not, or was held for
-	// longer than it may wait.
+	// longer than it may wait, or lost its context while it waited.
 	GaveUp
 	// HoldStarted: a healthy key is held.
 	HoldStarted
@@ -108,7 +109,8 @@ func (w *watcher) write(e Event) {
 	case Attempted, Waiting, GaveUp:
 		fields = append(fields, zap.String("method", e.Method), zap.Int("attempt", e.Attempt))
 	case HoldStarted, HoldChanged, HoldEnded:
-		fields = append(fields, zap.Stringer("phase", e.Phase), zap.Int("level", e.Level), zap.Int("attempts", e.Attempts), zap.Bool("shared", e.Shared))
+		// Not "level": zap's JSON has its own under that name.
+		fields = append(fields, zap.Stringer("phase", e.Phase), zap.Int("hold_level", e.Level), zap.Int("attempts", e.Attempts), zap.Bool("shared", e.Shared))
 	}
 	if e.Status != 0 {
 		fields = append(fields, zap.Int("status", e.Status))
@@ -116,7 +118,7 @@ func (w *watcher) write(e Event) {
 	for _, d := range []struct {
 		name string
 		d    time.Duration
-	}{{"duration", e.Duration}, {"wait", e.Wait}, {"hold", e.Hold}} {
+	}{{"duration", e.Duration}, {"wait", e.Wait}, {"waited", e.Waited}, {"hold", e.Hold}} {
 		if d.d != 0 {
 			fields = append(fields, zap.Duration(d.name, d.d.Round(time.Microsecond)))
 		}

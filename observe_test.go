@@ -119,6 +119,53 @@ func TestOneEventPerDecision(t *testing.T) {
 	}
 }
 
+// What a request waited is told with what came of it: by its next attempt, or by
+// its end.
+func TestWaitedIsToldOnce(t *testing.T) {
+	hint := with(429, "Retry-After: 5")
+	for _, tt := range []struct {
+		name string
+		base *scripted
+		want []string
+	}{
+		{"nothing", script(200), []string{"attempt 0s"}},
+		{"a backoff", script(503, 503, 200), []string{"attempt 0s", "waiting 0s", "attempt 3s", "waiting 0s", "attempt 3s"}},
+		{"a hold", script(hint, 200), []string{"attempt 0s", "waiting 0s", "attempt 5s"}},
+		{"in vain", script(hint, with(429, "Retry-After: 60")), []string{"attempt 0s", "waiting 0s", "attempt 5s", "gave up 0s"}},
+		{"the context ends in a backoff", script(503, 503, 503), []string{"attempt 0s", "waiting 0s", "attempt 3s", "waiting 0s", "attempt 3s", "waiting 0s", "gave up 2s"}},
+		{"the context ends in a hold", script(with(429, "Retry-After: 20")), []string{"attempt 0s", "waiting 0s", "gave up 8s"}},
+		{"the context ends before the first attempt", nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var n notes
+				var out Outcome
+				tr := &Transport{Base: tt.base, Backoff: fixed(3 * time.Second), Observe: n.observe}
+				ctx, cancel := context.WithCancel(WithOutcome(t.Context(), &out))
+				defer cancel()
+				if tt.base == nil {
+					cancel()
+				}
+				time.AfterFunc(8*time.Second, cancel)
+				do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
+
+				var got []string
+				var sum time.Duration
+				for _, e := range n.events {
+					if e.Kind < HoldStarted {
+						got = append(got, fmt.Sprint(e.Kind, " ", e.Waited))
+						sum += e.Waited
+					}
+				}
+				sameLines(t, "waited", got, tt.want)
+				if sum != out.Waited {
+					t.Errorf("events tell of %v, and the outcome of %v", sum, out.Waited)
+				}
+			})
+		})
+	}
+}
+
 // Case 58: a request that is held for longer than it may wait is one event.
 func TestHeldRequestIsOneEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -167,12 +214,12 @@ func TestLogLevelsAndFields(t *testing.T) {
 			level  zapcore.Level
 			fields []string
 		}{
-			"attempt":      {zapcore.DebugLevel, []string{"key", "method", "attempt", "status", "duration", "reason", "error"}},
+			"attempt":      {zapcore.DebugLevel, []string{"key", "method", "attempt", "status", "duration", "waited", "reason", "error"}},
 			"waiting":      {zapcore.DebugLevel, []string{"key", "method", "attempt", "status", "wait", "reason"}},
-			"gave up":      {zapcore.DebugLevel, []string{"key", "method", "attempt", "status", "wait", "reason", "error"}},
-			"hold started": {zapcore.InfoLevel, []string{"key", "phase", "level", "attempts", "shared", "status", "hold"}},
-			"hold changed": {zapcore.DebugLevel, []string{"key", "phase", "level", "attempts", "shared", "status", "hold"}},
-			"hold ended":   {zapcore.InfoLevel, []string{"key", "phase", "level", "attempts", "shared", "status"}},
+			"gave up":      {zapcore.DebugLevel, []string{"key", "method", "attempt", "status", "wait", "waited", "reason", "error"}},
+			"hold started": {zapcore.InfoLevel, []string{"key", "phase", "hold_level", "attempts", "shared", "status", "hold"}},
+			"hold changed": {zapcore.DebugLevel, []string{"key", "phase", "hold_level", "attempts", "shared", "status", "hold"}},
+			"hold ended":   {zapcore.InfoLevel, []string{"key", "phase", "hold_level", "attempts", "shared", "status"}},
 		}
 		seen := map[string]bool{}
 		for _, entry := range logs.All() {

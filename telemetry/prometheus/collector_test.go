@@ -1,0 +1,318 @@
+package holdoffprom
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/internal/redistest"
+)
+
+// script answers with statuses in turn, then with 200: 0 is an error, and a
+// 429 asks for silence of 5 s.
+type script struct {
+	mu       sync.Mutex
+	statuses []int
+}
+
+func (s *script) RoundTrip(*http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := httptest.NewRecorder()
+	if len(s.statuses) > 0 {
+		status := s.statuses[0]
+		s.statuses = s.statuses[1:]
+		if status == 0 {
+			return nil, errors.New("broken")
+		}
+		if status == http.StatusTooManyRequests {
+			w.Header().Set("Retry-After", "5")
+		}
+		w.WriteHeader(status)
+	}
+	return w.Result(), nil
+}
+
+// watched returns a Transport with a Collector.
+func watched(statuses ...int) (*holdoff.Transport, *Collector) {
+	transport := &holdoff.Transport{
+		Base:    &script{statuses: statuses},
+		Backoff: holdoff.Exponential{Base: 3 * time.Second, Jitter: holdoff.NoJitter},
+	}
+	collector := &Collector{Transport: transport}
+	transport.Observe = collector.Observe
+	return transport, collector
+}
+
+func send(ctx context.Context, transport *holdoff.Transport, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// exposed is what a scrape gets.
+func exposed(t *testing.T, collector prometheus.Collector) string {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(collector)
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}).
+		ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("scrape: %d %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// want checks that a scrape has the lines, and no other series of their metrics.
+func want(t *testing.T, collector prometheus.Collector, lines ...string) {
+	t.Helper()
+	text := exposed(t, collector)
+	got := map[string]bool{}
+	for line := range strings.Lines(text) {
+		got[strings.TrimSpace(line)] = true
+	}
+	named := map[string]int{}
+	for _, line := range lines {
+		if !got[line] {
+			t.Errorf("the scrape has no %s", line)
+		}
+		name, _, _ := strings.Cut(line, "{")
+		named[name]++
+	}
+	for name, n := range named {
+		if series := strings.Count(text, "\n"+name+"{"); series > n {
+			t.Errorf("%s: got %d series, want %d", name, series, n)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+func TestRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport, collector := watched(503, 0, 200)
+		send(t.Context(), transport, "http://h/path")
+		send(t.Context(), transport, "http://h/path")
+		want(t, collector,
+			`holdoff_attempts_total{code="200",key="http://h"} 1`,
+			`holdoff_attempts_total{code="503",key="http://h"} 1`,
+			`holdoff_attempts_total{code="error",key="http://h"} 1`,
+			`holdoff_retries_total{key="http://h"} 1`,
+			`holdoff_waits_total{key="http://h",reason="server error"} 1`,
+			`holdoff_wait_seconds_count{key="http://h"} 1`,
+			`holdoff_wait_seconds_sum{key="http://h"} 3`,
+		)
+	})
+}
+
+func TestHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport, collector := watched(429)
+		go send(t.Context(), transport, "http://h/")
+		time.Sleep(2 * time.Second)
+		want(t, collector,
+			`holdoff_holds_total{key="http://h",origin="own"} 1`,
+			`holdoff_keys{key="http://h",phase="held"} 1`,
+			`holdoff_waiters{key="http://h"} 1`,
+			`holdoff_held_seconds_total{key="http://h"} 2`,
+			`holdoff_waits_total{key="http://h",reason="held"} 1`,
+		)
+		time.Sleep(time.Minute)
+		want(t, collector,
+			`holdoff_held_seconds_total{key="http://h"} 5`,
+			`holdoff_wait_seconds_sum{key="http://h"} 5`,
+			`holdoff_wait_seconds_count{key="http://h"} 1`,
+			`holdoff_attempts_total{code="200",key="http://h"} 1`,
+			`holdoff_attempts_total{code="429",key="http://h"} 1`,
+		)
+		if text := exposed(t, collector); strings.Contains(text, "holdoff_keys{") || strings.Contains(text, "holdoff_waiters{") {
+			t.Errorf("a key that is well is shown:\n%s", text)
+		}
+	})
+}
+
+func TestGaveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport, collector := watched(500, 500, 500, 500, 429)
+		send(t.Context(), transport, "http://h/") // all attempts
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		send(ctx, transport, "http://h/") // the hint is past the deadline
+		send(ctx, transport, "http://h/") // and so is the hold
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(2*time.Second, cancel)
+		send(ctx, transport, "http://h/") // it leaves the line
+		want(t, collector,
+			`holdoff_gave_up_total{key="http://h",reason="attempts"} 1`,
+			`holdoff_gave_up_total{key="http://h",reason="wait too long"} 1`,
+			`holdoff_gave_up_total{key="http://h",reason="held"} 1`,
+			`holdoff_gave_up_total{key="http://h",reason="context"} 1`,
+		)
+	})
+}
+
+// A hold that nobody looks at ends when it was to, and one that is extended
+// counts once.
+func TestHeldSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		collector := &Collector{MaxKeys: 1}
+		tell := func(kind holdoff.EventKind, key string, hold time.Duration) {
+			collector.Observe(t.Context(), holdoff.Event{Kind: kind, Key: key, Hold: hold})
+		}
+		tell(holdoff.HoldStarted, "a", 10*time.Second)
+		tell(holdoff.HoldStarted, "b", 10*time.Second)
+		time.Sleep(5 * time.Second)
+		tell(holdoff.HoldChanged, "a", 10*time.Second)
+		tell(holdoff.HoldStarted, "c", 2*time.Second)
+		time.Sleep(time.Second)
+		tell(holdoff.HoldEnded, "c", 0)
+		want(t, collector, `holdoff_held_seconds_total{key="a"} 6`, `holdoff_held_seconds_total{key="other"} 6`)
+		time.Sleep(time.Hour)
+		want(t, collector, `holdoff_held_seconds_total{key="a"} 15`, `holdoff_held_seconds_total{key="other"} 10`)
+		tell(holdoff.HoldStarted, "a", time.Minute)
+		time.Sleep(time.Second)
+		tell(holdoff.HoldEnded, "a", 0) // the store says so, before its time
+		time.Sleep(time.Hour)
+		want(t, collector, `holdoff_held_seconds_total{key="a"} 16`, `holdoff_held_seconds_total{key="other"} 10`)
+	})
+}
+
+// However many hosts, codes and reasons there are, the series are bounded.
+func TestCardinality(t *testing.T) {
+	collector := &Collector{MaxKeys: 3}
+	for i := range 10_000 {
+		key := fmt.Sprintf("http://h%d", i)
+		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.Attempted, Key: key, Status: i % 1200, Attempt: 1})
+		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.Waiting, Key: key, Reason: key})
+		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.GaveUp, Key: key, Reason: key, Waited: time.Second})
+		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.HoldStarted, Key: key, Hold: time.Minute})
+	}
+	const keys, reasons, codes = 3 + 1, maxReasons + 1, 64
+	for name, most := range map[string]int{
+		"holdoff_attempts_total":     keys * codes,
+		"holdoff_retries_total":      keys,
+		"holdoff_waits_total":        keys + reasons,
+		"holdoff_gave_up_total":      keys + reasons,
+		"holdoff_wait_seconds":       keys,
+		"holdoff_holds_total":        keys,
+		"holdoff_held_seconds_total": keys,
+	} {
+		if got := testutil.CollectAndCount(collector, name); got > most || got < keys {
+			t.Errorf("%s: got %d series, want %d to %d", name, got, keys, most)
+		}
+	}
+	want(t, collector, `holdoff_retries_total{key="http://h0"} 1`, `holdoff_retries_total{key="http://h1"} 1`,
+		`holdoff_retries_total{key="http://h2"} 1`, `holdoff_retries_total{key="other"} 9997`)
+}
+
+// Keys that only other replicas have used take no place, and are counted.
+func TestKeysOfOtherReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &holdoff.MemoryStore{}
+		elsewhere, _ := watched(429, 429, 429)
+		elsewhere.Store, elsewhere.MaxWait = store, -1
+		here, collector := watched()
+		here.Store = store
+		for i := range 3 {
+			send(t.Context(), elsewhere, fmt.Sprintf("http://h%d/", i))
+		}
+		synctest.Wait()
+		want(t, collector, `holdoff_keys{key="other",phase="held"} 3`)
+		send(t.Context(), here, "http://h1/")
+		want(t, collector, `holdoff_holds_total{key="http://h1",origin="fleet"} 1`, `holdoff_store_up 1`)
+	})
+}
+
+func TestMadeUpCodes(t *testing.T) {
+	for status, want := range map[int]string{0: "error", 200: "200", 429: "429", 299: "200", 499: "400", 599: "500", 99: "500", 999: "500"} {
+		if got := code(holdoff.Event{Status: status}); got != want {
+			t.Errorf("%d: got %s, want %s", status, got, want)
+		}
+	}
+}
+
+// Where Transport.Key makes no valid text, a scrape still works.
+func TestKeyThatIsNoText(t *testing.T) {
+	transport, collector := watched(429)
+	transport.Key, transport.MaxWait = func(*http.Request) string { return "a\xffb\"\n" }, -1
+	send(t.Context(), transport, "http://h/")
+	want(t, collector, `holdoff_keys{key="a`+"\uFFFD"+`b\"\n",phase="held"} 1`, `holdoff_attempts_total{code="429",key="a`+"\uFFFD"+`b\"\n"} 1`)
+}
+
+// Scrapes while everything happens, for the race detector.
+func TestConcurrentScrapes(t *testing.T) {
+	transport, collector := watched(503, 429)
+	transport.MaxWait = 10 * time.Millisecond
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 20 {
+				send(t.Context(), transport, fmt.Sprintf("http://h%d/", i%3))
+				exposed(t, collector)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A Redis that dies and comes back, as a scrape sees it.
+func TestStoreThatDies(t *testing.T) {
+	server := redistest.Start(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, DialerRetries: 1})
+	defer client.Close()
+	store, err := holdoff.NewRedisStore(client, holdoff.RedisOptions{Namespace: "telemetry", Timeout: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	transport, collector := watched(429, 429, 429, 429, 429, 429)
+	transport.Store, transport.MaxWait = store, -1
+
+	send(t.Context(), transport, "http://a/")
+	eventually(t, collector, "holdoff_store_up 1", `holdoff_keys{key="http://a",phase="held"} 1`)
+	server.Kill()
+	send(t.Context(), transport, "http://b/")
+	eventually(t, collector, "holdoff_store_up 0", "holdoff_store_failures_total 1")
+	server.Restart()
+	eventually(t, collector, "holdoff_store_up 1", "holdoff_store_failures_total 1")
+}
+
+// eventually waits until a scrape has the lines.
+func eventually(t *testing.T, collector prometheus.Collector, lines ...string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		text, missing := exposed(t, collector), ""
+		for _, line := range lines {
+			if !strings.Contains(text, "\n"+line+"\n") {
+				missing = line
+			}
+		}
+		if missing == "" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no %s in\n%s", missing, text)
+		}
+	}
+}

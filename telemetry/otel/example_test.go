@@ -49,7 +49,7 @@ func Example() {
 		fmt.Println(s.Name)
 		for _, a := range s.Attributes {
 			if a.Key == "http.response.status_code" || a.Key == "http.request.resend_count" {
-				fmt.Printf("  %s = %s\n", a.Key, a.Value.Emit())
+				fmt.Printf("  %s = %s\n", a.Key, a.Value.String())
 			}
 		}
 		for _, e := range s.Events {

@@ -61,6 +61,12 @@
 // Package retryapi has places to keep them, a handler that replays them on
 // POST /retry, and a page that shows how everything stands.
 //
+// # Telemetry
+//
+// Transport.Observe is called with every event, and [Transport.Keys] says how things
+// stand. Package telemetry/slog, and the modules telemetry/prometheus and
+// telemetry/otel, make logs, metrics and traces of that.
+//
 // # Where things are
 //
 // transport.go has the Transport and the loop of a request; call.go, retry.go and

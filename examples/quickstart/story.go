@@ -78,6 +78,8 @@ func because(why holdoff.Ending) string {
 		return "the wait would be longer than it has time for"
 	case holdoff.EndHeld:
 		return "the host is held for longer than it has time for"
+	case holdoff.EndContext:
+		return "its caller has left, or its time is up"
 	}
 	return string(why)
 }

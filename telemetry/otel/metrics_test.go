@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/go-holdoff/holdoff"
@@ -133,6 +134,63 @@ func TestKeysOfOtherReplicas(t *testing.T) {
 		here.send(t.Context(), "http://h1/")
 		here.want(t, "holdoff.holds", values{"holdoff.origin=fleet,server.address=h1,server.port=80": 1})
 	})
+}
+
+// A key that has failed now and then, and is not held, is not shown.
+func TestFailingKeyIsHealthy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, Options{}, 500, 500, 500, 500)
+		r.send(t.Context(), "http://h/")
+		for state := range r.Keys() {
+			if state.Phase != holdoff.Healthy {
+				t.Errorf("got %v, want it to be failing", state)
+			}
+		}
+		r.want(t, "holdoff.keys", values{})
+	})
+}
+
+// The Transports of a process are told apart by attributes of the user's.
+func TestSeveralTransports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reader := metric.NewManualReader()
+		meters := metric.NewMeterProvider(metric.WithReader(reader))
+		var last *rig
+		for _, name := range []string{"billing", "mail"} {
+			r := newRig(t, Options{MeterProvider: meters, Attributes: []attribute.KeyValue{attribute.String("client", name)}}, 429)
+			r.MaxWait, r.Store, r.reader = -1, &holdoff.MemoryStore{}, reader
+			r.send(t.Context(), "http://h/")
+			r.Observe(t.Context(), holdoff.Event{Kind: holdoff.StoreFailed})
+			last = r
+		}
+		const billing, mail = "client=billing", "client=mail"
+		const held, h = ",holdoff.phase=held,server.address=h,server.port=80", ",server.address=h,server.port=80"
+		last.want(t, "holdoff.keys", values{billing + held: 1, mail + held: 1})
+		last.want(t, "holdoff.attempts", values{
+			billing + ",error.type=429,http.response.status_code=429" + h: 1,
+			mail + ",error.type=429,http.response.status_code=429" + h:    1,
+		})
+		last.want(t, "holdoff.store.up", values{billing: 0, mail: 0})
+		last.want(t, "holdoff.store.failures", values{billing: 1, mail: 1})
+	})
+}
+
+func TestMadeUpCodes(t *testing.T) {
+	r := newRig(t, Options{})
+	for status, want := range map[int]string{
+		0:   "error.type=dial",
+		200: "http.response.status_code=200",
+		299: "http.response.status_code=200",
+		499: "error.type=400,http.response.status_code=400",
+		599: "error.type=500,http.response.status_code=500",
+		99:  "error.type=500,http.response.status_code=500",
+		999: "error.type=500,http.response.status_code=500",
+	} {
+		set := attribute.NewSet(r.telemetry.result(holdoff.Event{Status: status, Reason: "dial"})...)
+		if got := set.Encoded(attribute.DefaultEncoder()); got != want {
+			t.Errorf("%d: got %s, want %s", status, got, want)
+		}
+	}
 }
 
 func TestServer(t *testing.T) {

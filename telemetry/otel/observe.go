@@ -20,7 +20,7 @@ func (t *Telemetry) Observe(ctx context.Context, e holdoff.Event) {
 	switch e.Kind {
 	case holdoff.StoreFailed:
 		t.failing.Store(true)
-		t.failures.Add(ctx, 1)
+		t.failures.Add(ctx, 1, t.own)
 		return
 	case holdoff.StoreBack:
 		t.failing.Store(false)

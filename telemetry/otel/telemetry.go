@@ -17,6 +17,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
@@ -40,6 +41,10 @@ type Options struct {
 	MeterProvider  metric.MeterProvider
 	Propagator     propagation.TextMapPropagator
 
+	// Attributes are added to every metric of ours: what tells the Transports of a
+	// process apart, where it has several.
+	Attributes []attribute.KeyValue
+
 	// MaxKeys is how many keys get server.address and server.port of their own:
 	// the first that are used. Those that come later are counted together, as
 	// server.address "other". If zero, 100; if negative, no key has its own.
@@ -49,6 +54,7 @@ type Options struct {
 // Telemetry is what Base and Observe of one Transport report to.
 type Telemetry struct {
 	options Options
+	own     metric.MeasurementOption // Options.Attributes
 	keys    names
 	reasons names
 	failing atomic.Bool // the store
@@ -87,8 +93,11 @@ func New(options Options) (*Telemetry, error) {
 	}
 	t := &Telemetry{
 		options: options,
-		keys:    names{max: cmp.Or(options.MaxKeys, defaultMaxKeys), attrs: server},
+		own:     metric.WithAttributes(options.Attributes...),
 		reasons: names{max: maxReasons, attrs: reason},
+		keys: names{max: cmp.Or(options.MaxKeys, defaultMaxKeys), attrs: func(key string) []attribute.KeyValue {
+			return slices.Concat(server(key), options.Attributes)
+		}},
 	}
 	meter := options.MeterProvider.Meter(scope, metric.WithSchemaURL(semconv.SchemaURL))
 	if err := t.instruments(meter); err != nil {
@@ -168,7 +177,7 @@ func (t *Telemetry) look(_ context.Context, to metric.Observer) error {
 		if !t.failing.Load() {
 			up = 1
 		}
-		to.ObserveInt64(t.up, up)
+		to.ObserveInt64(t.up, up, t.own)
 	}
 	return nil
 }

@@ -67,7 +67,9 @@ func newRig(t *testing.T, options Options, statuses ...int) *rig {
 	r.tracers = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r.spans))
 	r.Transport = &holdoff.Transport{Backoff: holdoff.Exponential{Base: 3 * time.Second, Jitter: holdoff.NoJitter}}
 	options.Transport, options.TracerProvider = r.Transport, r.tracers
-	options.MeterProvider = metric.NewMeterProvider(metric.WithReader(r.reader))
+	if options.MeterProvider == nil {
+		options.MeterProvider = metric.NewMeterProvider(metric.WithReader(r.reader))
+	}
 	options.Propagator = propagation.TraceContext{}
 	var err error
 	if r.telemetry, err = New(options); err != nil {

@@ -15,10 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/go-holdoff/holdoff"
-	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
 // script answers with statuses in turn, then with 200: 0 is an error, and a
@@ -172,6 +170,17 @@ func TestGaveUp(t *testing.T) {
 	})
 }
 
+// A key that has failed now and then, and is not held, is not shown.
+func TestFailingKeyIsHealthy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport, collector := watched(500, 500, 500, 500)
+		send(t.Context(), transport, "http://h/")
+		if text := exposed(t, collector); strings.Contains(text, "holdoff_keys{") {
+			t.Errorf("a key that is not held is shown:\n%s", text)
+		}
+	})
+}
+
 // A hold that nobody looks at ends when it was to, and one that is extended
 // counts once.
 func TestHeldSeconds(t *testing.T) {
@@ -274,45 +283,4 @@ func TestConcurrentScrapes(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-// A Redis that dies and comes back, as a scrape sees it.
-func TestStoreThatDies(t *testing.T) {
-	server := redistest.Start(t)
-	client := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, DialerRetries: 1})
-	defer client.Close()
-	store, err := holdoff.NewRedisStore(client, holdoff.RedisOptions{Namespace: "telemetry", Timeout: 100 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	transport, collector := watched(429, 429, 429, 429, 429, 429)
-	transport.Store, transport.MaxWait = store, -1
-
-	send(t.Context(), transport, "http://a/")
-	eventually(t, collector, "holdoff_store_up 1", `holdoff_keys{key="http://a",phase="held"} 1`)
-	server.Kill()
-	send(t.Context(), transport, "http://b/")
-	eventually(t, collector, "holdoff_store_up 0", "holdoff_store_failures_total 1")
-	server.Restart()
-	eventually(t, collector, "holdoff_store_up 1", "holdoff_store_failures_total 1")
-}
-
-// eventually waits until a scrape has the lines.
-func eventually(t *testing.T, collector prometheus.Collector, lines ...string) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		text, missing := exposed(t, collector), ""
-		for _, line := range lines {
-			if !strings.Contains(text, "\n"+line+"\n") {
-				missing = line
-			}
-		}
-		if missing == "" {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("no %s in\n%s", missing, text)
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -25,13 +26,13 @@ import (
 // base answers each request with the next status; 0 is an error, 429 has a hint.
 type base struct{ statuses []int }
 
-var errBroken = errors.New(`Get "http://user:secret@h/path?token=1": broken`)
+const target = "http://user:secret@h/path?token=1"
 
 func (b *base) RoundTrip(*http.Request) (*http.Response, error) {
 	status := b.statuses[0]
 	b.statuses = b.statuses[1:]
 	if status == 0 {
-		return nil, errBroken
+		return nil, &url.Error{Op: "Get", URL: target, Err: errors.New("broken")}
 	}
 	w := httptest.NewRecorder()
 	if status == http.StatusTooManyRequests {
@@ -45,7 +46,7 @@ func (b *base) RoundTrip(*http.Request) (*http.Response, error) {
 func play(t *testing.T, transport *holdoff.Transport) {
 	transport.Base = &base{[]int{429, 200, 0}}
 	for range 2 {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://user:secret@h/path?token=1", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

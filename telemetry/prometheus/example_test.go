@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -38,10 +39,10 @@ func ExampleCollector_Observe() {
 
 func Example() {
 	// What a service does:
-	transport := &holdoff.Transport{MaxWait: -1}
+	transport := &holdoff.Transport{}
 	collector := &holdoffprom.Collector{Transport: transport}
 	transport.Observe = collector.Observe
-	client := &http.Client{Transport: transport}
+	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector)

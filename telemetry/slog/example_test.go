@@ -20,10 +20,8 @@ func Example() {
 	defer server.Close()
 
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: few}))
-	client := &http.Client{
-		Transport: &holdoff.Transport{Observe: holdoffslog.Observe(logger)},
-		Timeout:   5 * time.Second, // so that it does not wait for the hold to end
-	}
+	transport := &holdoff.Transport{Observe: holdoffslog.Observe(logger)}
+	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
 
 	resp, err := client.Get(server.URL)
 	if err != nil {

@@ -23,12 +23,14 @@ import (
 	"github.com/go-holdoff/holdoff"
 )
 
-// base answers each request with the next status; 0 is an error, 429 has a hint.
+// base answers each request with the next status; 0 is an error, 429 has a hint. It
+// takes a while, so that what others report of a hold is in the log before.
 type base struct{ statuses []int }
 
 const target = "http://user:secret@h/path?token=1"
 
 func (b *base) RoundTrip(*http.Request) (*http.Response, error) {
+	time.Sleep(50 * time.Millisecond)
 	status := b.statuses[0]
 	b.statuses = b.statuses[1:]
 	if status == 0 {

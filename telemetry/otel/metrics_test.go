@@ -102,7 +102,7 @@ func TestCardinality(t *testing.T) {
 		r.Observe(t.Context(), holdoff.Event{Kind: holdoff.Attempted, Key: key, Status: i % 1200, Reason: key, Attempt: 1})
 		r.Observe(t.Context(), holdoff.Event{Kind: holdoff.Waiting, Key: key, Reason: key})
 		r.Observe(t.Context(), holdoff.Event{Kind: holdoff.GaveUp, Key: key, Reason: key, Waited: time.Second})
-		r.Observe(t.Context(), holdoff.Event{Kind: holdoff.HoldStarted, Key: key, Hold: time.Minute, Shared: true})
+		r.Observe(t.Context(), holdoff.Event{Kind: holdoff.HoldStarted, Phase: holdoff.Held, Key: key, Hold: time.Minute, Shared: true})
 	}
 	const keys, reasons, codes = 3 + 1, maxReasons + 1, 64
 	metrics := r.read(t)
@@ -148,6 +148,15 @@ func TestFailingKeyIsHealthy(t *testing.T) {
 		}
 		r.want(t, "holdoff.keys", values{})
 	})
+}
+
+// A key that is counted or paced is not held.
+func TestOtherPhasesAreNoHolds(t *testing.T) {
+	r := newRig(t, Options{})
+	for _, phase := range []holdoff.Phase{holdoff.Counted, holdoff.Paced, holdoff.Rationed, holdoff.Held} {
+		r.Observe(t.Context(), holdoff.Event{Kind: holdoff.HoldStarted, Key: "http://h", Phase: phase})
+	}
+	r.want(t, "holdoff.holds", values{"holdoff.origin=own,server.address=h,server.port=80": 1})
 }
 
 // The Transports of a process are told apart by attributes of the user's.

@@ -39,7 +39,10 @@ func (t *Telemetry) Observe(ctx context.Context, e holdoff.Event) {
 	case holdoff.GaveUp:
 		t.gaveUp.Add(ctx, 1, server, metric.WithAttributeSet(t.reasons.of(e.Reason)))
 		annotate(ctx, "holdoff.gave_up", e)
-	case holdoff.HoldStarted:
+	case holdoff.HoldStarted, holdoff.HoldChanged:
+		if e.Phase != holdoff.Held {
+			break
+		}
 		origin := "own"
 		if e.Shared {
 			origin = "fleet"

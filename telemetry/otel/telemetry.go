@@ -136,9 +136,9 @@ func (t *Telemetry) instruments(meter metric.Meter) error {
 	t.retries = counter("holdoff.retries", "{retry}", "Attempts that were not the first of their request.")
 	t.waits = counter("holdoff.waits", "{wait}", "Waits that began, by what for: held, or why the last attempt failed.")
 	t.gaveUp = counter("holdoff.gave_up", "{request}", "Requests that were given up though they might have been sent again, by why.")
-	t.holds = counter("holdoff.holds", "{hold}", "Holds that began, by origin: own, from what this process met; or fleet, by the store's word.")
+	t.holds = counter("holdoff.holds", "{hold}", "Times that a key was held, or held for longer, by origin: own, from what this process met; or fleet, by the store's word.")
 	t.failures = counter("holdoff.store.failures", "{failure}", "How often the store began to fail.")
-	t.keysNow = current("holdoff.keys", "{key}", "Keys that are not healthy, by phase: held, probing, ramping.")
+	t.keysNow = current("holdoff.keys", "{key}", "Keys that are not healthy, by phase.")
 	t.waiters = current("holdoff.waiters", "{request}", "Requests that stand in line for a key that is not healthy.")
 	var err error
 	t.up, err = meter.Int64ObservableGauge("holdoff.store.up", metric.WithUnit("1"),

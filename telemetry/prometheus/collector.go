@@ -59,9 +59,9 @@ const (
 
 var (
 	heldSeconds = prometheus.NewDesc("holdoff_held_seconds_total",
-		"Time for which this process left the key alone, in seconds: holds, without probes and ramps.", []string{"key"}, nil)
+		"Time for which this process left the key alone, in seconds: holds, without probes and what follows.", []string{"key"}, nil)
 	keysNow = prometheus.NewDesc("holdoff_keys",
-		"Keys that are not healthy, by phase (held, probing, ramping): 1 for a key of its own, a count for other.", []string{"key", "phase"}, nil)
+		"Keys that are not healthy, by phase: 1 for a key of its own, a count for other.", []string{"key", "phase"}, nil)
 	waiters = prometheus.NewDesc("holdoff_waiters",
 		"Requests that stand in line for a key that is not healthy.", []string{"key"}, nil)
 	storeUp = prometheus.NewDesc("holdoff_store_up",
@@ -77,7 +77,7 @@ func (c *Collector) init() {
 	c.retries = counters("holdoff_retries_total", "Attempts that were not the first of their request.", "key")
 	c.waits = counters("holdoff_waits_total", "Waits that began, by what for: held, or why the last attempt failed.", "key", "reason")
 	c.gaveUp = counters("holdoff_gave_up_total", "Requests that were given up though they might have been sent again, by why.", "key", "reason")
-	c.holds = counters("holdoff_holds_total", "Holds that began, by origin: own, from what this process met; or fleet, by the store's word.", "key", "origin")
+	c.holds = counters("holdoff_holds_total", "Times that a key was held, or held for longer, by origin: own, from what this process met; or fleet, by the store's word.", "key", "origin")
 	c.waited = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "holdoff_wait_seconds", Help: "How long requests waited before an attempt, or before they were given up.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2, 5, 10, 30, 60, 120, 300},
@@ -110,7 +110,11 @@ func (c *Collector) Observe(_ context.Context, e holdoff.Event) {
 		c.waits.WithLabelValues(key, c.reasons.of(e.Reason)).Inc()
 	case holdoff.GaveUp:
 		c.gaveUp.WithLabelValues(key, c.reasons.of(e.Reason)).Inc()
-	case holdoff.HoldStarted:
+	case holdoff.HoldStarted, holdoff.HoldChanged, holdoff.HoldEnded:
+		c.held.hold(key, e.Hold, time.Now())
+		if e.Phase != holdoff.Held {
+			break
+		}
 		origin := "own"
 		if e.Shared {
 			origin = "fleet"
@@ -119,10 +123,6 @@ func (c *Collector) Observe(_ context.Context, e holdoff.Event) {
 	}
 	if e.Waited > 0 {
 		c.waited.WithLabelValues(key).Observe(e.Waited.Seconds())
-	}
-	switch e.Kind {
-	case holdoff.HoldStarted, holdoff.HoldChanged, holdoff.HoldEnded:
-		c.held.hold(key, e.Hold, time.Now())
 	}
 }
 

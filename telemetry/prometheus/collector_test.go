@@ -181,6 +181,15 @@ func TestFailingKeyIsHealthy(t *testing.T) {
 	})
 }
 
+// A key that is counted or paced is not held.
+func TestOtherPhasesAreNoHolds(t *testing.T) {
+	collector := &Collector{}
+	for _, phase := range []holdoff.Phase{holdoff.Counted, holdoff.Paced, holdoff.Rationed, holdoff.Held} {
+		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.HoldStarted, Key: "http://h", Phase: phase})
+	}
+	want(t, collector, `holdoff_holds_total{key="http://h",origin="own"} 1`)
+}
+
 // A hold that nobody looks at ends when it was to, and one that is extended
 // counts once.
 func TestHeldSeconds(t *testing.T) {
@@ -215,7 +224,7 @@ func TestCardinality(t *testing.T) {
 		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.Attempted, Key: key, Status: i % 1200, Attempt: 1})
 		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.Waiting, Key: key, Reason: key})
 		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.GaveUp, Key: key, Reason: key, Waited: time.Second})
-		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.HoldStarted, Key: key, Hold: time.Minute})
+		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.HoldStarted, Phase: holdoff.Held, Key: key, Hold: time.Minute})
 	}
 	const keys, reasons, codes = 3 + 1, maxReasons + 1, 64
 	for name, most := range map[string]int{

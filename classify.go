@@ -40,6 +40,7 @@ const (
 	Unreachable               // no answer: the host or this process's own network
 )
 
+// String returns the lesson in a word.
 func (l Lesson) String() string {
 	return [...]string{"nothing", "good", "refused", "failed", "unreachable"}[l]
 }

@@ -31,15 +31,23 @@
 //	HELD      nobody sends until the hint ends
 //	PROBING   one request tries
 //	RAMPING   2, 4, 8 … requests per slot of 100 ms, until demand is met
+//	COUNTED   everybody sends, and what is refused is counted
+//	PACED     as many per slot as the server has shown to take
+//	RATIONED  what is left of a quota, spread over its time
 //
 //	          hint of 2 s          T           good       demand met
 //	HEALTHY ───────────────▶ HELD ───▶ PROBING ────▶ RAMPING ────▶ HEALTHY
-//	          or 20 failures   ▲          │ bad         │ bad
-//	                           └──────────┴─────────────┘
+//	  │ │     or 20 failures   ▲          │ bad         │ bad
+//	  │ │                      └──────────┴─────────────┘
+//	  │ │ refusals                much is refused       half unused
+//	  │ └──────────▶ COUNTED ────────────────────▶ PACED ──────▶ RAMPING
+//	  │ a quota runs out                                half unused
+//	  └──────────────────────────────────────▶ RATIONED ───────▶ RAMPING
 //
 // Requests that meet a hold wait in line where their deadline and MaxWait allow
 // it, and otherwise fail at once with a *[HeldError]. A healthy key costs a
-// request one lookup: no lock and no allocation.
+// request one lookup: no lock and no allocation. docs/RETRY_LOGIC.md has the
+// formulas.
 //
 // # Fleets
 //
@@ -70,11 +78,14 @@
 // # Where things are
 //
 // transport.go has the Transport and the loop of a request; call.go, retry.go and
-// ending.go the steps of that loop. classify.go and hint.go read outcomes; hold.go
-// is the state machine of a key, gate.go the line in front of it, and gates.go finds
-// the gate of a request; backoff.go and budget.go say when and whether to try again;
-// body.go replays request bodies; key.go names keys; observe.go tells what happens,
-// and inspect.go how things stand; park.go keeps what was given up.
+// ending.go the steps of that loop, timeout.go the bound of an attempt, and body.go
+// replays request bodies. classify.go and hint.go read outcomes. hold.go is the state
+// machine of a key, pace.go its rates, and quota.go what headers say of a quota;
+// gate.go is the line in front of it, and gates.go finds the gate of a request.
+// backoff.go and budget.go say when and whether to try again; key.go and idn.go name
+// keys; context.go is what callers say and learn by a context, and errors.go what
+// they get; observe.go tells what happens, and inspect.go how things stand; park.go
+// keeps what was given up.
 //
 // fleet.go is what a gate tells a [Store] and asks of it, fleet_take.go what it does
 // with the answers, and link.go who carries both. ratelimit_store.go has the Store

@@ -18,6 +18,7 @@ type HeldError struct {
 	deadline bool
 }
 
+// Error says what is held, for how long, and why.
 func (e *HeldError) Error() string {
 	why := "no response"
 	if e.Status != 0 {
@@ -51,6 +52,7 @@ type WaitError struct {
 	Last     error // the error of the last whole one; nil where there was none
 }
 
+// Error says what the request was doing when its context ended.
 func (e *WaitError) Error() string {
 	switch {
 	case e.Attempts == 0:
@@ -61,6 +63,7 @@ func (e *WaitError) Error() string {
 	return fmt.Sprintf("holdoff: the context ended after %d attempts (status %d): %v", e.Attempts, e.Status, e.Cause)
 }
 
+// Unwrap returns Err, Cause and Last, as far as they differ and are there.
 func (e *WaitError) Unwrap() []error {
 	errs := []error{e.Err}
 	for _, err := range []error{e.Cause, e.Last} {

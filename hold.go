@@ -15,6 +15,7 @@ const (
 	Rationed              // what is left of a quota, spread over its time
 )
 
+// String returns the phase in a word.
 func (p Phase) String() string {
 	return [...]string{"healthy", "held", "probing", "ramping", "counted", "paced", "rationed"}[p]
 }

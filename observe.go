@@ -62,9 +62,11 @@ const (
 	// StoreFailed: the store began to fail. Holds are this process's own until
 	// StoreBack.
 	StoreFailed
+	// StoreBack: the store works again.
 	StoreBack
 )
 
+// String returns the kind as it is logged.
 func (k EventKind) String() string {
 	return [...]string{"attempt", "waiting", "gave up", "hold started", "hold changed", "hold ended", "store failed", "store back"}[k]
 }

@@ -88,6 +88,7 @@ type ConflictError struct {
 	InFlight bool // somebody is making it
 }
 
+// Error says which attempt is the next one.
 func (e *ConflictError) Error() string {
 	if e.InFlight {
 		return fmt.Sprintf("retryapi: attempt %d is being made by somebody else", e.Next)

@@ -159,9 +159,10 @@ func (s *Server) end(sig syscall.Signal) {
 	<-done
 }
 
-// Pause stops the process, and Continue lets it go on: a server that hangs,
-// with its connections open.
-func (s *Server) Pause()    { s.cmd.Process.Signal(syscall.SIGSTOP) }
+// Pause stops the process: a server that hangs, with its connections open.
+func (s *Server) Pause() { s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Continue lets a process go on that was paused.
 func (s *Server) Continue() { s.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Log returns what the server has printed.

@@ -142,27 +142,30 @@ func ExampleTransport_backoff() {
 	// Output: 200
 }
 
-// The delays of a policy, without jitter and with it.
+// The delays of a policy without jitter.
 func ExampleExponential() {
 	steady := holdoff.Exponential{Base: 100 * time.Millisecond, Cap: time.Second, Jitter: holdoff.NoJitter}
 	for attempt := range 5 {
 		fmt.Println(attempt, steady.Delay(holdoff.Retry{Attempt: attempt}))
 	}
-
-	spread := holdoff.Exponential{Base: 100 * time.Millisecond, Cap: time.Second, Jitter: holdoff.EqualJitter}
-	d := spread.Delay(holdoff.Retry{Attempt: 2})
-	fmt.Println(200*time.Millisecond <= d && d <= 400*time.Millisecond)
 	// Output:
 	// 0 100ms
 	// 1 200ms
 	// 2 400ms
 	// 3 800ms
 	// 4 1s
-	// true
 }
 
-// A store that answers 404 for a moment after a file was made: those of the
-// verdicts that are not to be changed are DefaultClassify's.
+// Equal jitter keeps half of the wait as a floor.
+func ExampleExponential_jitter() {
+	spread := holdoff.Exponential{Base: 100 * time.Millisecond, Jitter: holdoff.EqualJitter}
+	d := spread.Delay(holdoff.Retry{Attempt: 2})
+	fmt.Println(200*time.Millisecond <= d && d <= 400*time.Millisecond)
+	// Output: true
+}
+
+// A service answers 404 for a moment after something was made. All other verdicts
+// are DefaultClassify's.
 func ExampleTransport_classify() {
 	transport := &holdoff.Transport{
 		Base: answers(404, 200),

@@ -46,24 +46,31 @@ func Example() {
 
 // One line makes a fleet of replicas obey what one of them was told.
 func ExampleNewRedisStore() {
-	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
-	defer rdb.Close()
-	store, err := holdoff.NewRedisStore(rdb, holdoff.RedisOptions{Namespace: "billing"})
-	if err != nil {
-		fmt.Println(err)
-		return
+	serve := func() error {
+		rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"}) // github.com/redis/go-redis/v9
+		store, err := holdoff.NewRedisStore(rdb, holdoff.RedisOptions{Namespace: "billing"})
+		if err != nil {
+			return err // bad options: that Redis is away is no error
+		}
+		defer store.Close()
+		client := &http.Client{Transport: &holdoff.Transport{Store: store}}
+
+		_, err = client.Get("https://api.example.com/invoices")
+		return err
 	}
-	defer store.Close()
-	client := &http.Client{Transport: &holdoff.Transport{Store: store}}
-	client.Get("https://api.example.com/invoices")
+	if err := serve(); err != nil {
+		fmt.Println(err)
+	}
 }
 
 func ExampleWithOutcome() {
 	server := flaky(nil, 503)
 	defer server.Close()
 
+	ctx := context.Background()
 	var out holdoff.Outcome
-	ctx := holdoff.WithOutcome(context.Background(), &out)
+	ctx = holdoff.WithOutcome(ctx, &out) // attempts made, time waited, why it ended
+
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
 	client := &http.Client{Transport: &holdoff.Transport{}}
 	if resp, err := client.Do(req); err == nil {

@@ -66,3 +66,40 @@ func Example() {
 	// 200 true
 	// 404 false
 }
+
+// The handler is mounted behind the service's own authentication.
+func ExampleHandler() {
+	mux := http.NewServeMux()
+	requireLogin := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, _, ok := r.BasicAuth(); !ok {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+
+	lot, err := retryapi.NewMemoryLot(retryapi.Bounds{})
+	transport := &holdoff.Transport{Park: lot}
+	handler := &retryapi.Handler{Transport: transport, Lot: lot}
+	transport.Observe = handler.Observe
+	mux.Handle("/retries/", http.StripPrefix("/retries", requireLogin(handler)))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	for _, name := range []string{"", "operator"} {
+		req := httptest.NewRequest(http.MethodGet, "/retries/state", nil)
+		if name != "" {
+			req.SetBasicAuth(name, "password")
+		}
+		answer := httptest.NewRecorder()
+		mux.ServeHTTP(answer, req)
+		fmt.Println(answer.Code)
+	}
+	// Output:
+	// 401
+	// 200
+}

@@ -169,7 +169,7 @@ var command = regexp.MustCompile("go (?:-C ([./a-z]+) )?(?:run|test)\\b([^`\n|;&
 func TestCommandsNamePackages(t *testing.T) {
 	for _, path := range files(t, ".md") {
 		for _, c := range command.FindAllStringSubmatch(read(t, path), -1) {
-			for _, arg := range strings.Fields(c[2]) {
+			for arg := range strings.FieldsSeq(c[2]) {
 				arg = strings.Trim(arg, "(),.:")
 				if !strings.HasPrefix(arg, "./") && !strings.HasPrefix(arg, "internal/") {
 					continue

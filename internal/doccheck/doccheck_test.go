@@ -170,11 +170,10 @@ func TestCommandsNamePackages(t *testing.T) {
 	for _, path := range files(t, ".md") {
 		for _, c := range command.FindAllStringSubmatch(read(t, path), -1) {
 			for arg := range strings.FieldsSeq(c[2]) {
-				arg = strings.Trim(arg, "(),.:")
-				if !strings.HasPrefix(arg, "./") && !strings.HasPrefix(arg, "internal/") {
+				if !strings.HasPrefix(arg, "./") {
 					continue
 				}
-				dir, all := strings.CutSuffix(strings.TrimPrefix(arg, "./"), "...")
+				dir, all := strings.CutSuffix(strings.TrimRight(arg, "),:"), "...")
 				dir = filepath.Join(root, c[1], dir)
 				pattern := "*.go"
 				if all {

@@ -207,6 +207,11 @@ func TestDocumentedEndings(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%s has the endings %v; want %v", retryLogic, got, want)
 	}
+	for _, e := range []Ending{EndDone, EndHeld, EndContext} {
+		if !strings.Contains(document(t, retryLogic), "`"+string(e)+"`") {
+			t.Errorf("%s does not speak of the ending %q", retryLogic, e)
+		}
+	}
 }
 
 var (

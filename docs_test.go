@@ -437,6 +437,8 @@ func TestDocumentedTimelineOfAKey(t *testing.T) {
 		}
 		wg.Wait()
 		time.Sleep(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
 
 		var got strings.Builder
 		times := slices.Concat(slices.Collect(maps.Keys(sent)), slices.Collect(maps.Keys(phase)))

@@ -167,6 +167,8 @@ func TestDocumentedNumbers(t *testing.T) {
 		{retryLogic, "min(%s · 2ˡᵉᵛᵉˡ, %s)", []any{holdBase, holdCap}},
 		{retryLogic, "clamp(4 · srtt, %s, %s)", []any{minLease, maxLease}},
 		{retryLogic, "clamp(%s / rate, %s, max(%s, 1 / rate))", []any{perSlot, slot, maxSlot}},
+		{retryLogic, "left alone for %s, then 8 s, up to %s", []any{countAgain, countAgain << vainly}},
+		{retryLogic, "For %s, or as long as", []any{countFor}},
 		{retryLogic, "no further than %s KiB and for no longer than %s", []any{drainLimit >> 10, drainTime}},
 		{retryLogic, "and up to %s KiB of what is read", []any{replayLimit >> 10}},
 		{retryLogic, "%s at most, within %s at random", []any{maxWant, askSpread}},

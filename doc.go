@@ -39,9 +39,9 @@
 //	HEALTHY ───────────────▶ HELD ───▶ PROBING ────▶ RAMPING ────▶ HEALTHY
 //	  │ │     or 20 failures   ▲          │ bad         │ bad
 //	  │ │                      └──────────┴─────────────┘
-//	  │ │ refusals                much is refused       half unused
+//	  │ │ refusals                much is refused       demand met
 //	  │ └──────────▶ COUNTED ────────────────────▶ PACED ──────▶ RAMPING
-//	  │ a quota runs out                                half unused
+//	  │ a quota runs out                                demand met
 //	  └──────────────────────────────────────▶ RATIONED ───────▶ RAMPING
 //
 // Requests that meet a hold wait in line where their deadline and MaxWait allow

@@ -136,10 +136,15 @@ func TestDocumentedConstants(t *testing.T) {
 	code := map[string]any{
 		"minHold": minHold, "tripAfter": tripAfter, "quorum": quorum, "holdBase": holdBase, "holdCap": holdCap,
 		"slot": slot, "grace": grace, "minLease": minLease, "maxLease": maxLease, "surplus": surplus,
-		"countFor": countFor, "countAgain": countAgain, "vainly": vainly, "quietFor": quietFor, "growth": growth,
+		"countFor": countFor, "countAgain": countAgain, "vainly": vainly, "quietFor": quietFor, "metAfter": metAfter, "growth": growth,
 		"perSlot": perSlot, "maxSlot": maxSlot, "minRate": minRate, "closed": closed, "quotaProof": quotaProof,
 		"quotaNear": quotaNear, "quotaRate": quotaRate, "quotaSlack": quotaSlack, "quotaReorder": quotaReorder,
 		"quotaDoubt": quotaDoubt, "maxKeys": maxKeys, "maxRecords": maxRecords, "replayLimit": replayLimit,
+	}
+	for _, c := range regexp.MustCompile(`(?m)^local (\w+) =`).FindAllStringSubmatch(constants(), -1) {
+		if code[c[1]] == nil && c[1] != "maxPermits" {
+			t.Errorf("this test, and %s, do not know %s", retryLogic, c[1])
+		}
 	}
 	for _, row := range table(t, retryLogic, "| constant | value | what it is |") {
 		if want := words(code[row[0]]); code[row[0]] == nil || row[1] != want {
@@ -169,6 +174,8 @@ func TestDocumentedNumbers(t *testing.T) {
 		{retryLogic, "clamp(%s / rate, %s, max(%s, 1 / rate))", []any{perSlot, slot, maxSlot}},
 		{retryLogic, "left alone for %s, then 8 s, up to %s", []any{countAgain, countAgain << vainly}},
 		{retryLogic, "For %s, or as long as", []any{countFor}},
+		{retryLogic, "nobody was denied one for %s", []any{metAfter}},
+		{retryLogic, "up to %s of them", []any{slot<<mostDenied - slot}},
 		{retryLogic, "no further than %s KiB and for no longer than %s", []any{drainLimit >> 10, drainTime}},
 		{retryLogic, "and up to %s KiB of what is read", []any{replayLimit >> 10}},
 		{retryLogic, "%s at most, within %s at random", []any{maxWant, askSpread}},

@@ -1,14 +1,18 @@
-// Package fleet runs fleets of clients against servers in trouble, and counts
-// what reaches the servers and what becomes of the callers.
+// Package fleet has what the runs in virtual time and those over real sockets have
+// in common: servers in trouble, what fleets of clients ask of them, and the
+// measures of what reaches the servers and what becomes of the callers.
+//
+// The servers are [http.Handler]s that read time.Now, so that they serve both. All
+// times of a run are from its first request on.
 package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 )
@@ -22,13 +26,14 @@ type Work struct {
 	Paths    int           // that requests are spread over: /0 and on
 }
 
-// Result is what came of a run.
-type Result struct {
-	Requests, Served, Failed int
-	Sent, Refused            int // that reached the server; that it did not serve
-	P50, P99, Last           time.Duration
-	Slots                    []Count
-	Answers                  []Answer `json:"-"`
+// Offered is how many requests per second the whole fleet makes.
+func (w Work) Offered() float64 { return float64(w.Replicas) * w.Rate }
+
+// Among is the same work, done by another number of replicas.
+func (w Work) Among(replicas int) Work {
+	w.Rate *= float64(w.Replicas) / float64(replicas)
+	w.Replicas = replicas
+	return w
 }
 
 // Answer is what became of one request.
@@ -38,7 +43,8 @@ type Answer struct {
 }
 
 // Run makes the work's requests through the clients, one per replica, whether or
-// not those before are answered, as users do.
+// not those before are answered, as users do. The seed says when each is made, and
+// of which path; the jitter of those who retry is their own.
 func (w Work) Run(ctx context.Context, url string, clients func(replica int) *http.Client, seed uint64) []Answer {
 	start := time.Now()
 	var mu sync.Mutex
@@ -49,8 +55,12 @@ func (w Work) Run(ctx context.Context, url string, clients func(replica int) *ht
 		wg.Go(func() {
 			interval := time.Duration(float64(time.Second) / w.Rate)
 			for at := time.Duration(0); at < w.Sending; at += interval {
-				time.Sleep(time.Until(start.Add(at + time.Duration(random.Int64N(int64(interval))))))
+				due := at + time.Duration(random.Int64N(int64(interval)))
 				path := random.IntN(max(w.Paths, 1))
+				if due >= w.Sending {
+					return // where intervals are long, the last one ends too late
+				}
+				time.Sleep(time.Until(start.Add(due)))
 				wg.Go(func() {
 					asked := time.Since(start)
 					err := get(ctx, clients(i), fmt.Sprintf("%s/%d", url, path), w.Timeout)
@@ -78,40 +88,8 @@ func get(ctx context.Context, client *http.Client, url string, timeout time.Dura
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s", resp.Status)
+		return errors.New(resp.Status)
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
 	return err
-}
-
-func result(answers []Answer, slots []Count) Result {
-	r := Result{Requests: len(answers), Slots: slots, Answers: answers}
-	var took []time.Duration
-	for _, a := range answers {
-		if !a.Served {
-			r.Failed++
-			continue
-		}
-		r.Served++
-		took = append(took, a.Took)
-		r.Last = max(r.Last, a.Asked+a.Took)
-	}
-	slices.Sort(took)
-	if n := len(took); n > 0 {
-		r.P50, r.P99 = took[n/2], took[n*99/100]
-	}
-	for _, c := range slots {
-		r.Sent += c.Sent
-		r.Refused += c.Sent - c.Served
-	}
-	return r
-}
-
-// Goodput is what the server served from one time to another, per second.
-func (r Result) Goodput(from, to time.Duration) float64 {
-	served := 0
-	for i := int(from / Slot); i < min(int(to/Slot), len(r.Slots)); i++ {
-		served += r.Slots[i].Served
-	}
-	return float64(served) / (to - from).Seconds()
 }

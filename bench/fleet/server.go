@@ -1,17 +1,13 @@
 package fleet
 
 import (
-	"fmt"
-	"math"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
 )
-
-// The servers of the runs: each an [http.Handler] that reads time.Now, so that
-// it serves real sockets and virtual time alike.
 
 // Phased answers Status, with Header, while the time since its first request is
 // in Bad, and 200 else.
@@ -26,9 +22,7 @@ func (s *Phased) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	if !s.Bad(s.clock.since()) {
 		return
 	}
-	for name, values := range s.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), s.Header)
 	w.WriteHeader(s.Status)
 }
 
@@ -37,83 +31,33 @@ func Between(from, to time.Duration) func(time.Duration) bool {
 	return func(t time.Duration) bool { return from <= t && t < to }
 }
 
-// Bucket takes Rate requests per second, and Burst at once; the surplus is
-// refused with a Retry-After of Hint seconds, if that is not zero.
-type Bucket struct {
-	Rate, Burst float64
-	Hint        int
-	mu          sync.Mutex
-	tokens      float64
-	last        time.Time
+// EveryOther is trouble every other length of time, until a time at which all is
+// well.
+func EveryOther(length, until time.Duration) func(time.Duration) bool {
+	return func(t time.Duration) bool { return t < until && int(t/length)%2 == 1 }
 }
 
-func (s *Bucket) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	if s.take() {
-		return
-	}
-	if s.Hint > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(s.Hint))
-	}
-	w.WriteHeader(http.StatusTooManyRequests)
+// Incidents has several times of trouble, of which each starts anew at its own
+// zero; where they overlap, the first counts.
+type Incidents struct {
+	All   []Incident
+	clock clock
 }
 
-func (s *Bucket) take() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if s.last.IsZero() {
-		s.tokens = s.Burst
-	} else {
-		s.tokens = min(s.tokens+now.Sub(s.last).Seconds()*s.Rate, s.Burst)
-	}
-	s.last = now
-	if s.tokens < 1 {
-		return false
-	}
-	s.tokens--
-	return true
+// Incident is a time at which Server answers.
+type Incident struct {
+	From, To time.Duration
+	Server   http.Handler
 }
 
-// Quota takes Limit requests per Window and says on every answer what remains
-// and when the window ends, as the RateLimit field does. The seconds are
-// rounded up, or down where Floor is set.
-type Quota struct {
-	Limit  int
-	Window time.Duration
-	Floor  bool
-	mu     sync.Mutex
-	start  time.Time
-	used   int
-}
-
-func (s *Quota) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	ok, left, reset := s.take()
-	seconds := int(math.Ceil(reset.Seconds()))
-	if s.Floor {
-		seconds = int(reset.Seconds())
+func (s *Incidents) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	now := s.clock.since()
+	for _, i := range s.All {
+		if i.From <= now && now < i.To {
+			i.Server.ServeHTTP(w, r)
+			return
+		}
 	}
-	w.Header().Set("RateLimit", fmt.Sprintf(`"default";r=%d;t=%d`, left, seconds))
-	if !ok {
-		w.Header().Set("Retry-After", strconv.Itoa(seconds))
-		w.WriteHeader(http.StatusTooManyRequests)
-	}
-}
-
-func (s *Quota) take() (ok bool, left int, reset time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if s.start.IsZero() {
-		s.start = now
-	}
-	for now.Sub(s.start) >= s.Window {
-		s.start, s.used = s.start.Add(s.Window), 0
-	}
-	ok = s.used < s.Limit
-	if ok {
-		s.used++
-	}
-	return ok, s.Limit - s.used, s.start.Add(s.Window).Sub(now)
 }
 
 // Random answers Status, with a Retry-After of Hint seconds if that is not
@@ -128,9 +72,7 @@ func (s *Random) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	if rand.Float64() >= s.Share {
 		return
 	}
-	if s.Hint > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(s.Hint))
-	}
+	hint(w, s.Hint)
 	w.WriteHeader(s.Status)
 }
 
@@ -143,67 +85,10 @@ func (s Paths) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// BrokenPath answers 500 on one path, always.
-type BrokenPath string
-
-func (s BrokenPath) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == string(s) {
-		w.WriteHeader(http.StatusInternalServerError)
+func hint(w http.ResponseWriter, seconds int) {
+	if seconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	}
-}
-
-// Queue works on one request after another with Workers workers, and goes on
-// working on what its client has given up. It answers 503 where Room requests
-// wait already. Each takes Work, and ten times that in a time of trouble.
-type Queue struct {
-	Workers, Room int
-	Work          time.Duration
-	Bad           func(since time.Duration) bool
-	Slower        time.Duration // factor of Work in a time of trouble
-	clock         clock
-	mu            sync.Mutex
-	free          []time.Time // when each worker will be
-	waiting       int
-}
-
-func (s *Queue) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	work := s.Work
-	if s.Bad(s.clock.since()) {
-		work *= s.Slower
-	}
-	done, ok := s.enqueue(work)
-	if !ok {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
-	time.Sleep(time.Until(done))
-	s.mu.Lock()
-	s.waiting--
-	s.mu.Unlock()
-}
-
-func (s *Queue) enqueue(work time.Duration) (done time.Time, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.free == nil {
-		s.free = make([]time.Time, s.Workers)
-	}
-	if s.waiting >= s.Room+s.Workers {
-		return time.Time{}, false
-	}
-	first := 0
-	for i, t := range s.free {
-		if t.Before(s.free[first]) {
-			first = i
-		}
-	}
-	now := time.Now()
-	if s.free[first].Before(now) {
-		s.free[first] = now
-	}
-	s.free[first] = s.free[first].Add(work)
-	s.waiting++
-	return s.free[first], true
 }
 
 // clock counts from when it is first asked.

@@ -1,0 +1,189 @@
+package fleet
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func ask(h http.Handler, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w
+}
+
+// served asks n times and returns how many requests were served.
+func served(h http.Handler, n int) int {
+	ok := 0
+	for range n {
+		if ask(h, "/").Code == http.StatusOK {
+			ok++
+		}
+	}
+	return ok
+}
+
+func TestPhased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Hour) // its time begins with its first request
+		s := &Phased{Bad: Between(time.Second, 2*time.Second), Status: 429, Header: http.Header{"Retry-After": {"2"}}}
+		var got []int
+		for range 3 {
+			got = append(got, ask(s, "/").Code)
+			time.Sleep(time.Second)
+		}
+		if want := []int{200, 429, 200}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
+func TestEveryOther(t *testing.T) {
+	bad := EveryOther(time.Second, 4*time.Second)
+	var got []bool
+	for at := time.Duration(0); at < 6*time.Second; at += time.Second {
+		got = append(got, bad(at))
+	}
+	if want := []bool{false, true, false, true, false, false}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestIncidents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Incidents{All: []Incident{
+			{time.Second, 2 * time.Second, &Random{Share: 1, Status: 503}},
+			{time.Second, 3 * time.Second, &Random{Share: 1, Status: 429, Hint: 7}},
+		}}
+		var got []int
+		for range 4 {
+			got = append(got, ask(s, "/").Code)
+			time.Sleep(time.Second)
+		}
+		if want := []int{200, 503, 429, 200}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
+
+func TestRandom(t *testing.T) {
+	if n := served(&Random{Share: 0.5, Status: 503}, 1000); n < 400 || n > 600 {
+		t.Errorf("served %d of 1000, want about half", n)
+	}
+	if got := ask(&Random{Share: 1, Status: 429, Hint: 7}, "/").Header().Get("Retry-After"); got != "7" {
+		t.Errorf("got the hint %q, want 7", got)
+	}
+}
+
+func TestPaths(t *testing.T) {
+	s := Paths{"/0": &Random{Share: 1, Status: 500}}
+	if got := []int{ask(s, "/0").Code, ask(s, "/1").Code}; !slices.Equal(got, []int{500, 200}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestBucket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Bucket{Rate: 10, Burst: 5, Hint: 1}
+		if n := served(s, 20); n != 5 {
+			t.Errorf("at once %d, want the burst", n)
+		}
+		time.Sleep(300 * time.Millisecond)
+		if n := served(s, 20); n != 3 {
+			t.Errorf("after 0.3 s %d, want 3", n)
+		}
+		time.Sleep(time.Hour)
+		if n := served(s, 20); n != 5 {
+			t.Errorf("after an hour %d, want the burst", n)
+		}
+		if got := ask(s, "/").Header().Get("Retry-After"); got != "1" {
+			t.Errorf("got the hint %q, want 1", got)
+		}
+	})
+}
+
+func TestQuota(t *testing.T) {
+	for _, c := range []struct {
+		floor            bool
+		first, then, bad string // what is said at first, after 300 ms, and to the surplus
+	}{
+		{false, `"default";r=2;t=2`, `"default";r=1;t=2`, "2"},
+		{true, `"default";r=2;t=2`, `"default";r=1;t=1`, "1"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &Quota{Limit: 3, Window: 2 * time.Second, Floor: c.floor}
+			if got := ask(s, "/").Header().Get("RateLimit"); got != c.first {
+				t.Errorf("said %s, want %s", got, c.first)
+			}
+			time.Sleep(300 * time.Millisecond)
+			if got := ask(s, "/").Header().Get("RateLimit"); got != c.then {
+				t.Errorf("said %s, want %s", got, c.then)
+			}
+			if n := served(s, 9); n != 1 {
+				t.Errorf("served %d more, want 1", n)
+			}
+			if w := ask(s, "/"); w.Code != 429 || w.Header().Get("Retry-After") != c.bad {
+				t.Errorf("the surplus: got %d, %q", w.Code, w.Header().Get("Retry-After"))
+			}
+			time.Sleep(1700 * time.Millisecond)
+			if n := served(s, 9); n != 3 {
+				t.Errorf("in the next window %d, want 3", n)
+			}
+		})
+	}
+}
+
+func TestLiar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for say, want := range map[*func(int, time.Duration) (int, int)][2]string{
+			new(TwoLimiters): {`"default";r=2000;t=60`, `"default";r=499;t=1`},
+			new(AlwaysZero):  {`"default";r=0;t=60`, `"default";r=0;t=60`},
+			new(Unenforced):  {`"default";r=2000;t=10`, `"default";r=1999;t=10`},
+		} {
+			s := &Liar{Say: *say}
+			var got [2]string
+			for i := range got {
+				w := ask(s, "/")
+				if got[i] = w.Header().Get("RateLimit"); w.Code != 200 {
+					t.Errorf("got %d", w.Code)
+				}
+			}
+			if got != want {
+				t.Errorf("said %q, want %q", got, want)
+			}
+		}
+	})
+}
+
+// One worker, and room for two: of four at once one is refused, the others are
+// served one after another, ten times slower in a time of trouble.
+func TestQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Queue{Workers: 1, Room: 2, Work: time.Second, Slower: 10, Bad: Between(time.Minute, time.Hour)}
+		burst := func() (took []time.Duration) {
+			begun, done := time.Now(), make(chan time.Duration)
+			for range 4 {
+				go func() {
+					if ask(s, "/").Code == http.StatusOK {
+						done <- time.Since(begun)
+						return
+					}
+					done <- 0
+				}()
+			}
+			for range 4 {
+				took = append(took, <-done)
+			}
+			return took
+		}
+		for _, unit := range []time.Duration{time.Second, 10 * time.Second} {
+			if got, want := burst(), []time.Duration{0, unit, 2 * unit, 3 * unit}; !slices.Equal(got, want) {
+				t.Errorf("took %v, want %v", got, want)
+			}
+			time.Sleep(2 * time.Minute)
+		}
+	})
+}

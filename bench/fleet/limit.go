@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,14 +47,15 @@ func (s *Bucket) take() bool {
 
 // Quota takes Limit requests per Window and says on every answer what remains
 // and when the window ends, as the RateLimit field does. The seconds are
-// rounded up, or down where Floor is set.
+// rounded up, or down where Floor is set. Where Lax is set, it only says so, and
+// takes everything.
 type Quota struct {
-	Limit  int
-	Window time.Duration
-	Floor  bool
-	mu     sync.Mutex
-	start  time.Time
-	used   int
+	Limit      int
+	Window     time.Duration
+	Floor, Lax bool
+	mu         sync.Mutex
+	start      time.Time
+	used       int
 }
 
 func (s *Quota) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
@@ -83,47 +85,27 @@ func (s *Quota) take() (ok bool, left int, reset time.Duration) {
 	if ok {
 		s.used++
 	}
-	return ok, s.Limit - s.used, s.start.Add(s.Window).Sub(now)
+	return ok || s.Lax, s.Limit - s.used, s.start.Add(s.Window).Sub(now)
 }
 
 func rateLimit(w http.ResponseWriter, left, seconds int) {
 	w.Header().Set("RateLimit", fmt.Sprintf(`"default";r=%d;t=%d`, left, seconds))
 }
 
-// Liar takes every request, and says on each answer what Say makes of the number
-// of those before it: what remains of a quota that is not enforced, and for how
-// many seconds.
-type Liar struct {
-	Say   func(n int, since time.Duration) (left, seconds int)
-	clock clock
-	mu    sync.Mutex
-	n     int
+// TwoLimiters are two quotas that count the same requests and speak in turns.
+type TwoLimiters struct {
+	One, Other Quota
+	n          atomic.Int64
 }
 
-func (s *Liar) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	since := s.clock.since()
-	s.mu.Lock()
-	n := s.n
-	s.n++
-	s.mu.Unlock()
-	left, seconds := s.Say(n, since)
-	rateLimit(w, left, seconds)
-}
-
-// TwoLimiters says the numbers of one limiter and of another in turns.
-func TwoLimiters(n int, since time.Duration) (left, seconds int) {
-	if n%2 == 0 {
-		return max(2000-n/2, 0), 60 - int(since.Seconds())%60
+func (s *TwoLimiters) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	speaks, listens := &s.One, &s.Other
+	if s.n.Add(1)%2 == 0 {
+		speaks, listens = listens, speaks
 	}
-	return 500 - n%400, 1
+	listens.take()
+	speaks.ServeHTTP(w, r)
 }
 
-// AlwaysZero says that nothing remains.
-func AlwaysZero(int, time.Duration) (left, seconds int) { return 0, 60 }
-
-// Unenforced says the numbers of a counter that falls to nothing in the first half
-// of each ten seconds, at 400 requests per second.
-func Unenforced(n int, since time.Duration) (left, seconds int) {
-	const window = 10
-	return max(2000-n%(window*400), 0), window - int(since.Seconds())%window
-}
+// AlwaysZero takes everything, and says that nothing remains.
+func AlwaysZero(w http.ResponseWriter, _ *http.Request) { rateLimit(w, 0, 60) }

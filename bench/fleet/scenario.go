@@ -79,7 +79,7 @@ var Scenarios = []Scenario{
 		Name:   "rich bucket",
 		About:  "2 000 per second, hint 1 s; 4 000 are offered",
 		Server: func() http.Handler { return &Bucket{Rate: 2000, Burst: 200, Hint: 1} },
-		Work:   Work{16, 250, 8 * time.Second, time.Minute, 20}, Capacity: 2000,
+		Work:   Work{16, 250, 4 * time.Second, time.Minute, 20}, Capacity: 2000,
 	},
 	{
 		Name:   "slight overload",
@@ -143,9 +143,26 @@ var Scenarios = []Scenario{
 		Server: throttle, Work: usual(15*time.Second, 30*time.Second), Capacity: 400, Released: 10 * time.Second,
 		Restarts: Restarts{3 * time.Second, 400 * time.Millisecond},
 	},
-	liar("two limiters", "all is served, but answers tell of two quotas in turns", TwoLimiters),
-	liar("always zero", "all is served, but answers say that nothing remains of a quota", AlwaysZero),
-	liar("unenforced", "all is served, though a quota falls to nothing", Unenforced),
+	{
+		Name:  "two limiters",
+		About: "all is served, but answers tell of two quotas in turns",
+		Server: func() http.Handler {
+			return &TwoLimiters{One: Quota{Limit: 500, Window: time.Second}, Other: Quota{Limit: 20000, Window: time.Minute}}
+		},
+		Work: usual(20*time.Second, time.Minute), Capacity: 400,
+	},
+	{
+		Name:   "always zero",
+		About:  "all is served, but answers say that nothing remains of a quota",
+		Server: func() http.Handler { return http.HandlerFunc(AlwaysZero) },
+		Work:   usual(20*time.Second, time.Minute), Capacity: 400,
+	},
+	{
+		Name:   "unenforced",
+		About:  "all is served, but answers tell of a quota of 2 000 per 10 s",
+		Server: func() http.Handler { return &Quota{Limit: 2000, Window: 10 * time.Second, Lax: true} },
+		Work:   usual(20*time.Second, time.Minute), Capacity: 400,
+	},
 	{
 		Name:   "long",
 		About:  "an hour with five incidents: 429 with hints, 503, a slow minute, flapping, and a quota",
@@ -158,13 +175,6 @@ func usual(sending, timeout time.Duration) Work { return Work{16, 25, sending, t
 
 func throttle() http.Handler {
 	return &Phased{Bad: Between(2*time.Second, 10*time.Second), Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"2"}}}
-}
-
-func liar(name, about string, say func(int, time.Duration) (int, int)) Scenario {
-	return Scenario{
-		Name: name, About: about, Server: func() http.Handler { return &Liar{Say: say} },
-		Work: usual(20*time.Second, time.Minute), Capacity: 400,
-	}
 }
 
 func long() http.Handler {

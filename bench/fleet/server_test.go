@@ -136,26 +136,37 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-func TestLiar(t *testing.T) {
+func TestQuotaThatIsNotEnforced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for say, want := range map[*func(int, time.Duration) (int, int)][2]string{
-			new(TwoLimiters): {`"default";r=2000;t=60`, `"default";r=499;t=1`},
-			new(AlwaysZero):  {`"default";r=0;t=60`, `"default";r=0;t=60`},
-			new(Unenforced):  {`"default";r=2000;t=10`, `"default";r=1999;t=10`},
-		} {
-			s := &Liar{Say: *say}
-			var got [2]string
-			for i := range got {
-				w := ask(s, "/")
-				if got[i] = w.Header().Get("RateLimit"); w.Code != 200 {
-					t.Errorf("got %d", w.Code)
-				}
-			}
-			if got != want {
-				t.Errorf("said %q, want %q", got, want)
-			}
+		s := &Quota{Limit: 3, Window: 2 * time.Second, Lax: true}
+		if n := served(s, 9); n != 9 {
+			t.Errorf("served %d, want all", n)
+		}
+		if got, want := ask(s, "/").Header().Get("RateLimit"), `"default";r=0;t=2`; got != want {
+			t.Errorf("said %s, want %s", got, want)
 		}
 	})
+}
+
+func TestTwoLimiters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &TwoLimiters{One: Quota{Limit: 9, Window: time.Second}, Other: Quota{Limit: 90, Window: time.Minute}}
+		var got []string
+		for range 3 {
+			got = append(got, ask(s, "/").Header().Get("RateLimit"))
+		}
+		want := []string{`"default";r=8;t=1`, `"default";r=88;t=60`, `"default";r=6;t=1`}
+		if !slices.Equal(got, want) {
+			t.Errorf("said %q, want %q", got, want)
+		}
+	})
+}
+
+func TestAlwaysZero(t *testing.T) {
+	w := ask(http.HandlerFunc(AlwaysZero), "/")
+	if got := w.Header().Get("RateLimit"); w.Code != 200 || got != `"default";r=0;t=60` {
+		t.Errorf("got %d, said %s", w.Code, got)
+	}
 }
 
 // One worker, and room for two: of four at once one is refused, the others are

@@ -19,7 +19,7 @@ type Result struct {
 
 // NewResult adds up what became of the callers, and what reached the server.
 func NewResult(answers []Answer, slots Slots) Result {
-	r := Result{Requests: len(answers), Slots: slots, Answers: answers}
+	r := Result{Requests: len(answers), Refused: slots.Refused(), Slots: slots, Answers: answers}
 	var took []time.Duration
 	for _, a := range answers {
 		if !a.Served {
@@ -36,7 +36,6 @@ func NewResult(answers []Answer, slots Slots) Result {
 	}
 	for _, c := range slots {
 		r.Sent += c.Sent
-		r.Refused += c.Sent - c.Served
 	}
 	return r
 }

@@ -47,7 +47,7 @@ var Scenarios = []Scenario{
 	},
 	{
 		Name:   "quota",
-		About:  "a quota of 400 per 2 s, which answers tell; 640 per second are offered",
+		About:  "a quota of 400 per 2 s, which answers tell of; 640 per second are offered",
 		Server: func() http.Handler { return &Quota{Limit: 400, Window: 2 * time.Second} },
 		Work:   Work{16, 40, 8 * time.Second, time.Minute, 20}, Capacity: 200,
 	},
@@ -59,7 +59,7 @@ var Scenarios = []Scenario{
 	},
 	{
 		Name:   "bucket",
-		About:  "a token bucket of 200 per second, hint 1 s; 400 are offered",
+		About:  "a bucket of 200 per second, hint 1 s; 400 are offered",
 		Server: func() http.Handler { return &Bucket{Rate: 200, Burst: 20, Hint: 1} },
 		Work:   usual(8*time.Second, time.Minute), Capacity: 200,
 	},

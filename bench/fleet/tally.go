@@ -18,6 +18,15 @@ type Count struct{ Sent, Served int }
 // Slots are counts, slot by slot, from the first request on.
 type Slots []Count
 
+// Refused is how much of what was sent was not served.
+func (s Slots) Refused() int {
+	refused := 0
+	for _, c := range s {
+		refused += c.Sent - c.Served
+	}
+	return refused
+}
+
 // MarshalText writes s in one line, such as "12/10 8", where what was served is
 // left out if it is all that was sent.
 func (s Slots) MarshalText() ([]byte, error) {

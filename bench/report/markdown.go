@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -48,6 +49,9 @@ func Figure(f float64) string {
 	}
 	return fmt.Sprintf("%.2f", f)
 }
+
+// Count writes n in groups of three digits.
+func Count(n int) string { return thousands(strconv.Itoa(n)) }
 
 // thousands puts a space between groups of three digits.
 func thousands(digits string) string {

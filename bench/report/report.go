@@ -25,8 +25,11 @@ type Out struct {
 	Print io.Writer
 	// Dir is the directory for JSON files. If empty, there are none.
 	Dir string
-	// Doc is the document that has the sections' markers. If empty, there is none.
-	Doc string
+	// Doc is the document that has the sections' markers, and Readme the one for
+	// the figures. If empty, there is none.
+	Doc, Readme string
+	// Images is the directory for plots.
+	Images string
 }
 
 // Run is what a section's JSON file holds.
@@ -39,27 +42,34 @@ type Run struct {
 // Put keeps the results of a section, and the Markdown that shows them. Versions
 // are those of what was measured.
 func (o *Out) Put(section string, results any, versions map[string]string, markdown string) error {
-	machine := ThisMachine()
-	text := machine.String() + "\n" + list(versions) + "\n" + strings.TrimSpace(markdown) + "\n"
-	fmt.Fprintf(o.Print, "\n%s\n", text)
+	run := Run{ThisMachine(), versions, results}
 	if o.Dir != "" {
-		if err := o.writeJSON(section, Run{machine, versions, results}); err != nil {
+		if err := o.writeJSON(section, run); err != nil {
 			return err
 		}
 	}
-	if o.Doc == "" {
+	return o.Write(o.Doc, section, run.String()+"\n"+strings.TrimSpace(markdown)+"\n")
+}
+
+// Write prints the text of a section, and puts it into a document, if there is one.
+func (o *Out) Write(doc, section, text string) error {
+	fmt.Fprintf(o.Print, "\n%s\n", text)
+	if doc == "" {
 		return nil
 	}
-	doc, err := os.ReadFile(o.Doc)
+	old, err := os.ReadFile(doc)
 	if err != nil {
 		return err
 	}
-	changed, err := Splice(string(doc), section, text)
+	changed, err := Splice(string(old), section, text)
 	if err != nil {
-		return fmt.Errorf("%s: %w", o.Doc, err)
+		return fmt.Errorf("%s: %w", doc, err)
 	}
-	return os.WriteFile(o.Doc, []byte(changed), 0o644)
+	return os.WriteFile(doc, []byte(changed), 0o644)
 }
+
+// String says where and when the run was made, and of what.
+func (r Run) String() string { return r.Machine.String() + "\n" + list(r.Versions) }
 
 // list writes versions as a sentence.
 func list(versions map[string]string) string {
@@ -83,6 +93,17 @@ func (o *Out) writeJSON(section string, run Run) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(o.Dir, section+".json"), append(data, '\n'), 0o644)
+}
+
+// Read takes in what writeJSON wrote of a section: its results into results, and
+// the rest as it returns it.
+func Read(dir, section string, results any) (Run, error) {
+	data, err := os.ReadFile(filepath.Join(dir, section+".json"))
+	if err != nil {
+		return Run{}, err
+	}
+	run := Run{Results: results}
+	return run, json.Unmarshal(data, &run)
 }
 
 // Splice returns doc with text between the markers <!-- section --> and

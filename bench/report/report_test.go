@@ -1,9 +1,9 @@
 package report
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -29,13 +29,10 @@ func TestPut(t *testing.T) {
 	if !strings.Contains(printed.String(), "| new |") {
 		t.Errorf("printed %q", printed.String())
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "results", "a.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var run Run
-	if err := json.Unmarshal(data, &run); err != nil || run.Versions["one"] != "v1" || run.Machine.Cores < 1 {
-		t.Errorf("got %s, %v", data, err)
+	var results []int
+	run, err := Read(out.Dir, "a", &results)
+	if err != nil || !slices.Equal(results, []int{1, 2}) || run.Versions["one"] != "v1" || run.Machine != ThisMachine() {
+		t.Errorf("read %v, %+v, %v", results, run, err)
 	}
 	if err := out.Put("c", nil, nil, ""); err == nil {
 		t.Error("a section without markers was put somewhere")

@@ -1,0 +1,101 @@
+package virtual
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/go-holdoff/holdoff/bench/fleet"
+)
+
+var (
+	seeds = flag.Int("seeds", 5, "how often TestReport runs everything")
+	quick = flag.Bool("quick", false, "let TestReport run a little of everything")
+)
+
+// rowOf runs a scenario as often as there are seeds.
+func rowOf(t *testing.T, j job, seeds int) Row {
+	var runs []fleet.Result
+	for seed := range uint64(seeds) {
+		synctest.Test(t, func(t *testing.T) {
+			runs = append(runs, run(t.Context(), j.scenario, j.contender, seed))
+		})
+	}
+	r := row(j.scenario, j.contender.Name, runs)
+	if slices.Contains(Plotted, r.Scenario) && !slices.Contains(Sizes, r.Replicas) {
+		r.Slots, r.Callers = runs[0].Slots, callers(runs[0].Answers)
+	}
+	return r
+}
+
+// TestReport is what Report runs.
+func TestReport(t *testing.T) {
+	file := os.Getenv(environment)
+	if file == "" {
+		t.Skip("makes no report, since " + environment + " names no file for it")
+	}
+	jobs := plan(*quick)
+	rows := make([]Row, len(jobs))
+	t.Run("runs", func(t *testing.T) {
+		for i, j := range jobs {
+			t.Run(fmt.Sprintf("%s/%d/%s", j.scenario.Name, j.scenario.Work.Replicas, j.contender.Name), func(t *testing.T) {
+				t.Parallel()
+				rows[i] = rowOf(t, j, *seeds)
+			})
+		}
+	})
+	data, err := json.Marshal(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a fleet that shares its holds is held to, whatever the seed.
+func TestShared(t *testing.T) {
+	for _, c := range []struct {
+		scenario string
+		refused  float64 // at most, per request: of sends
+		failed   float64 // at most: of callers
+		used     float64 // at least: of the capacity
+		recovery float64 // at most: seconds
+	}{
+		{scenario: "throttle", refused: 30. / 6000, used: 0.95, recovery: 2.5},
+		{scenario: "outage", refused: 100. / 6000, failed: 5, used: 0.95, recovery: 3},
+		{scenario: "quota", refused: 0.05, used: 0.9},
+		{scenario: "quota, rounded down", refused: 0.05, used: 0.75},
+		{scenario: "bucket", refused: 0.1, used: 0.9},
+		{scenario: "bucket, no hint", refused: 0.1, used: 0.9},
+		{scenario: "noise", refused: 0.04, used: 0.98},
+		{scenario: "partial", refused: 0.2, failed: 300, used: 0.95},
+		{scenario: "refused path", refused: 0.25, failed: 600, used: 0.9},
+		{scenario: "poisoned replica", failed: 250, used: 0.98},
+		{scenario: "rolling restart", refused: 30. / 6000, used: 0.95, recovery: 2.5},
+		{scenario: "two limiters", used: 0.98},
+		{scenario: "always zero", used: 0.98},
+	} {
+		t.Run(c.scenario, func(t *testing.T) {
+			t.Parallel()
+			i := slices.IndexFunc(fleet.Scenarios, func(s fleet.Scenario) bool { return s.Name == c.scenario })
+			r := rowOf(t, job{fleet.Scenarios[i], Contenders[0]}, 2)
+			if got := r.Refused.Max / r.Requests.Min; got > c.refused {
+				t.Errorf("refused %v of %v requests, want at most %v of them", r.Refused, r.Requests, c.refused)
+			}
+			if r.Failed.Max > c.failed {
+				t.Errorf("%v callers failed, want at most %v", r.Failed, c.failed)
+			}
+			if r.Use.Median < c.used {
+				t.Errorf("used %v of the capacity, want at least %v", r.Use, c.used)
+			}
+			if c.recovery > 0 && (r.Recovered < r.Seeds || r.Recovery.Max > c.recovery) {
+				t.Errorf("%d of %d runs recovered, after %v s, want at most %v", r.Recovered, r.Seeds, r.Recovery, c.recovery)
+			}
+		})
+	}
+}

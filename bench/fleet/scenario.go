@@ -82,6 +82,20 @@ var Scenarios = []Scenario{
 		Work:   Work{16, 250, 4 * time.Second, time.Minute, 20}, Capacity: 2000,
 	},
 	{
+		Name:   "slow bucket",
+		About:  "200 per second, hint 1 s, of a host that takes 500 ms to answer; 400 are offered",
+		Server: func() http.Handler { return Slow{&Bucket{Rate: 200, Burst: 20, Hint: 1}, 500 * time.Millisecond} },
+		Work:   usual(8*time.Second, time.Minute), Capacity: 200,
+	},
+	{
+		Name:  "bucket of a path",
+		About: "two paths of 10 have buckets of 2 per second each, hint 1 s; 40 are offered to each",
+		Server: func() http.Handler {
+			return Paths{"/0": &Bucket{Rate: 2, Burst: 2, Hint: 1}, "/1": &Bucket{Rate: 2, Burst: 2, Hint: 1}}
+		},
+		Work: Work{16, 25, 20 * time.Second, time.Minute, 10}, Capacity: 324,
+	},
+	{
 		Name:   "slight overload",
 		About:  "a bucket of 400 per second, hint 1 s; 416 are offered",
 		Server: func() http.Handler { return &Bucket{Rate: 400, Burst: 40, Hint: 1} },

@@ -85,6 +85,17 @@ func (s Paths) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Slow answers so much later than Server does, what it refuses as well.
+type Slow struct {
+	Server http.Handler
+	By     time.Duration
+}
+
+func (s Slow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.Server.ServeHTTP(w, r)
+	time.Sleep(s.By)
+}
+
 func hint(w http.ResponseWriter, seconds int) {
 	if seconds > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))

@@ -85,6 +85,16 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+func TestSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		s := Slow{&Random{Share: 1, Status: 429}, time.Second}
+		if got := ask(s, "/").Code; got != 429 || time.Since(begun) != time.Second {
+			t.Errorf("got %d after %v", got, time.Since(begun))
+		}
+	})
+}
+
 func TestBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Bucket{Rate: 10, Burst: 5, Hint: 1}

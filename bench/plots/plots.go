@@ -134,14 +134,14 @@ func style(size font.Length, align text.XAlignment) text.Style {
 }
 
 // newPlot is an empty plot in the house style.
-func newPlot(title, x, y string) *plot.Plot {
+func newPlot(title, x string) *plot.Plot {
 	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
+	p.Title.Text, p.X.Label.Text = title, x
 	p.Title.TextStyle = style(9.5, draw.XCenter)
 	p.Title.TextStyle.YAlign = draw.YTop
 	p.Title.Padding = 4
+	p.X.Label.TextStyle = style(9, draw.XCenter)
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
-		axis.Label.TextStyle = style(9, draw.XCenter)
 		axis.LineStyle.Width, axis.Tick.LineStyle.Width = 0.5, 0.5
 		axis.Padding, axis.Tick.Length = 0, 4
 	}
@@ -149,7 +149,5 @@ func newPlot(title, x, y string) *plot.Plot {
 	p.X.Tick.Label.YAlign = draw.YTop
 	p.Y.Tick.Label = style(8.5, draw.XRight)
 	p.Y.Tick.Label.YAlign = draw.YCenter
-	p.Y.Label.TextStyle.YAlign = draw.YBottom
-	p.X.Label.TextStyle.YAlign = draw.YTop
 	return p
 }

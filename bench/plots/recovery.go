@@ -28,15 +28,12 @@ func recovery(rows []virtual.Row) (*picture, error) {
 	for _, name := range recovering {
 		p.legend = append(p.legend, entry{path.Base(name), colours[name], false})
 	}
-	for i, scenario := range []string{"outage", "brown-out"} {
+	for _, scenario := range []string{"outage", "brown-out"} {
 		s, of, err := course(rows, scenario)
 		if err != nil {
 			return nil, err
 		}
-		panel := newPlot(scenario, "seconds", "")
-		if i == 0 {
-			panel.Y.Label.Text = "callers"
-		}
+		panel := newPlot(scenario, "seconds")
 		until := s.Work.Sending * 5 / 3
 		panel.X.Min, panel.X.Max, panel.Y.Min = 0, until.Seconds(), 0
 		panel.X.Tick.Marker = every(5)

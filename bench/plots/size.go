@@ -19,11 +19,8 @@ func size(rows []virtual.Row) (*picture, error) {
 	for _, name := range virtual.Sweepers {
 		p.legend = append(p.legend, entry{name, colours[name], false})
 	}
-	for i, scenario := range virtual.Swept {
-		panel := newPlot(scenario, "replicas", "")
-		if i == 0 {
-			panel.Y.Label.Text = "refused sends"
-		}
+	for _, scenario := range virtual.Swept {
+		panel := newPlot(scenario, "replicas")
 		panel.X.Scale, panel.Y.Scale = plot.LogScale{}, plot.LogScale{}
 		panel.X.Min, panel.X.Max, panel.Y.Min, panel.Y.Max = 0.7, 1400, 1, 30000
 		panel.X.Tick.Marker, panel.Y.Tick.Marker = decades{}, decades{}

@@ -59,7 +59,7 @@ func timeline(rows []virtual.Row, scenario, title string, until float64) (*pictu
 			return nil, fmt.Errorf("there is no run of %s", name)
 		}
 		panel := newPlot(fmt.Sprintf("%s: %s sends refused, %s of %s callers failed", name,
-			total(r.Slots.Refused()), total(r.Callers.Refused()), total(int(r.Requests.Median))), "", "")
+			total(r.Slots.Refused()), total(r.Callers.Refused()), total(int(r.Requests.Median))), "")
 		panel.X.Min, panel.X.Max, panel.Y.Min, panel.Y.Max = 0, until, 0, math.Ceil(highest/20)*20+10
 		panel.Y.Tick.Marker = every(niceStep(panel.Y.Max, 4))
 		panel.X.Tick.Marker = unlabelled{every(2)}

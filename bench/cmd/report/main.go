@@ -1,10 +1,12 @@
 // Command report measures holdoff and its peers, and writes what it finds: tables
-// to standard output and into docs/BENCHMARKS.md, and the figures as JSON. Run it
-// from the root of the repository, on a machine with nothing else to do:
+// to standard output and into docs/BENCHMARKS.md, the figures as JSON, plots of them,
+// and a few of them into the README. Run it from the root of the repository, on a
+// machine with nothing else to do:
 //
 //	go -C bench run ./cmd/...
 //
-// What needs a redis-server is left out where there is none.
+// What needs a redis-server is left out where there is none. The sections plots and
+// figures are made of what the others have left.
 package main
 
 import (
@@ -27,6 +29,9 @@ type section struct {
 var sections = []section{
 	{"overhead", overheadSection},
 	{"coordination", coordinationSection},
+	{"virtual", virtualSection},
+	{"plots", plotsSection},
+	{"figures", figuresSection},
 }
 
 func main() {
@@ -44,12 +49,19 @@ func run(ctx context.Context, args []string) error {
 	quick := flags.Bool("quick", false, "run briefly, to see that it works: the figures are only printed")
 	dir := flags.String("out", "results", "the directory for the figures as JSON")
 	doc := flags.String("doc", "../docs/BENCHMARKS.md", "the document for the tables")
+	readme := flags.String("readme", "../README.md", "the document for the figures")
+	images := flags.String("images", "../docs/img", "the directory for the plots")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	out := &report.Out{Quick: *quick, Print: os.Stdout, Dir: *dir, Doc: *doc}
+	out := &report.Out{Quick: *quick, Print: os.Stdout, Dir: *dir, Doc: *doc, Readme: *readme, Images: *images}
 	if *quick {
-		out.Dir, out.Doc = "", ""
+		temporary, err := os.MkdirTemp("", "report")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(temporary)
+		out.Dir, out.Doc, out.Readme, out.Images = temporary, "", "", temporary
 	}
 	chosen, err := choose(*only)
 	if err != nil {

@@ -1,0 +1,53 @@
+// Package figures writes those of the README.
+package figures
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-holdoff/holdoff/bench/fleet"
+	"github.com/go-holdoff/holdoff/bench/report"
+	"github.com/go-holdoff/holdoff/bench/virtual"
+)
+
+const preface = `Sends that served nobody, and callers that failed: medians of %d runs in virtual time.
+The best peer is, of those that retry, the one that fails the fewest callers, and of
+those the one that sends the least in vain.
+`
+
+// works are the scenarios that the README shows.
+var works = []string{"throttle", "outage", "quota", "bucket", "slight overload", "flapping", "brown-out"}
+
+// Markdown shows a few of the rows of a run.
+func Markdown(rows []virtual.Row, run report.Run) string {
+	t := report.Table{Head: []string{"16 replicas meet", "callers", "the best peer", "holdoff, each alone", "holdoff, shared"}}
+	for _, s := range fleet.Scenarios {
+		of := virtual.Select(rows, s.Name, s.Work.Replicas)
+		if !slices.Contains(works, s.Name) || len(of) == 0 {
+			continue
+		}
+		peer := best(of)
+		alone, _ := virtual.Find(of, virtual.Alone)
+		shared, _ := virtual.Find(of, virtual.Shared)
+		t.Rows = append(t.Rows, []string{
+			fmt.Sprintf("**%s**: %s", s.Name, s.About), report.Count(int(peer.Requests.Median)), cell(peer) + ": " + peer.Contender, cell(alone), cell(shared),
+		})
+	}
+	return fmt.Sprintf(preface, rows[0].Seeds) + "\n" + t.String() + "\n" + strings.TrimSpace(run.String()) + "\n"
+}
+
+// best returns the row of the best peer.
+func best(rows []virtual.Row) virtual.Row {
+	peers := slices.DeleteFunc(slices.Clone(rows), func(r virtual.Row) bool {
+		return r.Contender == virtual.Shared || r.Contender == virtual.Alone || r.Contender == "bare"
+	})
+	return slices.MinFunc(peers, func(a, b virtual.Row) int {
+		return cmp.Or(cmp.Compare(a.Failed.Median, b.Failed.Median), cmp.Compare(a.InVain.Median, b.InVain.Median))
+	})
+}
+
+func cell(r virtual.Row) string {
+	return fmt.Sprintf("%s in vain, %s failed", report.Count(int(r.InVain.Median)), report.Count(int(r.Failed.Median)))
+}

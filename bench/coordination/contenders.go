@@ -31,7 +31,7 @@ var contenders = []contender{
 	}},
 	{"holdoff, RedisStore", peers.Version("github.com/go-holdoff/holdoff"), withHoldoff},
 	{"go-redis/redis_rate", peers.Version("github.com/go-redis/redis_rate/v10"), withLimiter},
-	{"sony/gobreaker, distributed", peers.Version("github.com/sony/gobreaker/v2"), withBreaker},
+	{"sony/gobreaker, distributed", peers.Version("github.com/sony/gobreaker/v2"), Breaker},
 }
 
 func withHoldoff(base http.RoundTripper, client *redis.Client) (http.RoundTripper, func(), error) {
@@ -62,8 +62,8 @@ func withLimiter(base http.RoundTripper, client *redis.Client) (http.RoundTrippe
 	}), func() {}, nil
 }
 
-// withBreaker makes every request within a breaker whose state is in Redis.
-func withBreaker(base http.RoundTripper, client *redis.Client) (http.RoundTripper, func(), error) {
+// Breaker makes every request within a breaker whose state is in Redis.
+func Breaker(base http.RoundTripper, client *redis.Client) (http.RoundTripper, func(), error) {
 	store := &breakerStore{client: client, locks: redsync.New(goredis.NewPool(client)), held: make(map[string]*redsync.Mutex)}
 	breaker, err := gobreaker.NewDistributedCircuitBreaker[*http.Response](store, gobreaker.Settings{Name: "api"})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff/bench/measure"
+	"github.com/go-holdoff/holdoff/bench/redisserver"
 )
 
 // Options are how the measurement is made.
@@ -113,7 +114,7 @@ func (c *cell) measure(ctx context.Context, o Options) error {
 	}
 	defer end()
 
-	executed, err := executedBy(ctx, o.Addr)
+	executed, err := redisserver.Executed(ctx, o.Addr)
 	if err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (c *cell) measure(ctx context.Context, o Options) error {
 		return err
 	}
 	took, sentNow := time.Since(begun), sent.Load()-sentBefore
-	after, err := executedBy(ctx, o.Addr)
+	after, err := redisserver.Executed(ctx, o.Addr)
 	if err != nil {
 		return err
 	}

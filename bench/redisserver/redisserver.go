@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -47,6 +48,32 @@ func Version(ctx context.Context, addr string) (string, error) {
 	_, rest, _ := strings.Cut(info, "redis_version:")
 	version, _, _ := strings.Cut(rest, "\r\n")
 	return version, nil
+}
+
+// Executed returns how many commands the server at addr counts so far, within
+// scripts too, but for those that are sent to ask.
+func Executed(ctx context.Context, addr string) (int64, error) {
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	defer client.Close()
+	info, err := client.Info(ctx, "commandstats").Result()
+	if err != nil {
+		return 0, err
+	}
+	var sum int64
+	for line := range strings.Lines(info) {
+		name, rest, _ := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
+		calls, _, found := strings.Cut(rest, ",")
+		command, _, _ := strings.Cut(name, "|")
+		if !found || command == "info" || command == "hello" || command == "client" {
+			continue
+		}
+		n, err := strconv.ParseInt(calls, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("INFO commandstats: %w", err)
+		}
+		sum += n
+	}
+	return sum, nil
 }
 
 // host is the part of a test that redistest needs. A failure is a panic, as there

@@ -46,9 +46,20 @@ type Answer struct {
 // not those before are answered, as users do. The seed says when each is made, and
 // of which path; the jitter of those who retry is their own.
 func (w Work) Run(ctx context.Context, url string, clients func(replica int) *http.Client, seed uint64) []Answer {
-	start := time.Now()
 	var mu sync.Mutex
 	var answers []Answer
+	w.Each(ctx, url, clients, seed, func(a Answer) {
+		mu.Lock()
+		defer mu.Unlock()
+		answers = append(answers, a)
+	})
+	return answers
+}
+
+// Each is Run for those who want every answer as soon as it is there. It calls got
+// from many goroutines at once.
+func (w Work) Each(ctx context.Context, url string, clients func(replica int) *http.Client, seed uint64, got func(Answer)) {
+	start := time.Now()
 	var wg sync.WaitGroup
 	for i := range w.Replicas {
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
@@ -64,15 +75,12 @@ func (w Work) Run(ctx context.Context, url string, clients func(replica int) *ht
 				wg.Go(func() {
 					asked := time.Since(start)
 					err := get(ctx, clients(i), fmt.Sprintf("%s/%d", url, path), w.Timeout)
-					mu.Lock()
-					defer mu.Unlock()
-					answers = append(answers, Answer{asked, time.Since(start) - asked, err == nil})
+					got(Answer{asked, time.Since(start) - asked, err == nil})
 				})
 			}
 		})
 	}
 	wg.Wait()
-	return answers
 }
 
 func get(ctx context.Context, client *http.Client, url string, timeout time.Duration) error {

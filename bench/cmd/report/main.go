@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"strings"
 
+	"github.com/go-holdoff/holdoff/bench/real"
 	"github.com/go-holdoff/holdoff/bench/report"
 )
 
@@ -30,11 +31,15 @@ var sections = []section{
 	{"overhead", overheadSection},
 	{"coordination", coordinationSection},
 	{"virtual", virtualSection},
+	{"real", realSection},
 	{"plots", plotsSection},
 	{"figures", figuresSection},
 }
 
 func main() {
+	if os.Getenv(real.ReplicaEnv) != "" {
+		os.Exit(real.Replica(os.Stdin, os.Stdout, os.Stderr))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {

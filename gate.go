@@ -323,9 +323,9 @@ func (g *gate) compare(before hold, now time.Time) (Event, bool) {
 	switch {
 	case !h.moved(before), h.phase == before.phase && h.phase != Held:
 		return Event{}, false
-	case before.phase == Healthy:
+	case before.free() && !h.free():
 		e.Kind = HoldStarted
-	case h.phase == Healthy:
+	case h.free() && !before.free():
 		e.Kind = HoldEnded
 	}
 	return e, true

@@ -106,6 +106,9 @@ type outcome struct {
 // well reports whether the key is healthy and nothing is held against it.
 func (h *hold) well() bool { return h.phase == Healthy && h.attempts == 0 }
 
+// free reports whether everybody may send.
+func (h *hold) free() bool { return h.phase == Healthy || h.phase == Counted }
+
 // slotted reports whether the key is in a phase of which somebody has to find the
 // end, also where nobody waits.
 func (h *hold) slotted() bool { return h.phase >= Ramping }

@@ -52,10 +52,10 @@ const (
 	// GaveUp: a request that might have been retried is not, or was held for
 	// longer than it may wait, or lost its context while it waited.
 	GaveUp
-	// HoldStarted: a healthy key is held.
+	// HoldStarted: a healthy key is held, paced or rationed.
 	HoldStarted
 	// HoldChanged: a hold is extended, is followed by another, or has moved on
-	// to a probe or a ramp.
+	// to another phase; or a healthy key is counted, or no longer.
 	HoldChanged
 	// HoldEnded: the key is healthy again.
 	HoldEnded

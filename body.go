@@ -17,6 +17,9 @@ const (
 	// connection costs less.
 	drainLimit = 64 << 10
 	drainTime  = 200 * time.Millisecond
+	// readTime is how long a read of the body that is under way is waited for: net/http
+	// looks for the end of a body also when the answer is there.
+	readTime = 10 * time.Millisecond
 )
 
 var errDetached = errors.New("holdoff: request body was taken over by a later attempt")
@@ -27,16 +30,16 @@ var errDetached = errors.New("holdoff: request body was taken over by a later at
 // nothing is read ahead. An attempt never shares a reader with another, since
 // net/http may go on reading after RoundTrip has returned.
 type body struct {
-	mu     sync.Mutex // guards what follows; not held while src is read
-	src    io.ReadCloser
-	limit  int    // how much to remember
-	head   []byte // what has been read of src, while that is within the limit
-	lost   bool   // it was not
-	err    error  // how src ended: io.EOF, or a failure
-	busy   bool   // a view is reading src
-	view   *bodyView
-	final  bool // no further attempt follows
-	closed bool // src is closed
+	mu      sync.Mutex // guards what follows; not held while src is read
+	src     io.ReadCloser
+	limit   int           // how much to remember
+	head    []byte        // what has been read of src, while that is within the limit
+	lost    bool          // it was not
+	err     error         // how src ended: io.EOF, or a failure
+	reading chan struct{} // closed when the read of src that is under way ends; nil if there is none
+	view    *bodyView
+	final   bool // no further attempt follows
+	closed  bool // src is closed
 }
 
 // bodyView is the body of one attempt.
@@ -65,11 +68,21 @@ var (
 
 // next returns the body of the next attempt, or nil where there can't be one
 // more: too much was read to remember, reading failed, or the attempt before
-// is in the middle of a read.
+// is stuck in the middle of a read.
 func (b *body) next() io.ReadCloser {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.lost || b.busy || b.closed || (b.err != nil && b.err != io.EOF) {
+	if reading := b.reading; reading != nil {
+		b.mu.Unlock()
+		timer := time.NewTimer(readTime)
+		select {
+		case <-reading:
+		case <-timer.C:
+		}
+		timer.Stop()
+		b.mu.Lock()
+	}
+	if b.lost || b.reading != nil || b.closed || (b.err != nil && b.err != io.EOF) {
 		return nil
 	}
 	b.view = &bodyView{b: b}
@@ -121,14 +134,16 @@ func (v *bodyView) Read(p []byte) (int, error) {
 		defer b.mu.Unlock()
 		return 0, b.err
 	}
-	b.busy = true
+	reading := make(chan struct{})
+	b.reading = reading
 	b.mu.Unlock()
 
 	n, err := b.src.Read(p)
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.busy = false
+	b.reading = nil
+	close(reading)
 	b.err = err
 	if !b.lost && len(b.head)+n > b.limit {
 		b.lost, b.head = true, nil

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
+	"time"
 )
 
 // stream is a PUT whose body can be read once only.
@@ -599,4 +600,57 @@ func TestRealDialErrorLeavesTheBody(t *testing.T) {
 	if got := readAll(t, resp); got != "payload" {
 		t.Errorf("got %q, want %q", got, "payload")
 	}
+}
+
+// The answer may be there while net/http still looks for the end of the body.
+func TestReadThatIsAboutToEndIsWaitedFor(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		stuck time.Duration
+		sends int
+	}{{"a moment", time.Millisecond, 2}, {"stuck", time.Minute, 1}} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sends := 0
+				base := baseFunc(func(req *http.Request) (*http.Response, error) {
+					sends++
+					started := make(chan struct{})
+					go func() {
+						close(started)
+						io.Copy(io.Discard, req.Body)
+						req.Body.Close()
+					}()
+					<-started
+					synctest.Wait()
+					status := http.StatusServiceUnavailable
+					if sends == 2 {
+						status = http.StatusOK
+					}
+					return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+				})
+				body := io.MultiReader(strings.NewReader("all"), slowEnd(test.stuck))
+				req, err := http.NewRequest(http.MethodPut, "http://api.example", body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := (&Transport{Base: base}).RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if sends != test.sends {
+					t.Errorf("sent %d times, want %d", sends, test.sends)
+				}
+				time.Sleep(2 * time.Minute)
+			})
+		})
+	}
+}
+
+// slowEnd is a reader that takes its time to say that there is nothing.
+type slowEnd time.Duration
+
+func (d slowEnd) Read([]byte) (int, error) {
+	time.Sleep(time.Duration(d))
+	return 0, io.EOF
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,10 +25,11 @@ func send(ctx context.Context, t *testing.T, rt http.RoundTripper) (*http.Respon
 // A server goes on with what its client has given up.
 func TestNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		work, served := time.Duration(0), 0
+		var work time.Duration
+		var served atomic.Int64
 		rt := network{http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 			time.Sleep(work)
-			served++
+			served.Add(1)
 		})}
 		begun := time.Now()
 		if resp, err := send(t.Context(), t, rt); err != nil || resp.StatusCode != http.StatusOK {
@@ -49,8 +51,8 @@ func TestNetwork(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(2 * work)
-		if served != 3 {
-			t.Errorf("served %d, want all", served)
+		if n := served.Load(); n != 3 {
+			t.Errorf("served %d, want all", n)
 		}
 		if resp, err := send(t.Context(), t, noRoute{}); err == nil {
 			t.Errorf("got %v from nowhere", resp)

@@ -157,9 +157,10 @@ func (c *call) send() {
 
 // timed reports whether the attempt's duration is of interest. Reading the clock
 // twice is half of what a healthy request would cost, and one sample in eight
-// tells the latency as well.
+// tells the latency as well. Where answers carry numbers of a quota, it is read
+// for them anyway.
 func (c *call) timed() bool {
-	return rand.Uint32()%8 == 0 || c.gate.latency.Load() == 0 || c.t.watch.wants()
+	return rand.Uint32()%8 == 0 || c.gate.latency.Load() == 0 || c.gate.quota.used.Load() || c.t.watch.wants()
 }
 
 // attemptRequest returns the caller's request where that will do, and else a
@@ -204,10 +205,10 @@ func (c *call) learn() Verdict {
 // readQuota takes in what the response says of a quota. Where it was never seen
 // to say anything, one look in eight will do.
 func (c *call) readQuota() {
-	if c.resp == nil || (c.took == 0 && !c.pass.permit && !c.gate.quota.used.Load()) {
+	if c.resp == nil || (c.took == 0 && !c.pass.permit) {
 		return
 	}
-	c.ration, c.told = c.gate.quota.read(c.resp.Header, time.Now(), c.t.maxHold())
+	c.ration, c.told = c.gate.quota.read(c.resp.Header, c.took, time.Now(), c.t.maxHold())
 	c.told = c.told && (c.near || c.lies || c.pass.permit)
 }
 

@@ -22,8 +22,8 @@ const maxHint = time.Duration(1 << 62)
 // met, the reset time of that limit.
 func hintOf(resp *http.Response, now time.Time) (time.Duration, bool) {
 	h := resp.Header
-	if age, ok := decimal(strings.TrimSpace(h.Get("Age"))); ok && age > 0 {
-		return 0, false // out of a cache: said to somebody else, a while ago
+	if cached(h) {
+		return 0, false
 	}
 	now = serverTime(h, now)
 	if d, ok := retryAfter(h, now); ok {
@@ -42,12 +42,12 @@ func limited(h http.Header, now time.Time) bool {
 	if _, ok := retryAfter(h, now); ok {
 		return true
 	}
-	for _, f := range resetFields {
-		if exhausted(h, f.remaining) {
+	for _, f := range limitFields {
+		if left, ok := f.left(h); ok && left == 0 {
 			return true
 		}
 	}
-	d, _ := rateLimitField(h)
+	d, _ := usedUp(h)
 	return d > 0
 }
 
@@ -63,87 +63,35 @@ func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	})
 }
 
-// resetFields are the families of headers that say when a quota is refilled.
-// They are spelt as net/http canonicalises them.
-var resetFields = []struct{ reset, remaining string }{
-	{"X-Ratelimit-Reset-After", "X-Ratelimit-Remaining"},
-	{"Ratelimit-Reset", "Ratelimit-Remaining"},
-	{"X-Ratelimit-Reset", "X-Ratelimit-Remaining"},
-	{"X-Rate-Limit-Reset", "X-Rate-Limit-Remaining"},
-}
-
 // resetHint reads the reset times of quotas: the IETF field first, then the
 // longest of the older ones. A family that says that something remains speaks
 // of another limiter than the one that refused (GitLab does that), and is left
 // out.
 func resetHint(h http.Header, now time.Time) (time.Duration, bool) {
-	if d, ok := rateLimitField(h); ok {
-		return d, true
+	hint, found := usedUp(h)
+	if found {
+		return hint, true
 	}
-	var hint time.Duration
-	var found bool
-	for _, f := range resetFields {
-		if h[f.remaining] != nil && !exhausted(h, f.remaining) {
+	for _, f := range limitFields {
+		if left, ok := f.left(h); h[f.remaining] != nil && !(ok && left == 0) {
 			continue
 		}
-		if d, ok := longest(h[f.reset], func(v string) (time.Duration, bool) { return delayOrDate(v, now) }); ok {
+		if d, ok := f.refill(h, now); ok {
 			hint, found = max(hint, d), true
 		}
 	}
 	return hint, found
 }
 
-// exhausted tells whether a remaining-header says zero. A negative number
-// means "unknown" where it is seen (Azure).
-func exhausted(h http.Header, name string) bool {
-	v, err := strconv.ParseFloat(strings.TrimSpace(h.Get(name)), 64)
-	return err == nil && v == 0
-}
-
-// rateLimitField reads the RateLimit field of draft-ietf-httpapi-ratelimit-headers,
-// in its present form ("name";r=0;t=30) and in that of draft 7 (limit=10,
-// remaining=0, reset=30). Only a quota with nothing left asks for a delay; of
-// several the longest counts.
-func rateLimitField(h http.Header) (hint time.Duration, found bool) {
-	for item := range strings.SplitSeq(strings.Join(h["Ratelimit"], ","), ",") {
-		remaining, reset := int64(-1), int64(-1)
-		for param := range strings.SplitSeq(item, ";") {
-			switch name, value, _ := strings.Cut(strings.TrimSpace(param), "="); name {
-			case "r":
-				remaining = integer(value)
-			case "t":
-				reset = integer(value)
-			}
+// usedUp reads the RateLimit field. Only a quota with nothing left asks for a
+// delay; of several the longest counts.
+func usedUp(h http.Header) (hint time.Duration, found bool) {
+	eachLimit(h, func(left int64, refill time.Duration) {
+		if left == 0 {
+			hint, found = max(hint, refill), true
 		}
-		if remaining == 0 && reset >= 0 {
-			hint, found = max(hint, seconds(float64(reset))), true
-		}
-	}
-	if found {
-		return hint, true
-	}
-	remaining, reset := int64(-1), int64(-1)
-	for member := range strings.SplitSeq(strings.Join(h["Ratelimit"], ","), ",") {
-		switch name, value, _ := strings.Cut(strings.TrimSpace(member), "="); name {
-		case "remaining":
-			remaining = integer(value)
-		case "reset":
-			reset = integer(value)
-		}
-	}
-	if remaining == 0 && reset >= 0 {
-		return seconds(float64(reset)), true
-	}
-	return 0, false
-}
-
-// integer reads a non-negative integer, or returns -1.
-func integer(s string) int64 {
-	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 63)
-	if err != nil {
-		return -1
-	}
-	return int64(n)
+	})
+	return hint, found
 }
 
 // longest returns the longest duration that parse finds in lines, since the

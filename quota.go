@@ -2,8 +2,6 @@ package holdoff
 
 import (
 	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,11 +19,16 @@ const (
 	// quotaSlack is by how much the end of a window may seem to move: servers
 	// give it in seconds, rounded.
 	quotaSlack = 1100 * time.Millisecond
+	// quotaWatch is how long a counter is watched, where its end is no further off
+	// than quotaSlack, before it is believed.
+	quotaWatch = 750 * time.Millisecond
 	// quotaReorder is how many answers may come out of order.
 	quotaReorder = 32
 	// quotaDoubt is how long numbers are not believed that contradicted each
 	// other.
 	quotaDoubt = 10 * time.Minute
+	// maxQuota is what a larger number is taken for.
+	maxQuota = 1e9
 )
 
 // quota is what a gate knows of a server's quota from the headers of answers:
@@ -39,6 +42,9 @@ type quota struct {
 	reset  time.Time  // end of the window; the earliest that fits all answers
 	first  int        // what remained when the window was first seen
 	left   int
+	low    time.Time    // when that was heard
+	rises  [2]time.Time // when the counter rose in mid-window: the older first
+	since  time.Time    // when the first number was seen
 	falls  int
 	proven bool
 	marks  [2]mark // for the rate of use: the older first
@@ -50,41 +56,53 @@ type mark struct {
 	at   time.Time
 }
 
-// read takes in the numbers of an answer, and returns the ration if there is
-// reason to go by one.
-func (q *quota) read(h http.Header, now time.Time, longest time.Duration) (ration, bool) {
-	left, after, ok := remaining(h, now)
+// read takes in the numbers of an answer that took so long (0: unknown), and
+// returns the ration if there is reason to go by one.
+func (q *quota) read(h http.Header, took time.Duration, now time.Time, longest time.Duration) (ration, bool) {
+	left, refill, ok := remaining(h, now)
 	if !ok {
 		return ration{}, false
 	}
-	q.used.Store(true)
+	if !q.used.Load() {
+		q.used.Store(true)
+	}
 	if !q.mu.TryLock() {
 		return ration{}, false // the next answer tells as much
 	}
 	defer q.mu.Unlock()
-	return q.see(left, now.Add(after), now, longest)
+	return q.see(left, now.Add(refill), took, now, longest)
 }
 
-func (q *quota) see(left int, reset, now time.Time, longest time.Duration) (ration, bool) {
+func (q *quota) see(left int, reset time.Time, took time.Duration, now time.Time, longest time.Duration) (ration, bool) {
 	if now.Before(q.doubt) {
 		return ration{}, false
 	}
+	if q.since.IsZero() {
+		q.since = now
+	}
 	moved := reset.Sub(q.reset)
 	same := moved.Abs() <= quotaSlack && left <= q.first+quotaReorder
+	// It was asked for after less had been heard of.
+	rose := same && left > q.left && took > 0 && now.Add(-took).After(q.low)
 	ends := q.reset.Sub(now)
 	switch {
 	case ends <= 0 && left <= q.left && !q.reset.IsZero():
 		q.reset = reset // the server rounds down: nothing was refilled yet
-	case ends <= 0, ends <= quotaSlack && !same:
-		if moved < -quotaSlack {
-			return ration{}, false // a late answer of the window before
-		}
-		q.reset, q.first, q.left, q.falls = reset, left, left, 0
-		q.marks = [2]mark{{left, now}, {left, now}}
-	case !same:
+	case rose && now.Sub(q.rises[0]) < quotaSlack, !same && ends > quotaSlack:
+		// It is refilled all the time (a token bucket that says when it will be
+		// full), or is not one counter.
 		proven := q.proven
 		q.doubt, q.reset, q.proven = now.Add(quotaDoubt), time.Time{}, false
 		return ration{lies: true}, proven
+	case ends <= 0, !same, rose:
+		if moved < -quotaSlack {
+			return ration{}, false // a late answer of the window before
+		}
+		if rose {
+			q.rises = [2]time.Time{q.rises[1], now}
+		}
+		q.reset, q.first, q.left, q.low, q.falls = reset, left, left, now, 0
+		q.marks = [2]mark{{left, now}, {left, now}}
 	case moved < 0:
 		q.reset = reset // the server rounds up
 	}
@@ -92,13 +110,15 @@ func (q *quota) see(left int, reset, now time.Time, longest time.Duration) (rati
 		return ration{}, false // out of order
 	}
 	if left < q.left {
-		q.left = left
+		q.left, q.low = left, now
 		q.falls++
 	}
 	if now.Sub(q.marks[1].at) >= quotaRate {
 		q.marks = [2]mark{q.marks[1], {left, now}}
 	}
-	q.proven = q.proven || q.falls >= quotaProof
+	// Where the end is nearer than its rounding, it may be any; that shows in time.
+	short := q.reset.Sub(now) <= quotaSlack && now.Sub(q.since) < quotaWatch
+	q.proven = q.proven || (q.falls >= quotaProof && !short)
 	if !q.proven || q.reset.Sub(now) > longest {
 		return ration{}, false
 	}
@@ -112,37 +132,28 @@ func (q *quota) see(left int, reset, now time.Time, longest time.Duration) (rati
 
 // remaining returns what the server says to remain of its tightest quota, and
 // after what time it is refilled.
-func remaining(h http.Header, now time.Time) (left int, after time.Duration, ok bool) {
-	for _, line := range h["Ratelimit"] {
-		for item := range strings.SplitSeq(line, ",") {
-			r, t := int64(-1), int64(-1)
-			for param := range strings.SplitSeq(item, ";") {
-				switch name, value, _ := strings.Cut(strings.TrimSpace(param), "="); name {
-				case "r":
-					r = integer(value)
-				case "t":
-					t = integer(value)
-				}
-			}
-			if r >= 0 && t >= 0 && (!ok || int(r) < left) {
-				left, after, ok = int(r), seconds(float64(max(t, 1))), true
-			}
-		}
+func remaining(h http.Header, now time.Time) (left int, refill time.Duration, ok bool) {
+	if cached(h) {
+		return 0, 0, false
 	}
+	eachLimit(h, func(n int64, after time.Duration) {
+		if n = min(n, maxQuota); !ok || int(n) < left {
+			left, refill, ok = int(n), max(after, time.Second), true
+		}
+	})
 	if ok {
-		return left, after, true
+		return left, refill, true
 	}
-	for _, f := range resetFields {
-		values, resets := h[f.remaining], h[f.reset]
-		if len(values) != 1 || len(resets) != 1 {
+	for _, f := range limitFields {
+		if len(h[f.remaining]) != 1 || len(h[f.reset]) != 1 {
 			continue
 		}
-		r, err := strconv.ParseFloat(strings.TrimSpace(values[0]), 64)
-		if err != nil || !(r >= 0 && r < 1e9) {
+		n, ok := f.left(h)
+		if !ok {
 			continue
 		}
-		if d, ok := delayOrDate(strings.TrimSpace(resets[0]), serverTime(h, now)); ok {
-			return int(r), max(d, time.Second), true
+		if after, ok := f.refill(h, serverTime(h, now)); ok {
+			return int(min(n, maxQuota)), max(after, time.Second), true
 		}
 	}
 	return 0, 0, false

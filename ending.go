@@ -79,7 +79,7 @@ func (c *call) release() {
 		return
 	}
 	if c.waiter != nil {
-		c.gate.leave(c.waiter)
+		c.gate.leave(c.waiter, false)
 		c.pass = c.waiter.pass
 	}
 	c.closeResponse()

@@ -26,6 +26,8 @@ const (
 	idleSpread = time.Second
 	// mostDenied bounds how many slots a replica sits out: 2 to that power.
 	mostDenied = 2
+	// missedFor is how long a request that could not wait is expected again.
+	missedFor = time.Second
 	// maxWant bounds the permits that one replica asks for at a time.
 	maxWant = 256
 )
@@ -81,6 +83,8 @@ type share struct {
 	served  time.Time // the end of the slot that last granted something
 	out     time.Time // before that, no permits of slots are asked for
 	abstain time.Time // before that, no permits are asked for
+	turned  int       // requests whose patience ended in the line, since permits were asked for
+	missed  time.Time // when the last of them left
 }
 
 // learnShared takes in an outcome where there is a store: what it means for
@@ -115,7 +119,7 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 		s.news.Well = s.failing
 		return
 	case Unreachable:
-		if mine {
+		if mine && !h.spaced() && h.phase != Counted {
 			// It may be this replica's own network. The permit is not given
 			// back, and another replica goes first next time.
 			s.abstain = now.Add(holdCap)
@@ -198,7 +202,7 @@ func (g *gate) ask(now time.Time) (time.Duration, bool) {
 	switch {
 	case !h.shared:
 		return 0, false
-	case g.waiters.Len() == 0:
+	case g.wanted(now) == 0:
 		// Nobody here has use for the ramp. Somebody has to find that it is over.
 		return idleSpread + uniform(idleSpread), over && h.slotted()
 	case over && h.spaced():
@@ -207,6 +211,17 @@ func (g *gate) ask(now time.Time) (time.Duration, bool) {
 		return max(uniform(askSpread), s.abstain.Sub(now)), true
 	}
 	return 0, h.slotted() && h.granted >= h.permits && !s.dry && s.abstain.Before(now)
+}
+
+// wanted returns how many permits this process has use for. Where nobody waits,
+// it is as many as could not wait: where no request ever may, no hold would end
+// otherwise.
+func (g *gate) wanted(now time.Time) int {
+	n := g.waiters.Len()
+	if n == 0 && now.Sub(g.share.missed) < missedFor {
+		n = g.share.turned
+	}
+	return min(n, maxWant)
 }
 
 // schedule sees to it that the store is spoken with when that is due.
@@ -303,10 +318,11 @@ func (g *gate) sitOut(granted, want int) {
 	}
 }
 
-// handBackUnused gives a probe's permit back for which nobody waits any more.
+// handBackUnused gives a probe's permit back for which nobody waits any more,
+// and nobody is likely to come.
 func (g *gate) handBackUnused() {
 	h := &g.hold
-	if !h.shared || h.phase != Probing || h.granted >= h.permits {
+	if time.Since(g.share.missed) < missedFor || !h.shared || h.phase != Probing || h.granted >= h.permits {
 		return
 	}
 	h.permits = h.granted
@@ -327,10 +343,12 @@ func (g *gate) takeNews(now time.Time) (news News, hint time.Time, worth bool) {
 	}
 	if s.told {
 		news.Left, news.Refill, news.Lies = s.left, s.refill.Sub(now), s.lies
+		news.Near = s.near
 		s.told = false
 	}
 	if want {
-		news.Want = min(g.waiters.Len(), maxWant)
+		news.Want = g.wanted(now)
+		s.turned = 0
 	}
 	s.news = News{Generation: s.news.Generation}
 	return news, hint, worth || want

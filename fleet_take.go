@@ -15,6 +15,9 @@ func (g *gate) alone(news News) {
 		return
 	}
 	s.version = 0
+	if h.spaced() {
+		news = News{} // what was paced for all tells nothing of this process alone
+	}
 	h.part(now)
 	o := outcome{pass: pass{generation: news.Generation, permit: true}, status: news.Status, hint: news.Hint}
 	for _, results := range []struct {

@@ -340,3 +340,38 @@ func TestKeysForgetsWhatIsOver(t *testing.T) {
 		}
 	})
 }
+
+// Where no request may wait, nobody stands in line when a hold ends. It ends all
+// the same, and the next request is the probe.
+func TestHoldEndsWhereNobodyMayWait(t *testing.T) {
+	for _, wait := range []string{"MaxWait negative", "short deadlines"} {
+		t.Run(wait, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(func(at time.Duration, _ *http.Request) (*http.Response, error) {
+					if at == 0 {
+						return answer(429, "Retry-After: 2"), nil
+					}
+					return answer(200), nil
+				})
+				tr := &Transport{Base: h, Store: &MemoryStore{}, MaxAttempts: 1}
+				if wait == "MaxWait negative" {
+					tr.MaxWait = -1
+				}
+				wants(t, tr, fleetKey+"/", 429)
+				for range 40 {
+					time.Sleep(100 * time.Millisecond)
+					ctx, cancel := context.WithTimeout(t.Context(), ms)
+					tr.RoundTrip(newRequest(t, "GET", fleetKey+"/", "").WithContext(ctx))
+					cancel()
+				}
+				if n := h.between(1, 2*time.Second); n != 0 {
+					t.Errorf("got %d sends in the hold, want none", n)
+				}
+				if n := h.between(2*time.Second, 3*time.Second); n < 5 {
+					t.Errorf("got %d sends in the second after the hold, want most of ten", n)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}

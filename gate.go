@@ -89,10 +89,10 @@ func (g *gate) stand(ctx context.Context, w *waiter, deadline bool) error {
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
-		g.leave(w)
+		g.leave(w, ctx.Err() == context.DeadlineExceeded)
 		return ctx.Err()
 	case <-over:
-		if held := g.leave(w); held != nil {
+		if held := g.leave(w, true); held != nil {
 			return held
 		}
 	}
@@ -102,12 +102,16 @@ func (g *gate) stand(ctx context.Context, w *waiter, deadline bool) error {
 	return nil
 }
 
-// leave takes w out of the line, and returns why it is still held: nil where it
-// may pass since a moment ago.
-func (g *gate) leave(w *waiter) *HeldError {
+// leave takes w out of the line, because its patience is over or it has gone,
+// and returns why it is still held: nil where it may pass since a moment ago.
+func (g *gate) leave(w *waiter, impatient bool) *HeldError {
 	defer g.unlock(g.lock())
 	if w.place == nil {
 		return w.held
+	}
+	if impatient {
+		g.share.turned++
+		g.share.missed = time.Now()
 	}
 	g.waiters.Remove(w.place)
 	return g.heldError()

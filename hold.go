@@ -316,7 +316,7 @@ func (h *hold) enter(p Phase, permits int, until time.Time) {
 
 // part goes on without the fleet. Who had no permit of the probe or the slot
 // is the next to probe, at T; and what a server takes of this process alone is
-// to be found anew.
+// to be found anew, from little: there may be a line.
 func (h *hold) part(now time.Time) {
 	h.shared = false
 	switch {

@@ -102,7 +102,7 @@ func failures(n int) func(*trace, time.Time) error {
 }
 
 func passes(tr *trace, now time.Time) error {
-	tr.h.roll(now, uniform)
+	tr.h.roll(now, tr.jitter)
 	return nil
 }
 

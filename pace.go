@@ -68,7 +68,7 @@ func (h *hold) due() time.Time {
 	if !h.spaced() || h.granted >= h.permits {
 		return h.until
 	}
-	return h.from.Add(h.until.Sub(h.from) * time.Duration(h.granted) / time.Duration(h.permits))
+	return h.from.Add(time.Duration(float64(h.until.Sub(h.from)) * float64(h.granted) / float64(h.permits)))
 }
 
 // count lets everybody send for a while, to find out what the server takes.
@@ -92,11 +92,12 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 	case h.phase == Counted && 30*h.bad <= h.good:
 		h.inVain(now)
 		h.recover(now)
-	case h.phase == Counted:
-		h.paceAt(taken, now)
-		h.quiet = now // news travels: more was taken than was heard of
 	case h.shut():
 		h.begin(outcome{hint: h.asked.Sub(now)}, false, now, jitter)
+	case h.phase == Counted:
+		h.generation++ // what is refused from now on is refused at that rate
+		h.paceAt(taken, now)
+		h.quiet = now // news travels: more was taken than was heard of
 	case h.bad > 0:
 		// To what it took, or to the share that it took, since a slot may be late;
 		// but not by more than a quarter: what comes in during a slot was not all
@@ -104,7 +105,7 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 		taken = max(taken, h.rate*float64(h.good)/float64(h.good+h.bad))
 		h.rate, h.quiet = max(min(h.rate, taken), h.rate*3/4, minRate), now.Add(quietFor+2*h.latency)
 		if h.rate < h.proof/4 {
-			// At half the rate as much is refused: it is not the rate. A path, or
+			// At a quarter of it as much is refused: it is not the rate. A path, or
 			// one of those who share the key, has a limit of its own.
 			h.inVain(now)
 			h.toRamp(now)
@@ -159,13 +160,17 @@ func (h *hold) nextSlot(now time.Time) {
 	if h.phase == Paced && now.Sub(h.until) < length {
 		begin = h.until // late or not, the slots come at the rate
 	}
-	h.enter(Paced, min(max(int(h.rate*length.Seconds()+0.5), 1), maxPermits), begin.Add(length))
+	h.enter(Paced, h.permitsIn(length), begin.Add(length))
 	h.from = now
 }
 
 func (h *hold) slotLength() time.Duration {
 	one := time.Duration(float64(time.Second) / h.rate)
 	return max(min(max(perSlot*one, slot), max(maxSlot, one)), h.latency)
+}
+
+func (h *hold) permitsIn(length time.Duration) int {
+	return int(min(max(h.rate*length.Seconds()+0.5, 1), maxPermits))
 }
 
 // refused takes in that a permit was refused, without a hint that holds all.
@@ -239,7 +244,9 @@ func (h *hold) shareOut(now time.Time) {
 func (h *hold) nextShare(now time.Time) {
 	span := h.refill.Sub(now)
 	if h.left <= 0 || span <= 0 {
+		h.generation++
 		h.enter(Held, 0, h.refill)
+		h.word = false
 		return
 	}
 	h.rate = max(float64(h.left)/span.Seconds(), minRate)
@@ -247,7 +254,7 @@ func (h *hold) nextShare(now time.Time) {
 	if span < length+slot {
 		length = span
 	}
-	permits := min(max(int(h.rate*length.Seconds()+0.5), 1), h.left)
+	permits := min(h.permitsIn(length), h.left)
 	h.left -= permits
 	h.enter(Rationed, permits, now.Add(length))
 	h.from = now

@@ -53,10 +53,12 @@ type News struct {
 	// replica keeps to itself.
 	Refusals int
 	// Left is what the server says to remain of a quota until it is refilled,
-	// after Refill; where Refill is zero, it says nothing. Lies tells that such
-	// numbers contradicted each other, and are not to be believed.
+	// after Refill; where Refill is zero, it says nothing. Near tells that the
+	// quota will be used up before all have heard of it; Lies, that such numbers
+	// contradicted each other, and are not to be believed.
 	Left   int
 	Refill time.Duration
+	Near   bool
 	Lies   bool
 	// Status is the last status code among all those.
 	Status int
@@ -244,7 +246,7 @@ func (r *record) exchange(n News, now time.Time) (granted int) {
 	}
 	h.roll(now, uniform)
 
-	bad := outcome{pass: permit, lesson: Failed, hint: n.Hint, word: n.Word, status: n.Status}
+	bad := outcome{pass: permit, lesson: Failed, hint: n.Hint, word: n.Word && n.Hint > 0, status: n.Status}
 	if n.Failures == 0 {
 		bad.lesson = Refused
 	}
@@ -270,7 +272,7 @@ func (r *record) exchange(n News, now time.Time) (granted int) {
 		}
 	}
 	if n.Refill > 0 || n.Lies {
-		h.ration(ration{left: n.Left, refill: now.Add(n.Refill), near: true, lies: n.Lies}, now)
+		h.ration(ration{left: n.Left, refill: now.Add(n.Refill), near: n.Near, lies: n.Lies}, now)
 	}
 	if n.Refusals > 0 {
 		h.count(now)

@@ -47,7 +47,7 @@ func constants() string {
 		{"slot", slot}, {"grace", grace}, {"maxPermits", maxPermits}, {"countFor", countFor},
 		{"countAgain", countAgain}, {"vainly", vainly}, {"quietFor", quietFor}, {"metAfter", metAfter}, {"growth", growth},
 		{"perSlot", perSlot}, {"maxSlot", maxSlot}, {"minRate", minRate}, {"closed", closed},
-		{"quotaSlack", quotaSlack}, {"minLease", minLease},
+		{"quotaSlack", quotaSlack}, {"minLease", minLease}, {"minHold", minHold},
 	} {
 		if d, ok := c.value.(time.Duration); ok {
 			c.value = d.Milliseconds()
@@ -96,7 +96,7 @@ func (s *RedisStore) args(id, key string, n News) []any {
 		n.Generation, n.Good, n.Bad, n.Refused, n.Returned, n.Failures, n.Status,
 		upMillis(n.Hint), flag(n.Word), flag(n.Well), n.Want, max(upMillis(n.Lease), 1),
 		strconv.FormatFloat(rand.Float64(), 'f', 6, 64), s.opts.MaxHold.Milliseconds(), maxRecords,
-		n.Refusals, n.Left, upMillis(n.Refill), flag(n.Lies),
+		n.Refusals, n.Left, upMillis(n.Refill), flag(n.Lies), flag(n.Near),
 	}
 }
 

@@ -12,7 +12,7 @@
 --         16 well (0, 1)      17 want               18 lease, ms
 --         19 chance [0, 1)    20 longest hold, ms   21 most records
 --         22 refusals         23 left of a quota    24 its refill, ms (0: none is told)
---         25 lies (0, 1)
+--         25 lies (0, 1)      26 near (0, 1)
 -- Returns  {'foreign'} where the record is not ours, or of another version,
 --          {'full'} where there are too many to add one;
 --          else {'ok', a snapshot as in read.lua ..., permits granted}
@@ -24,7 +24,7 @@
 --
 -- Before this text come the constants of hold.go, as locals:
 -- tripAfter quorum holdBase holdCap slot grace maxPermits countFor countAgain vainly
--- quietFor metAfter growth perSlot maxSlot minRate closed quotaSlack minLease (times in ms).
+-- quietFor metAfter growth perSlot maxSlot minRate closed quotaSlack minLease minHold (times in ms).
 
 local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted', 'good', 'bad',
 	'attempts', 'failures', 'status', 'timestamp', 'word', 'calm', 'rate', 'proof', 'vain', 'quiet',
@@ -35,8 +35,11 @@ if got.err or (got[1] and got[1] ~= '1') then
 end
 local h = {}
 for i = 3, #names - 1 do
-	h[names[i]] = tonumber(got[i]) or 0
+	local n = tonumber(got[i]) or 0
+	-- Anybody may have written it: neither NaN nor what is no number to others.
+	h[names[i]] = n >= -2 ^ 52 and n <= 2 ^ 52 and n or 0
 end
+h.rate = math.min(h.rate, maxPermits * 1000 / slot)
 h.phase = got[2] or 'healthy'
 h.witnesses = got[#names] or ''
 
@@ -54,7 +57,8 @@ local status, hint, word, want = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15
 local longest = tonumber(ARGV[20])
 local lease = tonumber(ARGV[18])
 local latency = lease > minLease and lease / 4 or 0
-local refusals, left, refill, lies = tonumber(ARGV[22]), tonumber(ARGV[23]), tonumber(ARGV[24]), ARGV[25] == '1'
+local refusals, left, refill = tonumber(ARGV[22]), tonumber(ARGV[23]), tonumber(ARGV[24])
+local lies, near = ARGV[25] == '1', ARGV[26] == '1'
 
 -- A clock that was set back must not make a hold longer than any hold may be.
 h['until'] = math.min(h['until'], now + longest)
@@ -64,10 +68,13 @@ h.asked, h.refill = math.min(h.asked, now + longest), math.min(h.refill, now + l
 -- What waited in a stopped server's socket is older than it says.
 local age = now - tonumber(ARGV[6])
 if tonumber(ARGV[6]) > 0 and age > 1000 and age < 600000 then
-	hint = math.max(hint - age, 0)
+	hint, refill = math.max(hint - age, 0), math.max(refill - age, 0)
 end
 hint = math.min(hint, longest)
-word = word and hint > 0
+word = hint > 0 and (word or hint >= minHold)
+if refill > longest then
+	refill = 0 -- a quota that nobody waits for
+end
 
 local before = {h.phase, h['until'], h.attempts == 0}
 local dirty = false
@@ -155,11 +162,12 @@ local function pace()
 	if h.phase == 'counted' and 30 * h.bad <= h.good then
 		in_vain()
 		recover()
-	elseif h.phase == 'counted' then
-		pace_at(taken)
-		h.quiet = now
 	elseif shut() then
 		begin(false, h.asked - now, false)
+	elseif h.phase == 'counted' then
+		h.generation = h.generation + 1
+		pace_at(taken)
+		h.quiet = now
 	elseif h.bad > 0 then
 		taken = math.max(taken, h.rate * h.good / (h.good + h.bad))
 		h.rate = math.max(math.min(h.rate, taken), h.rate * 3 / 4, minRate)
@@ -185,6 +193,7 @@ end
 local function next_share()
 	local span = h.refill - now
 	if h.left <= 0 or span <= 0 then
+		h.generation, h.word = h.generation + 1, 0
 		enter('held', 0, h.refill)
 		return
 	end
@@ -214,8 +223,8 @@ local function ration()
 	if h.phase == 'held' or h.phase == 'probing' then
 		return
 	end
-	dirty = true
 	if lies then
+		dirty = dirty or h.refill > 0
 		h.refill = 0
 		if h.phase == 'rationed' then to_ramp() end
 		return
@@ -223,7 +232,9 @@ local function ration()
 	local moved = now + refill - h.refill
 	if moved < -quotaSlack then
 		return
-	elseif moved > quotaSlack then
+	end
+	dirty = true
+	if moved > quotaSlack then
 		h.left, h.refill = left, now + refill
 	else
 		h.left = math.min(h.left, left)
@@ -231,7 +242,7 @@ local function ration()
 	end
 	if h.phase == 'rationed' then
 		if h.left == 0 then h.permits = h.granted end
-	elseif h.phase ~= 'ramping' then
+	elseif near and h.phase ~= 'ramping' then
 		if h.phase == 'healthy' then
 			h.generation = h.generation == 0 and now or h.generation + 1
 		end

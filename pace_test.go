@@ -1,0 +1,500 @@
+package holdoff
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// counts is a surplus of refusals that a process made known.
+func counts(tr *trace, now time.Time) error {
+	tr.h.count(now)
+	return nil
+}
+
+// answered is as many requests, each let through and answered at once.
+func answered(good, refused int) func(*trace, time.Time) error {
+	return answeredWith(good, refused, Refused, 0)
+}
+
+func answeredWith(good, bad int, lesson Lesson, hint time.Duration) func(*trace, time.Time) error {
+	return func(tr *trace, now time.Time) error {
+		for i := range good + bad {
+			p, ok := tr.h.grant(now, traceLease)
+			if !ok {
+				return fmt.Errorf("request %d may not send, want leave", i)
+			}
+			o := outcome{pass: p, lesson: Good, status: 200}
+			if i >= good {
+				o.lesson, o.hint, o.status = lesson, hint, 429
+			}
+			tr.h.learn(o, now, tr.jitter)
+		}
+		return nil
+	}
+}
+
+// paced20 is a key whose server was seen to take 100 requests in half a second,
+// and to refuse some: from 0.5 s on it is paced at 200/s, in slots of 20.
+func paced20(t *testing.T) *trace {
+	t.Helper()
+	tr := newTrace(t)
+	tr.at(0, counts, "counted 0 of 0 until 500ms")
+	tr.at(0, answered(100, 10), "counted 0 of 0 until 500ms")
+	tr.at(500*ms, passes, "paced 0 of 20 until 600ms")
+	return tr
+}
+
+// Counting holds nobody. It ends well where little was refused, and is not
+// repeated for ten seconds.
+func TestCountingEndsWellWhereLittleIsRefused(t *testing.T) {
+	for _, tt := range []struct{ good, refused int }{{0, 0}, {200, 0}, {50, 1}, {500, 10}} {
+		tr := newTrace(t)
+		tr.at(0, counts, "counted 0 of 0 until 500ms")
+		tr.at(0, answered(tt.good, tt.refused), "counted 0 of 0 until 500ms")
+		tr.at(500*ms-1, passes, "counted 0 of 0 until 500ms")
+		tr.at(500*ms, passes, "healthy")
+		tr.at(10500*ms-1, counts, "healthy")
+		tr.at(10500*ms, counts, "counted 0 of 0 until 11s")
+	}
+}
+
+// More than two in a hundred is much. The rate is what was taken, in the time that
+// it took to look.
+func TestCountingPacesAtWhatWasTaken(t *testing.T) {
+	for _, tt := range []struct {
+		good, refused int
+		look          time.Duration
+		want          string
+	}{
+		{49, 1, 500 * ms, "paced 0 of 10 until 602.04081ms"},
+		{100, 10, 500 * ms, "paced 0 of 20 until 600ms"},
+		{100, 10, time.Second, "paced 0 of 10 until 1.1s"},
+		{1000, 1000, 500 * ms, "paced 0 of 200 until 600ms"},
+		{1, 4, 500 * ms, "paced 0 of 4 until 2.5s"},
+	} {
+		tr := newTrace(t)
+		tr.at(0, counts, "counted 0 of 0 until 500ms")
+		tr.at(0, answered(tt.good, tt.refused), "counted 0 of 0 until 500ms")
+		tr.at(tt.look, passes, tt.want)
+	}
+}
+
+// What was sent while everybody might was not sent at the rate that it showed.
+func TestCountedSendsDoNotCountAgainstTheRate(t *testing.T) {
+	tr := newTrace(t)
+	tr.at(0, counts, "counted 0 of 0 until 500ms")
+	tr.at(0, asks("a", "b"), "counted 0 of 0 until 500ms")
+	tr.at(0, answered(100, 10), "counted 0 of 0 until 500ms")
+	tr.at(500*ms, passes, "paced 0 of 20 until 600ms")
+	tr.at(510*ms, ends("a", Refused, 0), "paced 0 of 20 until 600ms")
+	tr.at(510*ms, answered(20, 0), "paced 20 of 20 until 600ms")
+	tr.at(600*ms, passes, "paced 0 of 20 until 700ms")
+	tr.at(600*ms, ends("b", Refused, 2*time.Second), "held until 2.6s, level 0")
+}
+
+// A server that takes nothing at all has a quota that is used up. It is asked
+// again when it said, not at a tenth of a request per second.
+func TestServerThatTakesNothingIsHeld(t *testing.T) {
+	tr := newTrace(t)
+	tr.at(0, counts, "counted 0 of 0 until 500ms")
+	tr.at(400*ms, answeredWith(0, 6, Refused, time.Second), "counted 0 of 0 until 500ms")
+	tr.at(500*ms, passes, "held until 1.4s, level 0")
+	tr.at(1400*ms, asks("probe"), "probing 1 of 1 until 2.4s")
+	tr.at(1400*ms, good("probe"), "ramping 0 of 2 until 1.5s")
+
+	tr = paced20(t)
+	tr.at(550*ms, answeredWith(0, closed, Refused, 1500*ms), "paced 5 of 20 until 600ms")
+	tr.at(600*ms, passes, "held until 2.05s, level 0")
+
+	tr = paced20(t)
+	tr.at(550*ms, answeredWith(0, closed, Refused, 0), "paced 5 of 20 until 600ms")
+	tr.at(600*ms, passes, "held until 1.1s, level 0")
+}
+
+// A refusal cuts the rate to what was taken, but not below half of it: one slot's
+// answers may be late.
+func TestRefusalsCutTheRate(t *testing.T) {
+	tr := paced20(t)
+	tr.at(500*ms, answered(15, 5), "paced 20 of 20 until 600ms")
+	tr.at(600*ms, passes, "paced 0 of 15 until 700ms")
+
+	for _, goods := range []int{0, 2} {
+		tr = paced20(t)
+		tr.at(500*ms, answered(goods, 2), fmt.Sprintf("paced %d of 20 until 600ms", goods+2))
+		tr.at(600*ms, passes, "paced 0 of 10 until 700ms")
+	}
+}
+
+// After a cut the rate stays as it is for a second. Then it grows by 5 % a slot,
+// while all of it is used up.
+func TestRateGrowsAfterQuietWhileUsedUp(t *testing.T) {
+	tr := paced20(t)
+	at := 500 * ms
+	for range 9 {
+		tr.at(at, answered(20, 0), fmt.Sprintf("paced 20 of 20 until %v", at+slot))
+		at += slot
+		tr.at(at, passes, fmt.Sprintf("paced 0 of 20 until %v", at+slot))
+	}
+	tr.at(1400*ms, answered(20, 0), "paced 20 of 20 until 1.5s")
+	tr.at(1500*ms, passes, "paced 0 of 21 until 1.6s")
+	tr.at(1500*ms, answered(21, 0), "paced 21 of 21 until 1.6s")
+	tr.at(1600*ms, passes, "paced 0 of 22 until 1.7s")
+	tr.at(1600*ms, answered(21, 0), "paced 21 of 22 until 1.7s")
+	tr.at(1700*ms, passes, "paced 0 of 22 until 1.8s") // not all was used
+	tr.at(1700*ms, answered(21, 1), "paced 22 of 22 until 1.8s")
+	tr.at(1800*ms, passes, "paced 0 of 21 until 1.9s")
+	tr.at(1800*ms, answered(21, 0), "paced 21 of 21 until 1.9s")
+	tr.at(1900*ms, passes, "paced 0 of 21 until 2s")
+}
+
+// A slot is so long that ten sends fit, from 100 ms to 2 s; below one in 2 s it
+// is longer, so that one fits.
+func TestSlotsAreSoLongThatTenSendsFit(t *testing.T) {
+	for _, tt := range []struct {
+		rate    float64
+		length  time.Duration
+		permits int
+	}{
+		{0, 10 * time.Second, 1},
+		{0.1, 10 * time.Second, 1},
+		{0.25, 4 * time.Second, 1},
+		{0.5, 2 * time.Second, 1},
+		{1, 2 * time.Second, 2},
+		{5, 2 * time.Second, 10},
+		{10, time.Second, 10},
+		{50, 200 * ms, 10},
+		{100, slot, 10},
+		{200, slot, 20},
+		{2000, slot, 200},
+		{1e300, slot, maxPermits},
+	} {
+		tr := newTrace(t)
+		now := tr.start
+		tr.h.paceAt(tt.rate, now)
+		if got := tr.h.until.Sub(now); got != tt.length || tr.h.permits != tt.permits {
+			t.Errorf("at %v per second: got %d sends in %v, want %d in %v", tt.rate, tr.h.permits, got, tt.permits, tt.length)
+		}
+	}
+}
+
+// Where half the rate is refused as well, it is not the rate. Everybody sends,
+// and the key is not counted again for ten seconds, then for twenty, and so on.
+func TestPacingInVainIsGivenUp(t *testing.T) {
+	tr := newTrace(t)
+	at := time.Duration(0)
+	for i, again := range []time.Duration{10, 20, 40, 80, 160, 320, 320} {
+		tr.at(at, counts, fmt.Sprintf("counted 0 of 0 until %v", at+countFor))
+		tr.at(at, answered(100, 10), fmt.Sprintf("counted 0 of 0 until %v", at+countFor))
+		at += countFor
+		tr.at(at, passes, fmt.Sprintf("paced 0 of 20 until %v", at+slot))
+		slots := 0
+		for ; tr.h.phase == Paced && slots < 100; slots++ {
+			n := max(tr.h.permits/5, 1) // a path of five is refused, whatever the rate
+			if err := answered(tr.h.permits-n, n)(tr, tr.start.Add(at)); err != nil {
+				t.Fatal(err)
+			}
+			at = tr.h.until.Sub(tr.start)
+			tr.h.roll(tr.start.Add(at), tr.jitter)
+		}
+		if slots < 3 || slots > 8 || tr.h.phase != Ramping {
+			t.Fatalf("time %d: %v after %d slots, want a ramp after a few", i, tr.h.phase, slots)
+		}
+		begun := at
+		at += slot
+		tr.at(at, passes, "healthy")
+		tr.at(begun+again*time.Second-1, counts, "healthy")
+		at = begun + again*time.Second
+	}
+}
+
+// Who is refused in the ramp that follows learns nothing of a rate: a row of
+// refusals with no success between holds the key.
+func TestRefusalsInTheRampAfterPacingInVain(t *testing.T) {
+	tr := ramp5(t)
+	tr.h.quiet = tr.start.Add(time.Minute)
+	tr.h.permits = 100
+	tr.at(5*time.Second, answered(1, 19), "ramping 20 of 100 until 5.1s")
+	tr.at(5*time.Second, answered(1, 19), "ramping 40 of 100 until 5.1s")
+	tr.at(5*time.Second, answered(0, 1), "held until 6s, level 1")
+}
+
+// A pace of which less than half is used ends in a ramp, and that where demand
+// is met.
+func TestPacingEndsByDemand(t *testing.T) {
+	tr := paced20(t)
+	tr.h.vain = 3
+	tr.at(500*ms, answered(9, 0), "paced 9 of 20 until 600ms")
+	tr.at(600*ms, passes, "ramping 0 of 40 until 700ms")
+	tr.at(600*ms, answered(19, 0), "ramping 19 of 40 until 700ms")
+	tr.at(700*ms, passes, "healthy")
+	if tr.h.vain != 0 {
+		t.Errorf("vain is %d after pacing that helped, want 0", tr.h.vain)
+	}
+
+	tr = paced20(t)
+	tr.at(500*ms, answered(10, 0), "paced 10 of 20 until 600ms")
+	tr.at(600*ms, passes, "paced 0 of 20 until 700ms") // half used is not demand met
+	tr.at(10*time.Minute, passes, "ramping 0 of 40 until 10m0.1s")
+	tr.at(20*time.Minute, passes, "healthy")
+}
+
+// The permits of a slot are spread over it.
+func TestPermitsOfASlotAreSpread(t *testing.T) {
+	tr := paced20(t)
+	for i := range 20 {
+		if got, want := tr.h.due().Sub(tr.start), 500*ms+time.Duration(i)*5*ms; got != want {
+			t.Errorf("permit %d is due at %v, want %v", i, got, want)
+		}
+		tr.at(500*ms+time.Duration(i)*5*ms, asks("a"), fmt.Sprintf("paced %d of 20 until 600ms", i+1))
+	}
+	if got := tr.h.due().Sub(tr.start); got != 600*ms {
+		t.Errorf("after the last permit %v is due, want the next slot", got)
+	}
+	tr.at(550*ms, denied, "paced 20 of 20 until 600ms")
+	// Slots that a store may tell of, of any length and with any number of permits.
+	h := hold{phase: Paced, permits: maxPermits, granted: maxPermits - 1, until: tr.start.Add(30 * 24 * time.Hour)}
+	h.from = tr.start
+	if due := h.due(); due.Before(h.from) || due.After(h.until) {
+		t.Errorf("due is %v after the slot's begin, want it within the slot", due.Sub(h.from))
+	}
+}
+
+// Twenty failures with no success between hold a paced key as any other.
+func TestFailuresHoldAPacedKey(t *testing.T) {
+	for _, phase := range []Phase{Counted, Paced, Rationed} {
+		tr := newTrace(t)
+		tr.h.enter(phase, 100, tr.start.Add(time.Second))
+		if err := answeredWith(0, 19, Failed, 0)(tr, tr.start); err != nil || tr.h.phase != phase {
+			t.Errorf("%v: %v after 19 failures (%v)", phase, tr.h.phase, err)
+		}
+		if err := answered(1, 0)(tr, tr.start); err != nil {
+			t.Error(err)
+		}
+		if err := answeredWith(0, 19, Failed, 0)(tr, tr.start); err != nil || tr.h.phase != phase {
+			t.Errorf("%v: %v after a success and 19 failures (%v)", phase, tr.h.phase, err)
+		}
+		if err := answeredWith(0, 1, Failed, 0)(tr, tr.start); err != nil || tr.h.phase != Held {
+			t.Errorf("%v: %v after 20 failures (%v)", phase, tr.h.phase, err)
+		}
+	}
+}
+
+// A hint of 2 s or more holds a key in whatever phase it is.
+func TestHintHoldsAPacedKey(t *testing.T) {
+	for _, phase := range []Phase{Counted, Paced, Rationed} {
+		tr := newTrace(t)
+		tr.h.enter(phase, 100, tr.start.Add(time.Second))
+		tr.at(0, answeredWith(0, 1, Refused, 3*time.Second), "held until 3s, level 1")
+	}
+}
+
+// Without the fleet, what a server takes of this process is found anew, from
+// little.
+func TestPartingFromTheFleet(t *testing.T) {
+	for phase, want := range map[Phase]string{
+		Held: "held until 1s, level 0", Probing: "probing 1 of 1 until 1s", Ramping: "probing 1 of 1 until 1s",
+		Counted: "counted 0 of 0 until 1s", Paced: "ramping 0 of 2 until 100ms", Rationed: "ramping 0 of 2 until 100ms",
+	} {
+		tr := newTrace(t)
+		tr.h.enter(phase, 0, tr.start.Add(time.Second))
+		tr.h.shared = true
+		tr.h.part(tr.start)
+		if got := tr.state(); got != want || tr.h.shared {
+			t.Errorf("%v: got %q, shared %t; want %q, alone", phase, got, tr.h.shared, want)
+		}
+	}
+}
+
+// says is what an answer says of a quota: so many left, for so long.
+func says(left int, refill time.Duration) func(*trace, time.Time) error {
+	return func(tr *trace, now time.Time) error {
+		tr.h.ration(ration{left: left, refill: now.Add(refill), near: true}, now)
+		return nil
+	}
+}
+
+func lies(tr *trace, now time.Time) error {
+	tr.h.ration(ration{lies: true}, now)
+	return nil
+}
+
+// rationed10 is a key with 100 left for 2 s: 50/s, in slots of ten.
+func rationed10(t *testing.T) *trace {
+	t.Helper()
+	tr := newTrace(t)
+	tr.at(0, asks("old"), "healthy")
+	tr.at(0, says(100, 2*time.Second), "rationed 0 of 10 until 200ms")
+	return tr
+}
+
+// A quota that nears its end is spread over the rest of its time. One that does
+// not is everybody's.
+func TestQuotaNearItsEndIsRationed(t *testing.T) {
+	tr := newTrace(t)
+	tr.h.ration(ration{left: 100, refill: tr.start.Add(2 * time.Second)}, tr.start)
+	tr.at(0, passes, "healthy")
+	tr.at(0, says(100, 2*time.Second), "rationed 0 of 10 until 200ms")
+	at := time.Duration(0)
+	for range 8 {
+		tr.at(at, answered(10, 0), fmt.Sprintf("rationed 10 of 10 until %v", at+200*ms))
+		tr.at(at, denied, fmt.Sprintf("rationed 10 of 10 until %v", at+200*ms))
+		at += 200 * ms
+		tr.at(at, passes, fmt.Sprintf("rationed 0 of 10 until %v", at+200*ms))
+	}
+	// The slot that would end less than a slot before the refill is the last.
+	tr.at(at, answered(10, 0), "rationed 10 of 10 until 1.8s")
+	tr.at(1850*ms, passes, "rationed 0 of 10 until 2s")
+	tr.at(1850*ms, answered(10, 0), "rationed 10 of 10 until 2s")
+	tr.at(2*time.Second, asks("probe"), "probing 1 of 1 until 3s")
+}
+
+// What is used up holds the key until it is refilled: then one probe, and a ramp
+// that looks ahead.
+func TestQuotaUsedUpIsAwaited(t *testing.T) {
+	tr := rationed10(t)
+	generation := tr.h.generation
+	tr.h.word = true // of a hold before
+	tr.at(0, answered(10, 0), "rationed 10 of 10 until 200ms")
+	tr.at(50*ms, says(0, 1950*ms), "rationed 10 of 10 until 200ms")
+	tr.at(200*ms, denied, "held until 2s, level 0")
+	if tr.h.generation != generation+1 || tr.h.word {
+		t.Errorf("got generation %d, word %t; want %d: it is a hold, and not the server's word", tr.h.generation, tr.h.word, generation+1)
+	}
+	tr.at(2*time.Second, asks("probe"), "probing 1 of 1 until 3s")
+	tr.at(2010*ms, good("probe"), "ramping 0 of 2 until 2.11s")
+	tr.at(2010*ms, says(5, 2*time.Second), "ramping 0 of 2 until 2.11s")
+	tr.at(2010*ms, answered(2, 0), "ramping 2 of 2 until 2.11s")
+	tr.at(2110*ms, passes, "ramping 0 of 4 until 2.21s") // 4 of 5
+	tr.at(2110*ms, answered(4, 0), "ramping 4 of 4 until 2.21s")
+	tr.at(2120*ms, says(1, 1890*ms), "ramping 4 of 4 until 2.21s")
+	tr.at(2210*ms, passes, "rationed 0 of 1 until 4.01s")
+}
+
+// A failure in flight from before the quota was used up says nothing of the time
+// after its refill.
+func TestAnswersFromBeforeTheRefillAreHistory(t *testing.T) {
+	tr := rationed10(t)
+	tr.at(0, asks("a", "b"), "rationed 2 of 10 until 200ms")
+	tr.at(0, answered(8, 0), "rationed 10 of 10 until 200ms")
+	tr.at(0, says(0, 2*time.Second), "rationed 10 of 10 until 200ms")
+	tr.at(2*time.Second, passes, "held until 2s, level 0")
+	tr.at(2*time.Second, asks("probe"), "probing 1 of 1 until 3s")
+	tr.at(2*time.Second, failed("a"), "probing 1 of 1 until 3s")
+	tr.at(2*time.Second, good("b"), "probing 1 of 1 until 3s")
+	tr.at(2*time.Second, ends("b", Refused, 3*time.Second), "held until 5s, level 0")
+}
+
+// Permits that were not used are what is left for the next slots.
+func TestUnusedShareIsNotLost(t *testing.T) {
+	tr := rationed10(t)
+	tr.at(0, answered(5, 0), "rationed 5 of 10 until 200ms")
+	tr.at(200*ms, passes, "rationed 0 of 10 until 389.47368ms") // 95 for 1.8 s
+	tr.at(200*ms, answered(4, 0), "rationed 4 of 10 until 389.47368ms")
+	tr.at(400*ms, passes, "ramping 0 of 20 until 500ms")
+	if tr.h.left != 91 {
+		t.Errorf("%d are left, want 91", tr.h.left)
+	}
+	tr.at(500*ms, passes, "healthy")
+}
+
+// A refusal while something should remain: somebody else has had it.
+func TestRefusalEndsTheRation(t *testing.T) {
+	tr := rationed10(t)
+	tr.at(0, answered(3, 1), "rationed 4 of 4 until 200ms")
+	tr.at(0, denied, "rationed 4 of 4 until 200ms")
+	tr.at(200*ms, passes, "held until 2s, level 0")
+}
+
+// Numbers that contradict each other are forgotten, in whatever phase.
+func TestNumbersThatLieAreForgotten(t *testing.T) {
+	tr := rationed10(t)
+	tr.at(0, answered(10, 0), "rationed 10 of 10 until 200ms")
+	tr.at(10*ms, lies, "ramping 0 of 20 until 110ms")
+	tr.at(10*ms, answered(20, 0), "ramping 20 of 20 until 110ms")
+	tr.at(110*ms, passes, "ramping 0 of 40 until 210ms") // scarce no more
+
+	tr = paced20(t)
+	tr.at(500*ms, lies, "paced 0 of 20 until 600ms")
+	tr = newTrace(t)
+	tr.at(0, lies, "healthy")
+	tr = held5(t)
+	tr.at(0, lies, "held until 5s, level 0")
+}
+
+// The numbers of a window: the least that remains, and the earliest end that fits
+// all. Those of a later window replace them, those of an earlier one are late.
+func TestNumbersOfOneWindow(t *testing.T) {
+	tr := rationed10(t)
+	want := func(left int, refill time.Duration) {
+		t.Helper()
+		if got := tr.h.refill.Sub(tr.start); tr.h.left != left || got != refill {
+			t.Errorf("got %d left until %v, want %d until %v", tr.h.left, got, left, refill)
+		}
+	}
+	want(90, 2*time.Second) // ten are out
+	tr.at(0, says(95, 2*time.Second), "rationed 0 of 10 until 200ms")
+	want(90, 2*time.Second)
+	tr.at(0, says(80, 2900*ms), "rationed 0 of 10 until 200ms")
+	want(80, 2*time.Second)
+	tr.at(0, says(70, 1500*ms), "rationed 0 of 10 until 200ms")
+	want(70, 1500*ms)
+	tr.at(0, says(1, 100*ms), "rationed 0 of 10 until 200ms") // of the window before
+	want(70, 1500*ms)
+	tr.at(100*ms, says(200, 3*time.Second), "rationed 0 of 10 until 200ms")
+	want(200, 3100*ms)
+}
+
+// Whatever is heard, of whatever phase: what is granted stays within what was
+// said, a ration's hold ends with its quota, and all numbers stay numbers.
+func TestPaceInvariantsUnderRandomEvents(t *testing.T) {
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		var h hold
+		var out []pass
+		for step := range 3000 {
+			now = now.Add(time.Duration(rng.Int64N(int64([]time.Duration{1, ms, 60 * ms, time.Second}[rng.IntN(4)]))))
+			if rng.IntN(500) == 0 {
+				now = now.Add(2 * grace)
+			}
+			before := h
+			switch rng.IntN(8) {
+			case 0, 1, 2:
+				if p, ok := h.grant(now, time.Second); ok {
+					out = append(out, p)
+				}
+			case 3:
+				h.count(now)
+			case 4:
+				left := []int{0, 1, 10, 1000, maxQuota}[rng.IntN(5)]
+				refill := now.Add(time.Duration(rng.Int64N(int64(5 * time.Minute))))
+				h.ration(ration{left: left, refill: refill, near: rng.IntN(2) == 0, lies: rng.IntN(10) == 0}, now)
+			default:
+				for range min(len(out), 1+rng.IntN(20)) {
+					o := outcome{pass: out[0], lesson: []Lesson{Nothing, Good, Good, Good, Refused, Failed}[rng.IntN(6)], status: 429}
+					if o.lesson == Refused {
+						o.hint = time.Duration(rng.Int64N(int64(minHold)))
+					}
+					out = out[1:]
+					h.learn(o, now, uniform)
+				}
+			}
+			h.roll(now, uniform)
+			longest := now.Add(5*time.Minute + 2*time.Second)
+			switch {
+			case h.left < 0, h.permits < 0, h.granted < 0, h.phase != Counted && h.granted > max(h.permits, before.permits):
+				t.Fatalf("seed %d, step %d: %d left, %d of %d granted", seed, step, h.left, h.granted, h.permits)
+			case !(h.rate >= 0 && h.rate < 1e12) || !(h.proof >= 0 && h.proof < 1e12):
+				t.Fatalf("seed %d, step %d: rate %v, proof %v", seed, step, h.rate, h.proof)
+			case h.until.After(longest) || h.refill.After(longest):
+				t.Fatalf("seed %d, step %d: %v until %v, refill in %v", seed, step, h.phase, h.until.Sub(now), h.refill.Sub(now))
+			case h.spaced() && (h.due().Before(h.from) || h.due().After(h.until)):
+				t.Fatalf("seed %d, step %d: due %v after the slot's begin, of %v", seed, step, h.due().Sub(h.from), h.until.Sub(h.from))
+			case h.generation < before.generation:
+				t.Fatalf("seed %d, step %d: the generation went back", seed, step)
+			}
+		}
+	}
+}

@@ -40,6 +40,7 @@ type quota struct {
 
 	mu     sync.Mutex // guards what follows
 	reset  time.Time  // end of the window; the earliest that fits all answers
+	ended  time.Time  // of the one before
 	first  int        // what remained when the window was first seen
 	left   int
 	low    time.Time    // when that was heard
@@ -88,6 +89,8 @@ func (q *quota) see(left int, reset time.Time, took time.Duration, now time.Time
 	switch {
 	case ends <= 0 && left <= q.left && !q.reset.IsZero():
 		q.reset = reset // the server rounds down: nothing was refilled yet
+	case moved < -quotaSlack && (ends <= quotaSlack || reset.Sub(q.ended) <= 2*quotaSlack):
+		return ration{}, false // a late answer of the window before
 	case rose && now.Sub(q.rises[0]) < quotaSlack, !same && ends > quotaSlack:
 		// It is refilled all the time (a token bucket that says when it will be
 		// full), or is not one counter.
@@ -95,13 +98,10 @@ func (q *quota) see(left int, reset time.Time, took time.Duration, now time.Time
 		q.doubt, q.reset, q.proven = now.Add(quotaDoubt), time.Time{}, false
 		return ration{lies: true}, proven
 	case ends <= 0, !same, rose:
-		if moved < -quotaSlack {
-			return ration{}, false // a late answer of the window before
-		}
 		if rose {
 			q.rises = [2]time.Time{q.rises[1], now}
 		}
-		q.reset, q.first, q.left, q.low, q.falls = reset, left, left, now, 0
+		q.ended, q.reset, q.first, q.left, q.low, q.falls = q.reset, reset, left, left, now, 0
 		q.marks = [2]mark{{left, now}, {left, now}}
 	case moved < 0:
 		q.reset = reset // the server rounds up

@@ -165,10 +165,11 @@ func parseDate(s string) (time.Time, bool) {
 // it is sane: subtracting it from the server's dates cancels whatever the two
 // clocks differ by.
 func serverTime(h http.Header, now time.Time) time.Time {
-	if len(h["Date"]) == 0 {
+	said := h.Get("Date")
+	if said == "" {
 		return now
 	}
-	date, err := http.ParseTime(h.Get("Date"))
+	date, err := http.ParseTime(said)
 	if err != nil || date.Sub(now).Abs() > 24*time.Hour {
 		return now
 	}
@@ -193,7 +194,7 @@ func seconds(n float64) time.Duration {
 // NaN, all of which strconv.ParseFloat would take.
 func decimal(s string) (float64, bool) {
 	if s == "" {
-		return 0, false
+		return 0, false // before strconv makes an error of it
 	}
 	dots := 0
 	for i, c := range []byte(s) {
@@ -206,7 +207,7 @@ func decimal(s string) (float64, bool) {
 		}
 	}
 	n, err := strconv.ParseFloat(s, 64)
-	if s == "" || (err != nil && !math.IsInf(n, 1)) {
+	if err != nil && !math.IsInf(n, 1) {
 		return 0, false
 	}
 	return n, true

@@ -29,6 +29,7 @@ const (
 	perSlot = 10
 	maxSlot = 2 * time.Second
 	minRate = 0.1 // sends per second
+	maxRate = maxPermits * float64(time.Second/slot)
 	// closed is how many refusals with no success between tell that a server
 	// takes nothing for a while.
 	closed = 5
@@ -149,7 +150,7 @@ func (h *hold) toRamp(now time.Time) {
 
 // paceAt paces the key at a rate that the server has shown to take.
 func (h *hold) paceAt(rate float64, now time.Time) {
-	h.rate = max(rate, minRate)
+	h.rate = min(max(rate, minRate), maxRate)
 	h.proof, h.quiet = h.rate, now.Add(quietFor+2*h.latency)
 	h.nextSlot(now)
 }
@@ -249,7 +250,7 @@ func (h *hold) nextShare(now time.Time) {
 		h.word = false
 		return
 	}
-	h.rate = max(float64(h.left)/span.Seconds(), minRate)
+	h.rate = min(max(float64(h.left)/span.Seconds(), minRate), maxRate)
 	length := h.slotLength()
 	if span < length+slot {
 		length = span

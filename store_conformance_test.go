@@ -202,6 +202,26 @@ func (r *storeRig) ramp() State {
 	return state
 }
 
+// paced brings the key to the first slot of a pace, of which nothing is used: a
+// hundred were taken and as many refused.
+func (r *storeRig) paced() State {
+	return r.pacedFrom(r.say(&r.a, News{Refusals: 1, Status: 429}))
+}
+
+func (r *storeRig) pacedFrom(counted State) State {
+	r.want(counted, Counted, 0, "refusals")
+	r.say(&r.a, News{Generation: counted.Generation, Good: 50, Refused: 60, Status: 429})
+	r.say(&r.b, News{Generation: counted.Generation, Good: 50, Refused: 40, Status: 429})
+	r.before(counted.Until)
+	sleepPast(counted.Until)
+	state := r.say(&r.b, News{})
+	r.want(state, Paced, 0, "after counting")
+	if state.Rate < 100 || state.Rate > 200 {
+		r.fatalf("%v per second, and a hundred were taken in half a second or a little more", state.Rate)
+	}
+	return state
+}
+
 var storeRules = []struct {
 	name  string
 	check func(*storeRig)
@@ -526,6 +546,166 @@ var storeRules = []struct {
 		r.say(&r.a, News{})
 		r.told(states, Healthy)
 	}},
+	{"refusals have everybody count, and little of them ends well", func(r *storeRig) {
+		state := r.say(&r.a, News{Refusals: 1, Status: 429})
+		r.want(state, Counted, 0, "refusals")
+		end := state.Until
+		if left := time.Until(end); left > countFor+5*time.Millisecond || left < countFor-50*time.Millisecond {
+			r.fatalf("counted for %v, want %v", left, countFor)
+		}
+		r.permits(r.say(&r.b, News{Want: 5}), 0, "where everybody sends") // nobody has to ask
+		r.say(&r.a, News{Generation: state.Generation, Good: 60})
+		r.say(&r.b, News{Generation: state.Generation, Good: 40, Refused: 2, Status: 429})
+		r.before(end)
+		r.want(r.say(&r.b, News{Refusals: 1}), Counted, 0, "more refusals")
+		sleepPast(end)
+		r.want(r.say(&r.a, News{}), Healthy, 0, "two of a hundred refused")
+		r.want(r.say(&r.a, News{Refusals: 1, Status: 429}), Healthy, 0, "refusals again")
+	}},
+	{"a server that refuses its surplus is fed at its own rate", func(r *storeRig) {
+		state := r.paced()
+		end := state.Until
+		a, b := r.say(&r.a, News{Want: 4}), r.say(&r.b, News{Want: 256})
+		r.before(end)
+		if n := a.Permits + b.Permits; n < 8 || n > 20 || a.Permits != 4 {
+			r.fatalf("the slot grants %d and %d of 100 to 200 a second: %+v", a.Permits, b.Permits, b)
+		}
+		r.permits(r.say(&r.a, News{Want: 1}), 0, "a slot that is used up")
+		// Refusals cut it to what was taken.
+		cut := (a.Permits + b.Permits) * 3 / 4
+		state = r.say(&r.a, News{Generation: state.Generation, Good: cut, Refused: 3, Status: 429})
+		r.before(end)
+		sleepPast(end)
+		state = r.say(&r.b, News{Want: 256})
+		r.want(state, Paced, 0, "after refusals")
+		if state.Rate >= b.Rate || state.Rate < b.Rate/2 || state.Permits > a.Permits+b.Permits {
+			r.fatalf("%v per second and %d permits after refusals, want less than %v", state.Rate, state.Permits, b.Rate)
+		}
+	}},
+	{"what counting sent does not count against the rate", func(r *storeRig) {
+		counted := r.say(&r.a, News{Refusals: 1, Status: 429})
+		state := r.pacedFrom(counted)
+		if state.Generation != counted.Generation+1 {
+			r.fatalf("generation %d after %d, want the next", state.Generation, counted.Generation)
+		}
+		end := state.Until
+		slot := r.say(&r.b, News{Want: 256})
+		r.say(&r.a, News{Generation: counted.Generation, Refused: 100, Status: 429})
+		r.say(&r.b, News{Generation: state.Generation, Good: slot.Permits})
+		r.before(end)
+		sleepPast(end)
+		if next := r.say(&r.b, News{}); next.Phase != Paced || next.Rate != state.Rate {
+			r.fatalf("%+v after %+v: refusals of counted sends cut the rate", next, state)
+		}
+	}},
+	{"a server that takes nothing is held until what it asked", func(r *storeRig) {
+		state := r.say(&r.a, News{Refusals: 1, Status: 429})
+		end := state.Until
+		r.say(&r.b, News{Generation: state.Generation, Refused: 6, Hint: 1500 * time.Millisecond, Status: 429})
+		asked := time.Now().Add(1500 * time.Millisecond)
+		r.before(end)
+		sleepPast(end)
+		held := r.say(&r.a, News{Want: 1})
+		r.want(held, Held, 0, "nothing taken")
+		if d := held.Until.Sub(asked).Abs(); d > 50*time.Millisecond || held.Word || held.Generation != state.Generation+1 {
+			r.fatalf("held until %v from when was asked: %+v", d, held)
+		}
+	}},
+	{"a pace that nobody uses ends in a ramp, and in health", func(r *storeRig) {
+		state := r.paced()
+		sleepPast(state.Until)
+		state = r.say(&r.a, News{})
+		r.want(state, Ramping, 0, "an unused slot")
+		sleepPast(state.Until)
+		r.want(r.say(&r.b, News{}), Healthy, 0, "an unused ramp")
+	}},
+	{"a refusal in a ramp paces the key at what it took before", func(r *storeRig) {
+		state := r.ramp()
+		end := state.Until
+		r.permits(r.say(&r.a, News{Want: 2}), 2, "the first slot")
+		r.say(&r.a, News{Generation: state.Generation, Good: 2})
+		r.before(end)
+		sleepPast(end)
+		state = r.say(&r.a, News{Want: 4})
+		end = state.Until
+		r.permits(state, 4, "the second slot")
+		state = r.say(&r.a, News{Generation: state.Generation, Refused: 1, Status: 429})
+		r.before(end)
+		r.want(state, Paced, 0, "a refusal in a slot of four")
+		if state.Rate != 20 {
+			r.fatalf("%v per second, want 20", state.Rate)
+		}
+	}},
+	{"a hint holds a paced key", func(r *storeRig) {
+		state := r.paced()
+		state = r.say(&r.b, News{Generation: state.Generation, Refused: 1, Hint: 3 * time.Second, Status: 429})
+		r.want(state, Held, 1, "a hint of 3 s")
+		if !state.Word {
+			r.fatalf("3 s are the server's word: %+v", state)
+		}
+	}},
+	{"a quota near its end is shared out over its time", func(r *storeRig) {
+		r.want(r.say(&r.a, News{Left: 100, Refill: 10 * time.Second}), Healthy, 0, "a quota that is not near its end")
+		state := r.say(&r.a, News{Left: 100, Refill: 10 * time.Second, Near: true})
+		r.want(state, Rationed, 0, "a quota near its end")
+		if left := time.Until(state.Until); state.Rate < 9.5 || state.Rate > 10.5 || left > 1100*time.Millisecond {
+			r.fatalf("%v per second in slots of %v, want ten in a second", state.Rate, left)
+		}
+		a, b := r.say(&r.a, News{Want: 3}), r.say(&r.b, News{Want: 100})
+		if a.Permits != 3 || b.Permits != 7 {
+			r.fatalf("the slot grants %d and %d, want 3 and 7", a.Permits, b.Permits)
+		}
+		sleepPast(state.Until)
+		state = r.say(&r.b, News{Want: 100})
+		r.want(state, Rationed, 0, "the next share")
+		r.permits(state, 10, "the next share")
+	}},
+	{"a quota that is used up holds the key until its refill", func(r *storeRig) {
+		state := r.say(&r.a, News{Left: 10, Refill: 600 * time.Millisecond, Near: true})
+		refill := time.Now().Add(600 * time.Millisecond)
+		generation := state.Generation
+		r.say(&r.a, News{Want: 1})
+		r.say(&r.b, News{Generation: generation, Left: 0, Refill: 550 * time.Millisecond})
+		r.permits(r.say(&r.b, News{Want: 5}), 0, "where nothing is left")
+		sleepPast(state.Until)
+		state = r.say(&r.a, News{Want: 1})
+		if state.Phase == Held {
+			if state.Until.Sub(refill).Abs() > 100*time.Millisecond || state.Word || state.Generation != generation+1 {
+				r.fatalf("held for %v, and the refill is in %v: %+v", time.Until(state.Until), time.Until(refill), state)
+			}
+			sleepPast(state.Until)
+			state = r.say(&r.a, News{Want: 5})
+		}
+		r.want(state, Probing, 0, "after the refill")
+		r.permits(state, 1, "after the refill")
+		// What was in flight is of the quota before.
+		r.want(r.say(&r.b, News{Generation: generation, Bad: 1, Status: 500}), Probing, 0, "a late failure")
+	}},
+	{"numbers that lie end the ration", func(r *storeRig) {
+		state := r.say(&r.a, News{Left: 100, Refill: 10 * time.Second, Near: true})
+		r.want(r.say(&r.b, News{Generation: state.Generation, Lies: true}), Ramping, 0, "lies")
+		r.key += "x"
+		r.want(r.say(&r.b, News{Lies: true}), Healthy, 0, "lies of a healthy key")
+	}},
+	{"a refusal ends the ration", func(r *storeRig) {
+		state := r.say(&r.a, News{Left: 100, Refill: 10 * time.Second, Near: true})
+		r.say(&r.a, News{Want: 1})
+		r.say(&r.a, News{Generation: state.Generation, Refused: 1, Status: 429})
+		r.permits(r.say(&r.b, News{Want: 9}), 0, "after a refusal")
+		r.before(state.Until)
+		sleepPast(state.Until)
+		held := r.say(&r.b, News{Want: 9})
+		r.want(held, Held, 0, "after the slot")
+		if left := time.Until(held.Until); left < 8*time.Second {
+			r.fatalf("held for %v, and the refill is in 9 s", left)
+		}
+	}},
+	{"late news of a quota change nothing", func(r *storeRig) {
+		state := r.say(&r.a, News{Left: 100, Refill: 10 * time.Second, Near: true})
+		r.say(&r.b, News{Generation: state.Generation, Left: 0, Refill: 2 * time.Second, Near: true}) // of the window before
+		r.permits(r.say(&r.a, News{Want: 10}), 10, "after late news")
+		r.before(state.Until)
+	}},
 	{"who watches no longer is not told", func(r *storeRig) {
 		told := make(chan State, 10)
 		stop := r.b.Watch(r.key, func(s State) { told <- s })
@@ -703,7 +883,7 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 				n.Refusals = count
 			}
 		case 14:
-			n.Left, n.Refill = 4*count, time.Duration(count)*time.Second
+			n.Left, n.Refill, n.Near = 4*count, time.Duration(count)*time.Second, n.Status > 501
 		case 15:
 			n.Lies = true
 		}
@@ -743,7 +923,7 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		trace = append(trace, fmt.Sprintf("%v level %d attempts %d permits %d generation %d status %d %s  <- %s wait %t stale %t %+v",
 			state.Phase, state.Level, state.Attempts, state.Permits, generation, state.Status, left,
 			n.Replica, wait, stale, News{Good: n.Good, Bad: n.Bad, Refused: n.Refused, Returned: n.Returned, Failures: n.Failures,
-				Status: n.Status, Hint: n.Hint, Word: n.Word, Well: n.Well, Want: n.Want, Refusals: n.Refusals, Left: n.Left, Refill: n.Refill, Lies: n.Lies}))
+				Status: n.Status, Hint: n.Hint, Word: n.Word, Well: n.Well, Want: n.Want, Refusals: n.Refusals, Left: n.Left, Refill: n.Refill, Near: n.Near, Lies: n.Lies}))
 	}
 	return trace
 }

@@ -309,6 +309,65 @@ func TestNoHoldIsLongerThanMaxHold(t *testing.T) {
 	check("a record far in the future", tell(t, b, "k", News{}))
 }
 
+// A quota that is refilled later than any hold may last is nobody's to wait for.
+func TestNoQuotaIsAwaitedLongerThanMaxHold(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	s := redisStore(t, rdb, RedisOptions{MaxHold: 10 * time.Second})
+	if state := tell(t, s, "k", News{Left: 0, Refill: time.Minute, Near: true}); state.Phase != Healthy {
+		t.Errorf("%+v for a refill in a minute, and MaxHold is 10 s", state)
+	}
+	tell(t, s, "k", News{Left: 0, Refill: 5 * time.Second, Near: true})
+	rdb.HSet(t.Context(), s.name(idOf("k")), "phase", "rationed", "until", "1", "left", "0", "refill", "99999999999999")
+	state := tell(t, s, "k", News{Want: 1})
+	if left := time.Until(state.Until); state.Phase != Held || left > 10100*time.Millisecond {
+		t.Errorf("%v for %v by a damaged record, and MaxHold is 10 s", state.Phase, left)
+	}
+	until := rdb.HGet(t.Context(), s.name(idOf("k")), "until").Val()
+	if ms, _ := strconv.ParseInt(until, 10, 64); time.Until(time.UnixMilli(ms)) > 11*time.Second {
+		t.Errorf("the record says until %s", until)
+	}
+}
+
+// A record that was damaged, or written by who knows whom, is neither a hold
+// without end nor an error: what is no number counts as none.
+func TestDamagedRecordsRecover(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	s := redisStore(t, rdb, RedisOptions{MaxHold: 10 * time.Second})
+	fields := []string{"until", "generation", "level", "permits", "granted", "good", "bad", "attempts", "failures", "status",
+		"timestamp", "calm", "rate", "proof", "vain", "quiet", "asked", "left", "refill"}
+	for _, phase := range []Phase{Healthy, Held, Probing, Ramping, Counted, Paced, Rationed} {
+		for _, value := range []string{"nan", "inf", "-inf", "1e308", "-1e308", "-1", "0.5", "0x10", "4503599627370496", "", "junk"} {
+			for _, field := range fields {
+				key := phase.String() + value + field
+				record := s.name(idOf(key))
+				now := time.Now().UnixMilli()
+				rdb.HSet(t.Context(), record, "v", "1", "key", key, "phase", phase.String(), "until", now, "generation", "5", "level", "1",
+					"permits", "10", "granted", "10", "good", "5", "bad", "5", "attempts", "3", "failures", "1", "status", "429", "rate", "100",
+					"proof", "100", "left", "10", "refill", now+1000, "quiet", now, "asked", now+500)
+				rdb.HSet(t.Context(), record, field, value)
+				for _, n := range []News{{Generation: 5, Good: 1}, {Generation: 5, Refused: 1, Status: 429}, {Left: 5, Refill: time.Second, Near: true}, {Want: 5}} {
+					n.Lease = time.Second
+					state, err := s.Exchange(t.Context(), key, n)
+					if err != nil {
+						t.Fatalf("%v with %s %q: %v", phase, field, value, err)
+					}
+					checkState(t, state, 10*time.Second)
+				}
+				for name, v := range rdb.HGetAll(t.Context(), record).Val() {
+					if strings.Contains(v, "nan") && name != "key" || strings.Contains(v, "inf") && name != "key" {
+						t.Errorf("%v with %s %q: %s is %s now", phase, field, value, name, v)
+					}
+				}
+				if t.Failed() {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Store case 41.
 func TestHostileNamesAreJustNames(t *testing.T) {
 	srv := redistest.Start(t)
@@ -856,7 +915,7 @@ func checkState(t *testing.T, s State, maxHold time.Duration) {
 	if left := time.Until(s.Until); left > maxHold {
 		t.Errorf("held for %v, and MaxHold is %v", left, maxHold)
 	}
-	if s.Phase < Healthy || s.Phase > Ramping || s.Level < 0 || s.Attempts < 0 || s.Status < 0 || s.Witnesses < 0 ||
+	if s.Phase < Healthy || s.Phase > Rationed || !(s.Rate >= 0 && s.Rate < 1e15) || s.Level < 0 || s.Attempts < 0 || s.Status < 0 || s.Witnesses < 0 ||
 		s.Permits < 0 || s.Last.After(time.Now()) {
 		t.Errorf("a state that can't be: %+v", s)
 	}
@@ -866,9 +925,10 @@ func checkState(t *testing.T, s State, maxHold time.Duration) {
 func FuzzPayload(f *testing.F) {
 	id := strings.Repeat("0", 32)
 	for _, seed := range []string{
-		"", "1", "2 " + id, "1 " + id + " e-1 7 1700000000000 held 60000 3 1 1 5 12 429 2 https://api.example.com",
-		"1 " + id + " e-1 7 1700000000000 held 99999999999999999999 3 1 1 5 12 429 2 k",
-		"1 " + id + " e-1 -7 1700000000000 held -5 -3 1 1 5 -12 429 2 a b c", "1 " + id + " e 1 1 dead 1 1 1 1 1 1 1 1 k",
+		"", "1", "2 " + id, "1 " + id + " e-1 7 1700000000000 held 60000 3 1 1 5 12 429 2 200000 https://api.example.com",
+		"1 " + id + " e-1 7 1700000000000 held 99999999999999999999 3 1 1 5 12 429 2 0 k",
+		"1 " + id + " e-1 -7 1700000000000 held -5 -3 1 1 5 -12 429 2 0 a b c", "1 " + id + " e 1 1 dead 1 1 1 1 1 1 1 1 1 k",
+		"1 " + id + " e 1 1 paced 100 3 0 0 5 12 429 2 9007199254740993 k", "1 " + id + " e 1 1 rationed 100 3 0 0 5 12 429 2 NaN k",
 	} {
 		f.Add(seed)
 	}
@@ -886,8 +946,8 @@ func FuzzPayload(f *testing.F) {
 
 func FuzzReply(f *testing.F) {
 	for _, seed := range []string{
-		"", "foreign", "ok", "ok\ne-1\n7\n1700000000000\nheld\n60000\n3\n1\n1\n5\n12\n429\n2\nk\n4",
-		"ok\ne-1\n:7\n:1700000000000\nramping\n:9223372036854775807\n3\n1\n1\n5\n-12\n429\n2\nk\n-4", "ok\n*\n*",
+		"", "foreign", "ok", "ok\ne-1\n7\n1700000000000\nheld\n60000\n3\n1\n1\n5\n12\n429\n2\n200000\nk\n4",
+		"ok\ne-1\n:7\n:1700000000000\nramping\n:9223372036854775807\n3\n1\n1\n5\n-12\n429\n2\n0\nk\n-4", "ok\n*\n*",
 	} {
 		f.Add(seed)
 	}

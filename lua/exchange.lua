@@ -24,7 +24,7 @@
 --
 -- Before this text come the constants of hold.go, as locals:
 -- tripAfter quorum holdBase holdCap slot grace maxPermits countFor countAgain vainly
--- quietFor metAfter growth perSlot maxSlot minRate closed quotaSlack minLease minHold (times in ms).
+-- quietFor metAfter growth perSlot maxSlot minRate maxRate closed quotaSlack minLease minHold (times in ms).
 
 local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted', 'good', 'bad',
 	'attempts', 'failures', 'status', 'timestamp', 'word', 'calm', 'rate', 'proof', 'vain', 'quiet',
@@ -36,10 +36,11 @@ end
 local h = {}
 for i = 3, #names - 1 do
 	local n = tonumber(got[i]) or 0
-	-- Anybody may have written it: neither NaN nor what is no number to others.
-	h[names[i]] = n >= -2 ^ 52 and n <= 2 ^ 52 and n or 0
+	-- Anybody may have written it: NaN, or what nobody would believe.
+	h[names[i]] = n >= 0 and n <= 2 ^ 52 and n or 0
 end
-h.rate = math.min(h.rate, maxPermits * 1000 / slot)
+h.level, h.status = math.min(h.level, 2 ^ 30), math.min(h.status, 2 ^ 30)
+h.rate = math.min(h.rate, maxRate)
 h.phase = got[2] or 'healthy'
 h.witnesses = got[#names] or ''
 
@@ -62,6 +63,7 @@ local lies, near = ARGV[25] == '1', ARGV[26] == '1'
 
 -- A clock that was set back must not make a hold longer than any hold may be.
 h['until'] = math.min(h['until'], now + longest)
+h.timestamp, h.calm = math.min(h.timestamp, now), math.min(h.calm, now)
 h.quiet = math.min(h.quiet, now + countAgain * 2 ^ vainly)
 h.unmet = math.min(h.unmet, now)
 h.asked, h.refill = math.min(h.asked, now + longest), math.min(h.refill, now + longest)
@@ -128,7 +130,7 @@ local function next_slot()
 end
 
 local function pace_at(rate)
-	h.rate = math.max(rate, minRate)
+	h.rate = math.min(math.max(rate, minRate), maxRate)
 	h.proof, h.quiet = h.rate, now + quietFor + 2 * latency
 	next_slot()
 end
@@ -197,7 +199,7 @@ local function next_share()
 		enter('held', 0, h.refill)
 		return
 	end
-	h.rate = math.max(h.left * 1000 / span, minRate)
+	h.rate = math.min(math.max(h.left * 1000 / span, minRate), maxRate)
 	local length = slot_length()
 	if span < length + slot then length = span end
 	local permits = math.min(permits_in(length), h.left)

@@ -1,0 +1,269 @@
+package holdoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// limiter is a host that takes so many requests per second, or per window, and
+// refuses the rest.
+type limiter struct {
+	rate, burst float64       // of a token bucket, or
+	limit       int           // of a quota
+	window      time.Duration // that is refilled so often, and says so
+
+	mu      sync.Mutex
+	tokens  float64
+	last    time.Time
+	used    int
+	served  int
+	refused int
+}
+
+func (l *limiter) RoundTrip(req *http.Request) (*http.Response, error) {
+	time.Sleep(5 * ms)
+	l.mu.Lock()
+	ok, header := l.take(time.Now())
+	if ok {
+		l.served++
+	} else {
+		l.refused++
+	}
+	l.mu.Unlock()
+	time.Sleep(5 * ms)
+	if !ok {
+		return answer(429, "Retry-After: 1", header), nil
+	}
+	return answer(200, header), nil
+}
+
+func (l *limiter) take(now time.Time) (ok bool, header string) {
+	if l.limit > 0 {
+		for now.Sub(l.last) >= l.window {
+			if l.used = 0; l.last.IsZero() {
+				l.last = now
+				break
+			}
+			l.last = l.last.Add(l.window)
+		}
+		if ok = l.used < l.limit; ok {
+			l.used++
+		}
+		return ok, field(l.limit-l.used, int((l.window-now.Sub(l.last)+time.Second-1)/time.Second))
+	}
+	if l.last.IsZero() {
+		l.tokens = l.burst
+	} else {
+		l.tokens = min(l.tokens+now.Sub(l.last).Seconds()*l.rate, l.burst)
+	}
+	l.last = now
+	if l.tokens < 1 {
+		return false, "X-Nothing: 0"
+	}
+	l.tokens--
+	return true, "X-Nothing: 0"
+}
+
+// offer sends n requests per second through the Transports in turn, for d, waits
+// for all, and returns how many failed.
+func offer(t *testing.T, trs []*Transport, n int, d time.Duration) int {
+	var failed atomic.Int64
+	var wg sync.WaitGroup
+	every := time.Second / time.Duration(n)
+	for i := range int(d / every) {
+		wg.Go(func() {
+			if status, err := get(t, trs[i%len(trs)], fleetKey+"/"); err != nil || status != 200 {
+				failed.Add(1)
+			}
+		})
+		time.Sleep(every)
+	}
+	wg.Wait()
+	return int(failed.Load())
+}
+
+// A server that says what it can take, in one way or another, is fed at that rate:
+// nearly nothing refused, nearly all used, everybody served. By one process, by
+// Transports that share a store, and by those whose store goes away in the middle,
+// or comes and goes. Then the key is well again, and nothing goes on.
+func TestServerIsFedAtItsOwnRate(t *testing.T) {
+	bucket := func() *limiter { return &limiter{rate: 100, burst: 10} }
+	quota := func() *limiter { return &limiter{limit: 400, window: 4 * time.Second} }
+	for _, tt := range []struct {
+		name       string
+		server     func() *limiter
+		processes  int
+		store      bool
+		goes       bool
+		refused    int // at most
+		atLeast    int // served of 1,200 in the 4 s
+		mayNotFail bool
+	}{
+		{"a bucket, one process", bucket, 1, false, false, 180, 300, true},
+		{"a bucket, one process with a store", bucket, 1, true, false, 180, 300, true},
+		{"a bucket, four processes", bucket, 4, true, false, 180, 300, true},
+		{"a bucket, four processes, store away", bucket, 4, true, true, 900, 250, false},
+		{"a quota, one process", quota, 1, false, false, 5, 360, true},
+		{"a quota, four processes", quota, 4, true, false, 150, 340, true},
+		{"a quota, four processes, store away", quota, 4, true, true, 700, 300, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := tt.server()
+				store := &odd{}
+				trs := make([]*Transport, tt.processes)
+				for i := range trs {
+					trs[i] = &Transport{Base: server}
+					if tt.store {
+						trs[i].Store = store
+					}
+				}
+				if tt.goes {
+					go func() {
+						time.Sleep(2 * time.Second)
+						store.away.Store(true)
+						time.Sleep(10 * time.Second)
+						store.away.Store(false)
+					}()
+				}
+				done := make(chan int)
+				go func() { done <- offer(t, trs, 300, 4*time.Second) }()
+				time.Sleep(4 * time.Second)
+				server.mu.Lock()
+				served := server.served
+				server.mu.Unlock()
+				failed := <-done
+				t.Logf("%d served in the first 4 s, %d refused, %d failed", served, server.refused, failed)
+				if served < tt.atLeast {
+					t.Errorf("got %d served in 4 s, want %d or more", served, tt.atLeast)
+				}
+				if server.refused > tt.refused {
+					t.Errorf("got %d refused, want %d at most", server.refused, tt.refused)
+				}
+				if failed > 0 && tt.mayNotFail {
+					t.Errorf("%d requests failed, want none", failed)
+				}
+				time.Sleep(time.Minute)
+				for i, tr := range trs {
+					g := gateAt(t, tr, fleetKey+"/")
+					if h := g.now(); h.phase != Healthy || g.waiting() != 0 {
+						t.Errorf("a minute later, process %d: %v, %d waiting", i, h.phase, g.waiting())
+					}
+				}
+				asked := store.asked.Load()
+				time.Sleep(time.Hour)
+				if n := store.asked.Load() - asked; n != 0 {
+					t.Errorf("the store was asked %d times about a key that nobody uses", n)
+				}
+			})
+		})
+	}
+}
+
+// Who waits at a paced or rationed key may leave, all of them at once as well:
+// nothing is left behind, and who comes next is served.
+func TestWaitersOfAPacedKeyMayAllLeave(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprint("shared ", shared), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &limiter{rate: 20, burst: 2}
+				tr := &Transport{Base: server}
+				if shared {
+					tr.Store = &MemoryStore{}
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				var wg sync.WaitGroup
+				for range 200 {
+					wg.Go(func() {
+						_, err := do(tr, newRequest(t, "GET", fleetKey+"/", "").WithContext(ctx))
+						if err != nil && !errors.Is(err, context.Canceled) {
+							t.Errorf("got %v", err)
+						}
+					})
+					time.Sleep(10 * ms)
+				}
+				g := gateAt(t, tr, fleetKey+"/")
+				if h := g.now(); h.phase != Paced || g.waiting() < 50 {
+					t.Errorf("%v, %d waiting; want a paced key with a line", h.phase, g.waiting())
+				}
+				cancel()
+				wg.Wait()
+				if n := g.waiting(); n != 0 {
+					t.Errorf("%d are waiting whose context has ended", n)
+				}
+				begun := time.Now()
+				wants(t, tr, fleetKey+"/", 200)
+				if d := time.Since(begun); d > 3*time.Second {
+					t.Errorf("the next was served after %v, want a slot or so", d)
+				}
+				time.Sleep(time.Minute)
+				if h := g.now(); h.phase != Healthy {
+					t.Errorf("%v a minute later", h.phase)
+				}
+			})
+		})
+	}
+}
+
+// Where the store goes away, a line at a paced key is not let go all at once.
+func TestLineOfAPacedKeyIsNotReleasedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &odd{}
+		server := &limiter{rate: 100, burst: 10}
+		tr := &Transport{Base: server, Store: store}
+		done := make(chan int)
+		go func() { done <- offer(t, []*Transport{tr}, 300, 4*time.Second) }()
+		time.Sleep(3 * time.Second)
+		if n := gateAt(t, tr, fleetKey+"/").waiting(); n < 200 {
+			t.Fatalf("%d are waiting, want a line", n)
+		}
+		server.mu.Lock()
+		before := server.refused
+		server.mu.Unlock()
+		store.away.Store(true)
+		time.Sleep(time.Second)
+		server.mu.Lock()
+		refused := server.refused - before
+		server.mu.Unlock()
+		t.Logf("%d refused in the second after the store went away", refused)
+		if refused > 150 {
+			t.Errorf("%d refused in the second after the store went away, and hundreds were waiting", refused)
+		}
+		<-done
+		time.Sleep(time.Minute)
+	})
+}
+
+// A healthy request against a host that says what remains allocates nothing of
+// ours, in whatever family it says so.
+func TestHealthyPathWithQuotaHeadersDoesNotAllocate(t *testing.T) {
+	for _, headers := range [][]string{
+		nil,
+		{`RateLimit: "default";r=50;t=30, "hour";r=400;t=3000`},
+		{"RateLimit: limit=100, remaining=50, reset=30"},
+		{"X-RateLimit-Remaining: 4999", "X-RateLimit-Reset: 4070908800", "Date: Thu, 01 Jan 2026 12:00:00 GMT"},
+		{"X-RateLimit-Remaining: 594.0", "X-RateLimit-Reset: 123", "Age: 0"},
+	} {
+		resp := &http.Response{StatusCode: 200, Header: answer(200, headers...).Header, Body: http.NoBody}
+		tr := &Transport{Base: roundTripper(func(*http.Request) (*http.Response, error) { return resp, nil })}
+		req := newRequest(t, "GET", "https://api.example.com/p?q=1", "")
+		got := testing.AllocsPerRun(1000, func() {
+			if r, err := tr.RoundTrip(req); r != resp || err != nil {
+				t.Fatalf("got %v, %v; want Base's response", r, err)
+			}
+		})
+		if used := gateAt(t, tr, "https://api.example.com/").quota.used.Load(); used != (headers != nil) {
+			t.Errorf("%q: the numbers were seen: %t", headers, used)
+		}
+		if got != 0 {
+			t.Errorf("%q: got %v allocations per request, want 0", headers, got)
+		}
+	}
+}

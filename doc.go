@@ -44,6 +44,10 @@
 //	  │ a quota runs out                                demand met
 //	  └──────────────────────────────────────▶ RATIONED ───────▶ RAMPING
 //
+// A server that refuses its surplus (429 with a short hint or none) is not held
+// but counted, and then paced at what it takes. One whose answers say what remains
+// of a quota is rationed when that nears its end: before it refuses anything.
+//
 // Requests that meet a hold wait in line where their deadline and MaxWait allow
 // it, and otherwise fail at once with a *[HeldError]. A healthy key costs a
 // request one lookup: no lock and no allocation. docs/RETRY_LOGIC.md has the
@@ -79,16 +83,17 @@
 //
 // transport.go has the Transport and the loop of a request; call.go, retry.go and
 // ending.go the steps of that loop, timeout.go the bound of an attempt, and body.go
-// replays request bodies. classify.go and hint.go read outcomes. hold.go is the state
-// machine of a key, pace.go its rates, and quota.go what headers say of a quota;
-// gate.go is the line in front of it, and gates.go finds the gate of a request.
+// replays request bodies. classify.go and hint.go read outcomes; limits.go and
+// quota.go what servers say of their quotas. hold.go is the state machine of a key,
+// hold_learn.go what outcomes teach it, and pace.go how it feeds a server at its own
+// rate; gate.go is the line in front of it, and gates.go finds the gate of a request.
 // backoff.go and budget.go say when and whether to try again; key.go and idn.go name
 // keys; context.go is what callers say and learn by a context, and errors.go what
 // they get; observe.go tells what happens, and inspect.go how things stand; park.go
 // keeps what was given up.
 //
-// fleet.go is what a gate tells a [Store] and asks of it, fleet_take.go what it does
-// with the answers, and link.go who carries both. ratelimit_store.go has the Store
+// fleet.go is what a gate tells a [Store] and asks of it, fleet_talk.go when, and
+// fleet_take.go what it does with the answers; link.go carries both. ratelimit_store.go has the Store
 // and the MemoryStore, ratelimit_store_redis.go the RedisStore: its copy of what
 // Redis knows is in ratelimit_store_mirror.go, how it hears of changes in
 // ratelimit_store_listen.go, its commands in ratelimit_store_calls.go, what crosses

@@ -644,6 +644,10 @@ var storeRules = []struct {
 			r.fatalf("3 s are the server's word: %+v", state)
 		}
 	}},
+	{"a hint below 2 s holds nobody without the word", func(r *storeRig) {
+		r.want(r.say(&r.a, News{Hint: minHold - ms, Status: 429}), Healthy, 0, "a short hint")
+		r.want(r.say(&r.a, News{Hint: minHold, Status: 429}), Held, 0, "a hint of 2 s")
+	}},
 	{"a quota near its end is shared out over its time", func(r *storeRig) {
 		r.want(r.say(&r.a, News{Left: 100, Refill: 10 * time.Second}), Healthy, 0, "a quota that is not near its end")
 		state := r.say(&r.a, News{Left: 100, Refill: 10 * time.Second, Near: true})

@@ -73,7 +73,7 @@ if tonumber(ARGV[6]) > 0 and age > 1000 and age < 600000 then
 	hint, refill = math.max(hint - age, 0), math.max(refill - age, 0)
 end
 hint = math.min(hint, longest)
-word = hint > 0 and (word or hint >= minHold)
+word = hint > 0 and (word or hint >= minHold + 2) -- it was rounded up by two
 if refill > longest then
 	refill = 0 -- a quota that nobody waits for
 end

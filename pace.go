@@ -120,7 +120,7 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 		if !now.Before(h.quiet) {
 			h.proof = h.rate
 			if h.granted >= h.permits {
-				h.rate *= growth
+				h.rate = min(h.rate*growth, maxRate)
 			}
 		}
 		h.nextSlot(now)
@@ -177,17 +177,15 @@ func (h *hold) permitsIn(length time.Duration) int {
 // refused takes in that a permit was refused, without a hint that holds all.
 func (h *hold) refused(o outcome, now time.Time) {
 	switch {
-	case h.phase == Counted || h.phase == Paced:
-		h.bad++
+	case h.phase == Rationed:
+		h.left, h.permits = 0, h.granted // somebody else has had the rest
+	case h.phase == Ramping && !now.Before(h.quiet):
+		h.paceAt(float64(h.permits)/2/slot.Seconds(), now) // what it took a slot ago
+	default:
+		h.bad++ // in a ramp: what is refused here is refused at any rate
 		if end := now.Add(o.hint); end.After(h.asked) {
 			h.asked = end
 		}
-	case h.phase == Rationed:
-		h.left, h.permits = 0, h.granted // somebody else has had the rest
-	case now.Before(h.quiet):
-		h.bad++ // a ramp: what is refused here is refused at any rate
-	default:
-		h.paceAt(float64(h.permits)/2/slot.Seconds(), now) // what it took a slot ago
 	}
 }
 

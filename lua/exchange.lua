@@ -40,7 +40,7 @@ for i = 3, #names - 1 do
 	h[names[i]] = n >= 0 and n <= 2 ^ 52 and n or 0
 end
 h.level, h.status = math.min(h.level, 2 ^ 30), math.min(h.status, 2 ^ 30)
-h.rate = math.min(h.rate, maxRate)
+h.rate, h.proof = math.min(h.rate, maxRate), math.min(h.proof, maxRate)
 h.phase = got[2] or 'healthy'
 h.witnesses = got[#names] or ''
 
@@ -57,7 +57,7 @@ local generation, good, bad, refused, returned, failures =
 local status, hint, word, want = tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15] == '1', tonumber(ARGV[17])
 local longest = tonumber(ARGV[20])
 local lease = tonumber(ARGV[18])
-local latency = lease > minLease and lease / 4 or 0
+local latency = lease > minLease + 2 and lease / 4 or 0 -- it was rounded up as well
 local refusals, left, refill = tonumber(ARGV[22]), tonumber(ARGV[23]), tonumber(ARGV[24])
 local lies, near = ARGV[25] == '1', ARGV[26] == '1'
 
@@ -186,7 +186,7 @@ local function pace()
 	else
 		if now >= h.quiet then
 			h.proof = h.rate
-			if h.granted >= h.permits then h.rate = h.rate * growth end
+			if h.granted >= h.permits then h.rate = math.min(h.rate * growth, maxRate) end
 		end
 		next_slot()
 	end
@@ -289,14 +289,12 @@ local function trip()
 end
 
 local function refuse()
-	if h.phase == 'counted' or h.phase == 'paced' then
-		h.bad, h.asked = h.bad + 1, math.max(h.asked, now + hint)
-	elseif h.phase == 'rationed' then
+	if h.phase == 'rationed' then
 		h.left, h.permits = 0, h.granted
-	elseif now < h.quiet then
-		h.bad = h.bad + 1
-	else
+	elseif h.phase == 'ramping' and now >= h.quiet then
 		pace_at(h.permits / 2 / slot * 1000)
+	else
+		h.bad, h.asked = h.bad + 1, math.max(h.asked, now + hint)
 	end
 end
 

@@ -215,8 +215,9 @@ func (s *MemoryStore) record(key string) *record {
 
 // drop forgets a record that says nothing and that nobody watches.
 func (s *MemoryStore) drop(key string, r *record) {
-	calm := (r.hold.calm.IsZero() || time.Since(r.hold.calm) >= grace) && !time.Now().Before(r.hold.quiet)
-	if len(r.watchers) == 0 && r.hold.well() && calm {
+	h, now := &r.hold, time.Now()
+	calm := h.calm.IsZero() || now.Sub(h.calm) >= grace
+	if len(r.watchers) == 0 && h.well() && calm && !now.Before(h.quiet) && !now.Before(h.refill) {
 		delete(s.records, key)
 	}
 }

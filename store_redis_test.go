@@ -329,6 +329,54 @@ func TestNoQuotaIsAwaitedLongerThanMaxHold(t *testing.T) {
 	}
 }
 
+// What a script makes of the records that a pace or a count leaves after a while,
+// of which the rules that every store keeps see only the first.
+func TestRecordsOfPacesThatWentOn(t *testing.T) {
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	s := redisStore(t, rdb, RedisOptions{})
+	number := func(record, field string) float64 {
+		n, err := strconv.ParseFloat(rdb.HGet(t.Context(), record, field).Val(), 64)
+		if err != nil {
+			t.Errorf("%s: %v", field, err)
+		}
+		return n
+	}
+	for vain, again := range []time.Duration{4, 8, 16, 32, 64, 128, 128} {
+		key := fmt.Sprint("counted in vain ", vain)
+		record := s.name(idOf(key))
+		now := time.Now().UnixMilli()
+		rdb.HSet(t.Context(), record, "v", "1", "phase", "counted", "until", now, "generation", "5", "good", "60", "bad", "2", "vain", vain)
+		if state := tell(t, s, key, News{Lease: time.Second}); state.Phase != Healthy {
+			t.Errorf("%v after two refusals of 62", state.Phase)
+		}
+		quiet := time.Duration(number(record, "quiet")-float64(now)) * time.Millisecond
+		if quiet < again*time.Second || quiet > again*time.Second+10*time.Second || number(record, "vain") != float64(vain+1) {
+			t.Errorf("after counting %d times in vain: quiet for %v, vain %v; want %v s", vain, quiet, number(record, "vain"), int64(again))
+		}
+		if ttl := rdb.PTTL(t.Context(), record).Val(); ttl < min(again*time.Second, grace)-time.Second {
+			t.Errorf("the record is kept for %v, and quiet for %v", ttl, quiet)
+		}
+	}
+
+	record := s.name(idOf("fast"))
+	now := time.Now().UnixMilli()
+	rdb.HSet(t.Context(), record, "v", "1", "phase", "paced", "until", now, "generation", "5", "good", "10", "rate", fmt.Sprint(maxRate/1.01),
+		"proof", fmt.Sprint(maxRate/1.01), "permits", maxPermits, "granted", maxPermits)
+	tell(t, s, "fast", News{Lease: time.Second})
+	if rate, permits := number(record, "rate"), number(record, "permits"); rate != maxRate || permits != maxPermits {
+		t.Errorf("%v per second, %v permits; want %v and %d", rate, permits, maxRate, maxPermits)
+	}
+
+	record = s.name(idOf("vain"))
+	rdb.HSet(t.Context(), record, "v", "1", "phase", "paced", "until", now, "generation", "5", "good", "7", "bad", "3", "rate", "60",
+		"proof", "200", "permits", "10", "granted", "10", "vain", "2")
+	tell(t, s, "vain", News{Lease: time.Second})
+	if phase, permits := rdb.HGet(t.Context(), record, "phase").Val(), number(record, "permits"); phase != "ramping" || permits != 9 || number(record, "vain") != 3 {
+		t.Errorf("%s of %v permits, %v times in vain; want a ramp of 9, and 3", phase, permits, number(record, "vain"))
+	}
+}
+
 // A record that was damaged, or written by who knows whom, is neither a hold
 // without end nor an error: what is no number counts as none.
 func TestDamagedRecordsRecover(t *testing.T) {
@@ -336,7 +384,7 @@ func TestDamagedRecordsRecover(t *testing.T) {
 	rdb := srv.Client()
 	s := redisStore(t, rdb, RedisOptions{MaxHold: 10 * time.Second})
 	fields := []string{"until", "generation", "level", "permits", "granted", "good", "bad", "attempts", "failures", "status",
-		"timestamp", "calm", "rate", "proof", "vain", "quiet", "asked", "left", "refill"}
+		"timestamp", "calm", "rate", "proof", "vain", "quiet", "asked", "left", "refill", "unmet"}
 	for _, phase := range []Phase{Healthy, Held, Probing, Ramping, Counted, Paced, Rationed} {
 		for _, value := range []string{"nan", "inf", "-inf", "1e308", "-1e308", "-1", "0.5", "0x10", "4503599627370496", "", "junk"} {
 			for _, field := range fields {

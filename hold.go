@@ -51,9 +51,10 @@ const (
 //	                              or the refill
 //	probing   1                   end of the lease  another probe, when somebody asks
 //	ramping   twice before        end of the slot   healthy if less than half was used; rationed where
-//	                                                the next slot would use up a quota
-//	counted   no bound            half a second     paced if much was refused, held if all was, else
-//	                                                healthy
+//	                                                the next slot would use up a quota; held if nothing
+//	                                                was taken
+//	counted   no bound            half a second,    paced if much was refused, held if all was, else
+//	                              or one answer     healthy
 //	paced     what it has taken   end of the slot   a little more, or what was taken; ramping if less
 //	                                                than half was used, held if all was refused
 //	rationed  a slot's share of   end of the slot   the next share; ramping if less than half was

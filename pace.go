@@ -12,8 +12,8 @@ const (
 	surplus = 3
 	// countFor is how long sends are counted to find what a server takes.
 	countFor = 500 * time.Millisecond
-	// countAgain is how long a key is not paced that pacing did not help;
-	// twice as long each time, up to vainly times.
+	// countAgain is how long a key is not counted that counting or pacing did not
+	// help; twice as long each time, up to vainly times.
 	countAgain = 4 * time.Second
 	vainly     = 5
 	// quietFor is how long a rate stays as it is after a refusal. Without it, a
@@ -44,7 +44,7 @@ type pacing struct {
 	// latency is how long the host takes to answer, if that is long: what a
 	// slot teaches is not known before.
 	latency time.Duration
-	asked   time.Time // when the refusals of a paced key said to come back
+	asked   time.Time // when the refusals of a counted or paced key, or of its ramp, said to come back
 	unmet   time.Time // when permits were last wanting
 	from    time.Time // since when this slot's permits may be used, one by one
 

@@ -152,9 +152,23 @@ func TestServerIsFedAtItsOwnRate(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				for i, tr := range trs {
-					g := gateAt(t, tr, fleetKey+"/")
-					if h := g.now(); h.phase != Healthy || g.waiting() != 0 {
-						t.Errorf("a minute later, process %d: %v, %d waiting", i, h.phase, g.waiting())
+					// A quota that was used up last is awaited until somebody asks.
+					h, waiting := gateAt(t, tr, fleetKey+"/").now(), gateAt(t, tr, fleetKey+"/").waiting()
+					if over := h.phase == Held && !time.Now().Before(h.until); h.phase != Healthy && !over || waiting != 0 {
+						t.Errorf("a minute later, process %d: %v, %d waiting", i, h.phase, waiting)
+					}
+				}
+				for i, tr := range trs {
+					begun := time.Now()
+					wants(t, tr, fleetKey+"/", 200)
+					if d := time.Since(begun); d > 3*slot {
+						t.Errorf("a minute later, process %d: served after %v", i, d)
+					}
+				}
+				time.Sleep(time.Minute)
+				for i, tr := range trs {
+					if h := gateAt(t, tr, fleetKey+"/").now(); h.phase != Healthy {
+						t.Errorf("two minutes later, process %d: %v", i, h.phase)
 					}
 				}
 				asked := store.asked.Load()

@@ -937,7 +937,9 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		case 1:
 			n.Refused, n.Hint, n.Word = count, hint, true
 		case 2:
-			n.Refused = 1
+			if !counted { // for a while after counting it means something else
+				n.Refused = 1
+			}
 		case 3:
 			n.Bad = count
 		case 4, 5, 6, 7:
@@ -951,7 +953,7 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		case 11:
 			n.Returned = 1
 		case 12, 13:
-			if !counted { // it isn't counted again for a while, and real time is not exact
+			if !counted { // it isn't counted again for a while, and no real time is exact
 				n.Refusals = count
 			}
 		case 14:

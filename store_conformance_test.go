@@ -778,6 +778,10 @@ var storeRules = []struct {
 		r.permits(r.say(&r.a, News{Want: 10}), 10, "after late news")
 		r.before(state.Until)
 	}},
+	{"the window of a healthy key's quota is remembered", func(r *storeRig) {
+		r.want(r.say(&r.a, News{Left: 100, Refill: 10 * time.Second}), Healthy, 0, "a quota")
+		r.want(r.say(&r.b, News{Left: 4, Refill: 2 * time.Second, Near: true}), Healthy, 0, "the window before")
+	}},
 	{"who watches no longer is not told", func(r *storeRig) {
 		told := make(chan State, 10)
 		stop := r.b.Watch(r.key, func(s State) { told <- s })

@@ -108,7 +108,7 @@ func TestServerIsFedAtItsOwnRate(t *testing.T) {
 	}{
 		{"a bucket, one process", bucket, 1, false, false, 180, 300, true},
 		{"a bucket, one process with a store", bucket, 1, true, false, 180, 300, true},
-		{"a bucket, four processes", bucket, 4, true, false, 180, 300, true},
+		{"a bucket, four processes", bucket, 4, true, false, 180, 260, true},
 		{"a bucket, four processes, store away", bucket, 4, true, true, 900, 250, false},
 		{"a quota, one process", quota, 1, false, false, 5, 360, true},
 		{"a quota, four processes", quota, 4, true, false, 150, 340, true},

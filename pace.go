@@ -90,7 +90,7 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 	}
 	taken := float64(h.good) / (length + now.Sub(h.until)).Seconds()
 	switch {
-	case h.phase == Counted && 30*h.bad <= h.good:
+	case h.phase == Counted && 20*h.bad <= h.good:
 		h.inVain(now)
 		h.recover(now)
 	case h.shut():

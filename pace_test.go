@@ -50,7 +50,7 @@ func paced20(t *testing.T) *trace {
 // Counting holds nobody. It ends well where little was refused, and is not
 // repeated for four seconds, then for eight, and so on.
 func TestCountingEndsWellWhereLittleIsRefused(t *testing.T) {
-	for _, tt := range []struct{ good, refused int }{{0, 0}, {200, 0}, {30, 1}, {300, 10}} {
+	for _, tt := range []struct{ good, refused int }{{0, 0}, {200, 0}, {20, 1}, {200, 10}} {
 		tr := newTrace(t)
 		at := time.Duration(0)
 		for _, again := range []time.Duration{4, 8, 16, 32, 64, 128, 128} {
@@ -69,7 +69,7 @@ func TestCountingEndsWellWhereLittleIsRefused(t *testing.T) {
 	}
 }
 
-// More than one for thirty is much. The rate is what was taken, in the time that
+// More than one for twenty is much. The rate is what was taken, in the time that
 // it took to look.
 func TestCountingPacesAtWhatWasTaken(t *testing.T) {
 	for _, tt := range []struct {
@@ -77,8 +77,8 @@ func TestCountingPacesAtWhatWasTaken(t *testing.T) {
 		look          time.Duration
 		want          string
 	}{
-		{29, 1, 500 * ms, "paced 0 of 10 until 672.41379ms"},
-		{299, 10, 500 * ms, "paced 0 of 60 until 600ms"},
+		{19, 1, 500 * ms, "paced 0 of 10 until 763.15789ms"},
+		{199, 10, 500 * ms, "paced 0 of 40 until 600ms"},
 		{100, 10, 500 * ms, "paced 0 of 20 until 600ms"},
 		{100, 10, time.Second, "paced 0 of 10 until 1.1s"},
 		{1000, 1000, 500 * ms, "paced 0 of 200 until 600ms"},

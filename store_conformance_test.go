@@ -559,11 +559,11 @@ var storeRules = []struct {
 		}
 		r.permits(r.say(&r.b, News{Want: 5}), 0, "where everybody sends") // nobody has to ask
 		r.say(&r.a, News{Generation: state.Generation, Good: 60})
-		r.say(&r.b, News{Generation: state.Generation, Good: 40, Refused: 2, Status: 429})
+		r.say(&r.b, News{Generation: state.Generation, Good: 40, Refused: 5, Status: 429})
 		r.before(end)
 		r.want(r.say(&r.b, News{Refusals: 1}), Counted, 0, "more refusals")
 		sleepPast(end)
-		r.want(r.say(&r.a, News{}), Healthy, 0, "two of a hundred refused")
+		r.want(r.say(&r.a, News{}), Healthy, 0, "five of a hundred refused")
 		r.want(r.say(&r.a, News{Refusals: 1, Status: 429}), Healthy, 0, "refusals again")
 	}},
 	{"a server that refuses its surplus is fed at its own rate", func(r *storeRig) {

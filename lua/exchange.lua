@@ -161,7 +161,7 @@ local function pace()
 	local length = math.max(countFor, latency)
 	if h.phase == 'paced' then length = slot_length() end
 	local taken = h.good * 1000 / (length + now - h['until'])
-	if h.phase == 'counted' and 30 * h.bad <= h.good then
+	if h.phase == 'counted' and 20 * h.bad <= h.good then
 		in_vain()
 		recover()
 	elseif shut() then

@@ -31,6 +31,7 @@ type call struct {
 	resp     *http.Response // nil where there was none, or it was discarded
 	err      error
 	status   int
+	begun    time.Time     // when it was sent, where that was measured
 	took     time.Duration // until the response headers; 0 where it wasn't measured
 	received time.Time     // when its retry was considered
 	ration                 // what it said of a quota
@@ -121,10 +122,9 @@ func (c *call) send() {
 	c.sent = c.attemptRequest()
 	c.pending = nil // Base closes it from here on
 	c.sends++
-	var begun time.Time
 	timed := c.timed()
 	if timed {
-		begun = time.Now()
+		c.begun = time.Now()
 	}
 	if limit := c.t.PerAttemptTimeout; limit > 0 && c.sent.Header.Get("Upgrade") == "" {
 		c.resp, c.err = sendWithin(limit, c.t.base, c.sent)
@@ -133,7 +133,7 @@ func (c *call) send() {
 	}
 	c.took = 0
 	if timed {
-		c.took = max(time.Since(begun), 1)
+		c.took = max(time.Since(c.begun), 1)
 	}
 
 	c.status = 0
@@ -208,7 +208,11 @@ func (c *call) readQuota() {
 	if c.resp == nil || (c.took == 0 && !c.pass.permit) {
 		return
 	}
-	c.ration, c.told = c.gate.quota.read(c.resp.Header, c.took, time.Now(), c.t.maxHold())
+	now, took := time.Now(), time.Duration(0)
+	if c.took > 0 {
+		took = now.Sub(c.begun) // to the moment: it tells what was asked for after what was heard
+	}
+	c.ration, c.told = c.gate.quota.read(c.resp.Header, took, now, c.t.maxHold())
 	c.told = c.told && (c.near || c.lies || c.pass.permit)
 }
 

@@ -48,7 +48,7 @@ type quota struct {
 	since  time.Time    // when the first number was seen
 	falls  int
 	proven bool
-	marks  [2]mark // for the rate of use: the older first
+	marks  [3]mark // for the rate of use: the older first
 	doubt  time.Time
 }
 
@@ -91,9 +91,10 @@ func (q *quota) see(left int, reset time.Time, took time.Duration, now time.Time
 		q.reset = reset // the server rounds down: nothing was refilled yet
 	case moved < -quotaSlack && (ends <= quotaSlack || reset.Sub(q.ended) <= 2*quotaSlack):
 		return ration{}, false // a late answer of the window before
-	case rose && now.Sub(q.rises[0]) < quotaSlack, !same && ends > quotaSlack:
+	case rose && (ends > 2*quotaSlack || now.Sub(q.rises[0]) < quotaSlack), !same && ends > quotaSlack:
 		// It is refilled all the time (a token bucket that says when it will be
-		// full), or is not one counter.
+		// full), or is not one counter: one per path, say, or per caller, whose
+		// windows all begin on the minute.
 		proven := q.proven
 		q.doubt, q.reset, q.proven = now.Add(quotaDoubt), time.Time{}, false
 		return ration{lies: true}, proven
@@ -102,19 +103,20 @@ func (q *quota) see(left int, reset time.Time, took time.Duration, now time.Time
 			q.rises = [2]time.Time{q.rises[1], now}
 		}
 		q.ended, q.reset, q.first, q.left, q.low, q.falls = q.reset, reset, left, left, now, 0
-		q.marks = [2]mark{{left, now}, {left, now}}
+		q.marks = [3]mark{{left, now}, {left, now}, {left, now}}
 	case moved < 0:
 		q.reset = reset // the server rounds up
 	}
 	if left > q.left {
 		return ration{}, false // out of order
 	}
+	last := mark{q.left, q.low}
 	if left < q.left {
 		q.left, q.low = left, now
 		q.falls++
 	}
-	if now.Sub(q.marks[1].at) >= quotaRate {
-		q.marks = [2]mark{q.marks[1], {left, now}}
+	if now.Sub(q.marks[2].at) >= quotaRate {
+		q.marks = [3]mark{q.marks[1], q.marks[2], {left, now}}
 	}
 	// Where the end is nearer than its rounding, it may be any; that shows in time.
 	short := q.reset.Sub(now) <= quotaSlack && now.Sub(q.since) < quotaWatch
@@ -123,11 +125,17 @@ func (q *quota) see(left int, reset time.Time, took time.Duration, now time.Time
 		return ration{}, false
 	}
 	r := ration{left: left, refill: q.reset}
-	if took := now.Sub(q.marks[0].at); took >= quotaRate {
-		rate := float64(q.marks[0].left-left) / took.Seconds()
-		r.near = float64(left) <= rate*quotaNear.Seconds()
-	}
+	// The answer before must have seen it come: what falls at a stroke may be another
+	// counter.
+	r.near = q.marks[1].near(mark{left, now}, quotaNear) && q.marks[0].near(last, 2*(quotaNear+now.Sub(last.at)))
 	return r, true
+}
+
+// near reports whether what is left at a later mark lasts no longer than d, at
+// the rate of use since m.
+func (m mark) near(later mark, d time.Duration) bool {
+	took := later.at.Sub(m.at)
+	return took >= quotaRate && float64(later.left)*took.Seconds() <= float64(m.left-later.left)*d.Seconds()
 }
 
 // remaining returns what the server says to remain of its tightest quota, and

@@ -255,6 +255,80 @@ func TestLineOfAPacedKeyIsNotReleasedAtOnce(t *testing.T) {
 	})
 }
 
+// perPath is a host with a quota for each path, of which it says what remains. All
+// are refilled on the minute.
+type perPath struct {
+	limits map[string]int
+
+	mu      sync.Mutex
+	used    map[string]int
+	minute  time.Time
+	refused int
+}
+
+func (l *perPath) RoundTrip(req *http.Request) (*http.Response, error) {
+	time.Sleep(5 * ms)
+	l.mu.Lock()
+	now, path := time.Now(), req.URL.Path
+	if minute := now.Truncate(time.Minute); minute.After(l.minute) {
+		l.minute, l.used = minute, map[string]int{}
+	}
+	l.used[path]++
+	left, status := l.limits[path]-l.used[path], 200
+	if left < 0 {
+		left, status = 0, 429
+		l.refused++
+	}
+	header := field(left, int((l.minute.Add(time.Minute).Sub(now)+time.Second-1)/time.Second))
+	l.mu.Unlock()
+	time.Sleep(5 * ms)
+	return answer(status, header), nil
+}
+
+// A host with several quotas, none of which is used up, is sent all there is,
+// though they end as one: the smallest is not taken for that of all.
+func TestQuotasOfSeveralPathsHoldNobody(t *testing.T) {
+	for _, processes := range []int{0, 1, 4} {
+		for _, rate := range []int{5, 20, 100} {
+			for _, share := range []int{2, 5, 20} {
+				t.Run(fmt.Sprint(processes, " processes, ", rate, "/s, 1 in ", share), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						server := &perPath{limits: map[string]int{"/much": 60 * rate, "/little": 60*rate/share + 20}}
+						trs := []*Transport{{Base: server}}
+						if store := (&MemoryStore{}); processes > 0 {
+							trs = nil
+							for range processes {
+								trs = append(trs, &Transport{Base: server, Store: store})
+							}
+						}
+						var wg sync.WaitGroup
+						var late atomic.Int64
+						for i := range 90 * rate {
+							path := "/much"
+							if i%share == 0 {
+								path = "/little"
+							}
+							wg.Go(func() {
+								begun := time.Now()
+								status, err := get(t, trs[i/3%len(trs)], fleetKey+path)
+								if err != nil || status != 200 || time.Since(begun) > time.Second {
+									late.Add(1)
+								}
+							})
+							time.Sleep(time.Second / time.Duration(rate))
+						}
+						wg.Wait()
+						if n := late.Load(); n > 0 || server.refused > 0 {
+							t.Errorf("%d of %d failed or were late, %d were refused", n, 90*rate, server.refused)
+						}
+						time.Sleep(time.Hour)
+					})
+				})
+			}
+		}
+	}
+}
+
 // A healthy request against a host that says what remains allocates nothing of
 // ours, in whatever family it says so.
 func TestHealthyPathWithQuotaHeadersDoesNotAllocate(t *testing.T) {

@@ -112,9 +112,24 @@ func TestCounterIsBelievedWhenItFalls(t *testing.T) {
 	tr.at(50*ms, "-", field(98, 60))
 	tr.at(100*ms, "97 until 1m0s", field(97, 60))
 	tr.at(200*ms, "95 until 1m0s", field(95, 60))
-	tr.at(300*ms, "46 until 1m0s, near", field(46, 60)) // 51 in 0.2 s
-	tr.at(400*ms, "45 until 1m0s", field(45, 60))       // 1 in 0.1 s
+	tr.at(300*ms, "46 until 1m0s", field(46, 60))       // a stroke
+	tr.at(350*ms, "26 until 1m0s, near", field(26, 60)) // 69 in 0.15 s, and no stroke
+	tr.at(time.Second, "25 until 1m0s", field(25, 60))  // 21 in 0.7 s
 	tr.at(time.Minute-ms, "0 until 1m0s, near", field(0, 1))
+}
+
+// Counters whose windows end as one are several all the same: one that rises long
+// before its end is not believed, and one that falls at a stroke is not near it.
+func TestCountersOfOneWindowAreFoundOut(t *testing.T) {
+	tr := newQuotaTrace(t)
+	for i := range 10 {
+		tr.read(time.Duration(i)*100*ms, field(4000-i, 60-i/10))
+	}
+	tr.at(time.Second, "19 until 1m0s", field(19, 59))
+	tr.took = 10 * ms
+	tr.at(1005*ms, "-", field(3990, 59)) // it may have been said before
+	tr.at(1100*ms, "lies", field(3989, 59))
+	tr.at(1200*ms, "-", field(18, 59))
 }
 
 // The end of a window that nobody would wait for is not told: nor does what

@@ -204,6 +204,15 @@ func (h *hold) recover(now time.Time) {
 	h.calm = now
 }
 
+// stir begins a new generation of a key that may be healthy. What it went through
+// before a long calm is forgotten.
+func (h *hold) stir(now time.Time) {
+	if h.phase == Healthy && (h.calm.IsZero() || now.Sub(h.calm) >= grace) {
+		h.level = 0
+	}
+	h.generation++
+}
+
 // forget drops what was held against a key that is well.
 func (h *hold) forget() {
 	h.attempts, h.failures, h.witnesses, h.status = 0, 0, 0, 0

@@ -77,7 +77,7 @@ func (h *hold) count(now time.Time) {
 	if h.phase != Healthy || now.Before(h.quiet) {
 		return
 	}
-	h.generation++
+	h.stir(now)
 	h.failures = 0
 	h.enter(Counted, 0, now.Add(max(countFor, h.latency)))
 }
@@ -88,11 +88,14 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 	if h.phase == Paced {
 		length = h.slotLength()
 	}
-	taken := float64(h.good) / (length + now.Sub(h.until)).Seconds()
+	// Where nobody has looked for long, nobody was there to send.
+	taken := float64(h.good) / (length + min(now.Sub(h.until), length)).Seconds()
 	switch {
 	case h.phase == Counted && 20*h.bad <= h.good:
+		calm := h.calm // it was well all the time
 		h.inVain(now)
 		h.recover(now)
+		h.calm = calm
 	case h.shut():
 		h.begin(outcome{hint: h.asked.Sub(now)}, false, now, jitter)
 	case h.phase == Counted:
@@ -217,7 +220,7 @@ func (h *hold) ration(r ration, now time.Time) {
 		h.permits = h.granted
 	case r.near && (h.phase == Healthy || h.phase == Counted || h.phase == Paced):
 		if h.phase == Healthy {
-			h.generation++
+			h.stir(now)
 		}
 		h.nextShare(now)
 	}

@@ -634,3 +634,51 @@ func TestPaceInvariantsUnderRandomEvents(t *testing.T) {
 		}
 	}
 }
+
+// A key that is counted was well before, however that ends: a hold thereafter is
+// its first, and one of long ago is forgotten.
+func TestCountingIsNoHold(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	none := func(time.Duration) time.Duration { return 0 }
+	var h hold
+	h.count(start)
+	h.roll(start.Add(countFor), none)
+	if h.phase != Healthy || !h.calm.IsZero() {
+		t.Errorf("%v, well since %v; want a healthy key that was never unwell", h.phase, h.calm)
+	}
+
+	for name, leave := range map[string]func(h *hold, now time.Time){
+		"counted": func(h *hold, now time.Time) {
+			h.count(now)
+			h.learn(outcome{pass: pass{generation: h.generation, permit: true}, lesson: Refused, status: 429}, now, none)
+		},
+		"rationed": func(h *hold, now time.Time) {
+			h.ration(ration{left: 1, refill: now.Add(20 * time.Second), near: true}, now)
+		},
+	} {
+		for _, tt := range []struct {
+			since time.Duration
+			level int
+		}{{grace - 1, 3}, {grace, 0}} {
+			h := hold{level: 3, generation: 4, calm: start}
+			leave(&h, start.Add(tt.since))
+			if h.roll(start.Add(tt.since+countFor), none); h.phase == Healthy || h.level != tt.level {
+				t.Errorf("%s %v after a hold: %v, level %d; want level %d", name, tt.since, h.phase, h.level, tt.level)
+			}
+		}
+	}
+}
+
+// A rate is what was taken while there was somebody to send, also where the end of
+// a count is found late.
+func TestCountThatEndsLate(t *testing.T) {
+	for _, late := range []time.Duration{0, countFor, time.Minute - 1, time.Hour} {
+		tr := newTrace(t)
+		tr.at(0, counts, "counted 0 of 0 until 500ms")
+		tr.at(0, answered(100, 10), "counted 0 of 0 until 500ms")
+		tr.h.roll(tr.start.Add(countFor+late), tr.jitter)
+		if tr.h.phase != Paced || tr.h.rate < 100 || tr.h.rate > 200 {
+			t.Errorf("%v late: %v at %v/s, want it paced at 100/s or more", late, tr.h.phase, tr.h.rate)
+		}
+	}
+}

@@ -669,6 +669,27 @@ var storeRules = []struct {
 			r.fatalf("%v per second in slots of %v, want a hundred in a second", state.Rate, d)
 		}
 	}},
+	{"a key that was counted was well before", func(r *storeRig) {
+		r.want(r.say(&r.a, News{Refusals: 1, Status: 429}), Counted, 0, "refusals")
+		time.Sleep(countFor + 10*time.Millisecond)
+		r.want(r.say(&r.a, News{}), Healthy, 0, "nothing refused")
+		r.say(&r.a, News{Failures: tripAfter, Status: 503})
+		held := r.say(&r.b, News{Failures: 1, Status: 503})
+		r.want(held, Held, 0, "failures that two have seen")
+		if held.Level != 0 {
+			r.fatalf("level %d, want the first hold", held.Level)
+		}
+	}},
+	{"the end of a count may be found late", func(r *storeRig) {
+		counted := r.say(&r.a, News{Refusals: 1, Status: 429})
+		r.say(&r.a, News{Generation: counted.Generation, Good: 100, Refused: 100, Status: 429})
+		time.Sleep(4 * countFor)
+		state := r.say(&r.b, News{})
+		r.want(state, Paced, 0, "after counting")
+		if state.Rate != 100 {
+			r.fatalf("%v per second, want a hundred", state.Rate)
+		}
+	}},
 	{"a key that is left alone is not paced by a ramp, and held where it takes nothing", func(r *storeRig) {
 		counted := r.say(&r.a, News{Refusals: 1, Status: 429})
 		r.want(counted, Counted, 0, "refusals")

@@ -91,6 +91,13 @@ local function forget()
 	dirty = true
 end
 
+local function stir()
+	if h.phase == 'healthy' and (h.calm == 0 or now - h.calm >= grace) then
+		h.level = 0
+	end
+	h.generation = h.generation == 0 and now or h.generation + 1
+end
+
 local function recover()
 	enter('healthy', 0, 0)
 	forget()
@@ -143,7 +150,7 @@ local function count()
 	if h.phase ~= 'healthy' or now < h.quiet then
 		return
 	end
-	h.generation = h.generation == 0 and now or h.generation + 1
+	stir()
 	h.failures = 0
 	enter('counted', 0, now + math.max(countFor, latency))
 end
@@ -160,10 +167,12 @@ local function met() return 2 * h.granted < h.permits and now - h.unmet >= metAf
 local function pace()
 	local length = math.max(countFor, latency)
 	if h.phase == 'paced' then length = slot_length() end
-	local taken = h.good * 1000 / (length + now - h['until'])
+	local taken = h.good * 1000 / (length + math.min(now - h['until'], length))
 	if h.phase == 'counted' and 20 * h.bad <= h.good then
+		local calm = h.calm
 		in_vain()
 		recover()
+		h.calm = calm
 	elseif shut() then
 		begin(false, h.asked - now, false)
 	elseif h.phase == 'counted' then
@@ -245,9 +254,7 @@ local function ration()
 	if h.phase == 'rationed' then
 		if h.left == 0 then h.permits = h.granted end
 	elseif near and h.phase ~= 'ramping' then
-		if h.phase == 'healthy' then
-			h.generation = h.generation == 0 and now or h.generation + 1
-		end
+		if h.phase == 'healthy' then stir() end
 		next_share()
 	end
 end

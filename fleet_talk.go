@@ -104,7 +104,7 @@ func (g *gate) speak() {
 	defer g.mu.Unlock()
 	s := &g.share
 	s.next = time.Time{}
-	if !s.talking && !g.evicted.Load() {
+	if !s.talking && (!g.evicted.Load() || g.waiters.Len() > 0) { // who came as it was evicted is served all the same
 		s.talking = true
 		s.link.enqueue(g)
 	}

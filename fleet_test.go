@@ -375,3 +375,30 @@ func TestHoldEndsWhereNobodyMayWait(t *testing.T) {
 		})
 	}
 }
+
+// A request that comes to a gate at the moment at which that is forgotten is
+// served when the hold ends, though nobody else will use the gate.
+func TestWhoComesToAnEvictedGateIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &Transport{
+			Base:  roundTripper(func(*http.Request) (*http.Response, error) { return answer(429, "Retry-After: 3"), nil }),
+			Store: &MemoryStore{}, MaxAttempts: 1,
+		}
+		wants(t, tr, fleetKey+"/", 429)
+		synctest.Wait()
+		g := gateAt(t, tr, fleetKey+"/")
+		g.mu.Lock()
+		g.discard()
+		g.mu.Unlock()
+		begun := time.Now()
+		w := &waiter{latest: begun.Add(time.Minute)}
+		if inLine, err := g.join(w); !inLine || err != nil {
+			t.Fatalf("in line: %t, %v; want a held key", inLine, err)
+		}
+		err := g.stand(t.Context(), w, false)
+		if d := time.Since(begun); err != nil || !w.pass.permit || d > 4*time.Second {
+			t.Errorf("after %v: %v, %+v; want the probe's permit after 3 s", d, err, w.pass)
+		}
+		time.Sleep(time.Hour)
+	})
+}

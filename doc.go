@@ -57,8 +57,9 @@
 //
 // With a [Store] the state of a key is the fleet's: all replicas obey what one of
 // them was told, one request of all of them probes, and the ramp's permits are
-// shared out. A hold that the server did not ask for takes two replicas that saw
-// it fail; failures to connect never leave the replica that has them.
+// shared out. A hold of all that the server did not ask for takes two replicas that
+// saw it fail; until then who met 20 failures in a row holds by itself. Where no
+// answer came, nothing leaves the replica that waited for it.
 //
 //	store, err := holdoff.NewRedisStore(rdb, holdoff.RedisOptions{Namespace: "billing"})
 //	client := &http.Client{Transport: &holdoff.Transport{Store: store}}

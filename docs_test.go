@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
@@ -508,6 +512,36 @@ func TestDocumentedRecord(t *testing.T) {
 	for field := range rdb.HGetAll(t.Context(), "holdoff:{billing}:v1:meta").Val() {
 		if !strings.Contains(session, "\n"+field+"\t") {
 			t.Errorf("the session does not show meta's %s", field)
+		}
+	}
+}
+
+// The log that the document shows has the fields that are logged.
+func TestDocumentedLog(t *testing.T) {
+	kinds := map[string]EventKind{}
+	for kind := Attempted; kind <= StoreBack; kind++ {
+		kinds[kind.String()] = kind
+	}
+	lines := regexp.MustCompile(`(?m)^(?:DEBUG|INFO) +(\w+(?: \w+)?) +(\{.*\})$`).FindAllStringSubmatch(document(t, retryLogic), -1)
+	if len(lines) == 0 {
+		t.Errorf("%s shows no log", retryLogic)
+	}
+	for _, line := range lines {
+		core, logs := observer.New(zap.DebugLevel)
+		w := watcher{log: zap.New(core)}
+		w.observe(t.Context(), Event{
+			Kind: kinds[line[1]], Key: "k", Method: "GET", Status: 429, Reason: "r",
+			Duration: 1, Wait: 1, Waited: 1, Hold: 1, Parked: "p", Err: io.EOF,
+		})
+		known := logs.All()[0].ContextMap()
+		var shown map[string]any
+		if err := json.Unmarshal([]byte(line[2]), &shown); err != nil {
+			t.Errorf("%s: %v", line[0], err)
+		}
+		for name := range shown {
+			if _, ok := known[name]; !ok {
+				t.Errorf("%s: there is no field %q of %q", retryLogic, name, line[1])
+			}
 		}
 	}
 }

@@ -2,7 +2,6 @@ package holdoff
 
 import (
 	"container/list"
-	"context"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -39,82 +38,10 @@ type gate struct {
 	share   share
 }
 
-// waiter is a request that stands at a gate.
-type waiter struct {
-	latest time.Time     // when it stops waiting
-	place  *list.Element // in the line; nil when it is let go
-	retry  bool          // it has failed before
-	ready  chan struct{} // closed when pass or held is set
-	pass   pass
-	held   *HeldError
-}
-
 // open lets a request of a healthy key pass, without a lock.
 func (g *gate) open() (pass, bool) {
 	look := g.glance.Load()
 	return pass{generation: look >> 1}, look&1 == 0
-}
-
-// join lets a request pass at once, refuses it with a *HeldError where its
-// patience can't suffice, or puts it in line: then it must stand or leave. A
-// pass is in w, where it is found also after a hook has panicked.
-func (g *gate) join(w *waiter) (inLine bool, err error) {
-	defer g.unlock(g.lock())
-	if g.waiters.Len() == 0 {
-		var ok bool
-		if w.pass, ok = g.grant(time.Now()); ok {
-			w.pass.retry = w.retry
-			return false, nil
-		}
-	}
-	if g.hopeless(w) {
-		return false, g.heldError()
-	}
-	w.ready = make(chan struct{})
-	w.place = g.waiters.PushBack(w)
-	return true, nil
-}
-
-// stand waits in line, until w may pass, its patience is over or ctx ends: with
-// deadline, the two are one, and it is the context that ends. The
-// error is a *HeldError or the context's. With the latter w may have a pass all
-// the same, that came at this moment and is to be handed back.
-func (g *gate) stand(ctx context.Context, w *waiter, deadline bool) error {
-	var over <-chan time.Time
-	if !deadline {
-		timer := time.NewTimer(time.Until(w.latest))
-		defer timer.Stop()
-		over = timer.C
-	}
-	select {
-	case <-w.ready:
-	case <-ctx.Done():
-		g.leave(w, ctx.Err() == context.DeadlineExceeded)
-		return ctx.Err()
-	case <-over:
-		if held := g.leave(w, true); held != nil {
-			return held
-		}
-	}
-	if w.held != nil {
-		return w.held
-	}
-	return nil
-}
-
-// leave takes w out of the line, because its patience is over or it has gone,
-// and returns why it is still held: nil where it may pass since a moment ago.
-func (g *gate) leave(w *waiter, impatient bool) *HeldError {
-	defer g.unlock(g.lock())
-	if w.place == nil {
-		return w.held
-	}
-	if impatient {
-		g.share.turned++
-		g.share.missed = time.Now()
-	}
-	g.waiters.Remove(w.place)
-	return g.heldError()
 }
 
 // learn takes in an outcome, or reports false where the gate was evicted.
@@ -232,58 +159,6 @@ func slowness(lease time.Duration) time.Duration {
 	return lease / 4
 }
 
-// release lets waiters go: as many as there are permits, the oldest first, and
-// those whose patience the hold has outgrown.
-func (g *gate) release(before hold, now time.Time) {
-	for e := g.waiters.Front(); e != nil; e = g.waiters.Front() {
-		p, ok := g.grant(now)
-		if !ok {
-			break
-		}
-		if g.hold.phase == Probing {
-			e = g.prober()
-		}
-		w := e.Value.(*waiter)
-		w.pass = p
-		w.pass.retry = w.retry
-		g.letGo(w)
-	}
-	if g.hold.phase != Held || g.hold.until.Equal(before.until) {
-		return
-	}
-	var next *list.Element
-	for e := g.waiters.Front(); e != nil; e = next {
-		next = e.Next()
-		if w := e.Value.(*waiter); g.hopeless(w) {
-			w.held = g.heldError()
-			g.letGo(w)
-		}
-	}
-}
-
-func (g *gate) letGo(w *waiter) {
-	g.waiters.Remove(w.place)
-	w.place = nil
-	close(w.ready)
-}
-
-// prober returns the waiter that tells most about the host: the oldest that has
-// not failed yet. Those that fail by themselves, on a broken path, stand in line
-// again and again, and as probes they would hold the key for ever.
-func (g *gate) prober() *list.Element {
-	for e := g.waiters.Front(); e != nil; e = e.Next() {
-		if !e.Value.(*waiter).retry {
-			return e
-		}
-	}
-	return g.waiters.Front()
-}
-
-// hopeless reports whether the hold is certain to outlast the patience of w.
-func (g *gate) hopeless(w *waiter) bool {
-	return g.hold.phase == Held && !w.latest.After(g.hold.until)
-}
-
 // setTimer arranges for a look at the next T, while somebody waits for it or a
 // ramp may end.
 func (g *gate) setTimer(now time.Time) {
@@ -333,14 +208,4 @@ func (g *gate) compare(before hold, now time.Time) (Event, bool) {
 		e.Kind = HoldEnded
 	}
 	return e, true
-}
-
-// heldError says that requests are held until T; during a probe or a ramp, for
-// a slot at least.
-func (g *gate) heldError() *HeldError {
-	until := g.hold.until
-	if soon := time.Now().Add(slot); g.hold.phase != Held && until.Before(soon) {
-		until = soon
-	}
-	return &HeldError{Key: g.key, Until: until, Attempts: g.hold.attempts, Status: g.hold.status}
 }

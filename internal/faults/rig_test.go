@@ -588,7 +588,7 @@ type fault struct {
 	absent    bool          // the fault is there from the beginning
 	steps     int           // transitions, where there are more than one there and one back
 	mute      bool          // the store may also be silent
-	evicts    bool          // Redis drops single records: who has only heard of a hold may forget it
+	evicts    bool          // Redis drops records: who has only heard of a hold may forget it for a moment
 	sharing   time.Duration // holds are shared during the fault as well, within that time
 	harm      func()
 	during    func() // called again and again while the fault lasts

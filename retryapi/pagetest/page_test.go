@@ -467,6 +467,7 @@ func TestWithoutScript(t *testing.T) {
 	s.set("api.example", answer{http.StatusTooManyRequests, "60"})
 	s.send(http.MethodPost, "http://api.example/charges", "x", "")
 	b := open(t, s.url, noScript)
+	b.until(`document.body.innerText.includes("http://api.example")`) // rows that were not drawn yet have no text
 	got := eval[string](b, "document.body.innerText")
 	for _, want := range []string{
 		"1 key is held.", "http://api.example", "held for ", "429 Too Many Requests", "POST http://api.example/charges",

@@ -61,11 +61,19 @@ func Start(t testing.TB, args ...string) *Server {
 func start(t testing.TB, file []string, args ...string) *Server {
 	t.Helper()
 	Binary(t)
-	s := &Server{Port: FreePort(t), t: t, dir: t.TempDir(), file: file, args: args}
-	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port))
+	s := &Server{t: t, dir: t.TempDir(), file: file, args: args}
 	t.Cleanup(s.Kill)
-	s.Restart()
-	return s
+	for range 5 { // somebody else may take the port first
+		s.Port = FreePort(t)
+		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port))
+		s.start()
+		if s.wait() {
+			return s
+		}
+		s.Kill()
+	}
+	t.Fatalf("redistest: redis-server does not answer at %s:\n%s", s.Addr, s.Log())
+	return nil
 }
 
 // FreePort returns a port that nothing listened on a moment ago. It is below

@@ -1,6 +1,9 @@
 package holdoff
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // How a server that refuses its surplus is fed at its own rate, and how a quota
 // is made to last.
@@ -22,16 +25,20 @@ const (
 	// metAfter is how long nobody is denied before demand is taken to be met: longer
 	// than those who were denied sit out.
 	metAfter = time.Second
-	// growth is by how much the rate grows, slot by slot, while it is used up.
-	growth = 1.05
+	// growth is the share by which the rate grows from slot to slot while it is
+	// used up; twice that for each bolderAfter slots in which nothing was refused,
+	// and at most all of it: a limit that was lifted is not to be felt for minutes.
+	growth      = 0.05
+	bolderAfter = 8
 	// perSlot is for how many sends a slot is made, as far as slot and maxSlot
 	// allow: fewer than that would teach little.
 	perSlot = 10
 	maxSlot = 2 * time.Second
 	minRate = 0.1 // sends per second
 	maxRate = maxPermits * float64(time.Second/slot)
-	// closed is how many refusals with no success between tell that a server
-	// takes nothing for a while.
+	// closed is how many refusals of a slot that took nothing tell that a server
+	// takes nothing for a while; or all of the slot's permits, if they are fewer. A
+	// counted key has none: there one tells.
 	closed = 5
 )
 
@@ -104,10 +111,11 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 		h.quiet = now // news travels: more was taken than was heard of
 	case h.bad > 0:
 		// To what it took, or to the share that it took, since a slot may be late;
-		// but not by more than a quarter: what comes in during a slot was not all
-		// sent in it.
+		// but not by more than a quarter, or to less than it has proven to take: what
+		// comes in during a slot was not all sent in it.
 		taken = max(taken, h.rate*float64(h.good)/float64(h.good+h.bad))
-		h.rate, h.quiet = max(min(h.rate, taken), h.rate*3/4, minRate), now.Add(quietFor+2*h.latency)
+		h.rate = max(min(h.rate, taken), min(h.rate*3/4, h.proof), minRate)
+		h.quiet = now.Add(quietFor + 2*h.latency)
 		if h.rate < h.proof/4 {
 			// At a quarter of it as much is refused: it is not the rate. A path, or
 			// one of those who share the key, has a limit of its own.
@@ -122,12 +130,20 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 	default:
 		if !now.Before(h.quiet) {
 			h.proof = h.rate
-			if h.granted >= h.permits {
-				h.rate = min(h.rate*growth, maxRate)
-			}
+			h.grow(now)
 		}
 		h.nextSlot(now)
 	}
+}
+
+// grow raises a rate that was used up.
+func (h *hold) grow(now time.Time) {
+	if h.granted < h.permits {
+		h.quiet = now // nothing was learned of more: it begins anew
+		return
+	}
+	clean := int(now.Sub(h.quiet) / h.slotLength())
+	h.rate = min(h.rate*(1+min(math.Ldexp(growth, clean/bolderAfter), 1)), maxRate)
 }
 
 // shut reports whether it is not the rate that is refused: nothing is taken for a

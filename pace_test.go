@@ -224,6 +224,50 @@ func TestRateGrowsWhileUsedUp(t *testing.T) {
 	tr.at(1900*ms, passes, "paced 0 of 22 until 2s")
 }
 
+// The longer nothing is refused, the bolder the rate grows, to twice of itself at
+// most, as long as all of it is used up. One slot that is not has it begin anew.
+func TestRateGrowsBolder(t *testing.T) {
+	tr := paced20(t)
+	use := func(sends int) (grown float64) {
+		tr.h.rate, tr.h.permits, tr.h.granted, tr.h.good = 200, 20, sends, sends
+		tr.h.roll(tr.h.until, tr.jitter)
+		return tr.h.rate/200 - 1
+	}
+	for _, want := range []float64{0.05, 0.1, 0.2, 0.4, 0.8, 1} {
+		for i := range bolderAfter {
+			if want == 0.05 && i == 0 {
+				continue // the first slot is over when the second begins
+			}
+			if got := use(20); got < want-0.001 || got > want+0.001 {
+				t.Fatalf("the rate grew by %.3f, want %v", got, want)
+			}
+		}
+	}
+	if got := use(19); got != 0 {
+		t.Errorf("the rate grew by %.3f though it was not used up", got)
+	}
+	if got := use(20); got < 0.049 || got > 0.051 {
+		t.Errorf("the rate grew by %.3f, want a twentieth: it begins anew", got)
+	}
+}
+
+// Who was too bold goes back to what was proven, where no more was taken.
+func TestRefusalAfterABoldStep(t *testing.T) {
+	for _, tt := range []struct{ good, bad, want int }{
+		{10, 10, 200}, // a half
+		{30, 10, 300}, // three quarters
+		{0, 4, 200},
+	} {
+		tr := paced20(t)
+		tr.h.rate, tr.h.proof = 400, 200
+		tr.h.granted, tr.h.good, tr.h.bad = 40, tt.good, tt.bad
+		tr.h.roll(tr.h.until, tr.jitter)
+		if got := int(tr.h.rate + 0.5); got != tt.want {
+			t.Errorf("%d taken and %d refused at 400/s, and 200 were proven: the rate is %d, want %d", tt.good, tt.bad, got, tt.want)
+		}
+	}
+}
+
 // However long a rate grows, it stays one that a slot can hold.
 func TestRateIsBounded(t *testing.T) {
 	tr := newTrace(t)

@@ -46,7 +46,7 @@ func constants() string {
 		{"tripAfter", tripAfter}, {"quorum", quorum}, {"holdBase", holdBase}, {"holdCap", holdCap},
 		{"slot", slot}, {"grace", grace}, {"maxPermits", maxPermits}, {"countFor", countFor},
 		{"countAgain", countAgain}, {"vainly", vainly}, {"quietFor", quietFor}, {"metAfter", metAfter},
-		{"growth", growth}, {"perSlot", perSlot}, {"maxSlot", maxSlot}, {"minRate", minRate}, {"maxRate", maxRate},
+		{"growth", growth}, {"bolderAfter", bolderAfter}, {"perSlot", perSlot}, {"maxSlot", maxSlot}, {"minRate", minRate}, {"maxRate", maxRate},
 		{"closed", closed}, {"quotaSlack", quotaSlack}, {"minLease", minLease}, {"minHold", minHold},
 	} {
 		if d, ok := c.value.(time.Duration); ok {

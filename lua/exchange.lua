@@ -24,7 +24,7 @@
 --
 -- Before this text come the constants of hold.go, as locals:
 -- tripAfter quorum holdBase holdCap slot grace maxPermits countFor countAgain vainly
--- quietFor metAfter growth perSlot maxSlot minRate maxRate closed quotaSlack minLease minHold (times in ms).
+-- quietFor metAfter growth bolderAfter perSlot maxSlot minRate maxRate closed quotaSlack minLease minHold (times in ms).
 
 local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted', 'good', 'bad',
 	'attempts', 'failures', 'status', 'timestamp', 'word', 'calm', 'rate', 'proof', 'vain', 'quiet',
@@ -160,6 +160,15 @@ local function in_vain()
 	h.vain = h.vain + 1
 end
 
+local function grow()
+	if h.granted < h.permits then
+		h.quiet = now
+		return
+	end
+	local clean = math.floor((now - h.quiet) / slot_length())
+	h.rate = math.min(h.rate * (1 + math.min(growth * 2 ^ math.floor(clean / bolderAfter), 1)), maxRate)
+end
+
 local function shut() return h.good == 0 and h.bad >= math.min(h.permits, closed) end
 
 local function met() return 2 * h.granted < h.permits and now - h.unmet >= metAfter end
@@ -181,7 +190,7 @@ local function pace()
 		h.quiet = now
 	elseif h.bad > 0 then
 		taken = math.max(taken, h.rate * h.good / (h.good + h.bad))
-		h.rate = math.max(math.min(h.rate, taken), h.rate * 3 / 4, minRate)
+		h.rate = math.max(math.min(h.rate, taken), math.min(h.rate * 3 / 4, h.proof), minRate)
 		h.quiet = now + quietFor + 2 * latency
 		if h.rate < h.proof / 4 then
 			in_vain()
@@ -195,7 +204,7 @@ local function pace()
 	else
 		if now >= h.quiet then
 			h.proof = h.rate
-			if h.granted >= h.permits then h.rate = math.min(h.rate * growth, maxRate) end
+			grow()
 		end
 		next_slot()
 	end

@@ -79,6 +79,12 @@ func (s *RedisStore) take(id, key string, state State) {
 		e = &entry{key: key, watchers: make(map[*func(State)]bool)}
 		s.mirror[id] = e
 	}
+	if state.Lost && len(e.watchers) == 0 {
+		// Who comes is to be held by it still, and finds that it was lost.
+		s.prune(id, e)
+		s.mu.Unlock()
+		return
+	}
 	if !state.Lost && state.Version <= e.state.Version && !s.back {
 		s.mu.Unlock()
 		return

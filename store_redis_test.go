@@ -772,6 +772,47 @@ func TestHoldThatRedisLostIsAssertedAgain(t *testing.T) {
 	}
 }
 
+// Who has only heard of a hold, and never sent to that host, obeys it to its end
+// though Redis loses it, or no longer has it in a form that can be read.
+func TestHoldThatWasOnlyHeardOfIsKept(t *testing.T) {
+	t.Parallel()
+	const host = "https://api.example.com"
+	for name, harm := range map[string]func(ctx context.Context, rdb *redis.Client, record string) error{
+		"flushed": func(ctx context.Context, rdb *redis.Client, _ string) error { return rdb.FlushAll(ctx).Err() },
+		"evicted": func(ctx context.Context, rdb *redis.Client, record string) error { return rdb.Del(ctx, record).Err() },
+		"of the future": func(ctx context.Context, rdb *redis.Client, record string) error {
+			return rdb.HSet(ctx, record, "v", "2").Err()
+		},
+		"a string": func(ctx context.Context, rdb *redis.Client, record string) error {
+			return rdb.Set(ctx, record, "?", time.Minute).Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := redistest.Start(t)
+			rdb := srv.Client()
+			told, heard := redisStore(t, rdb, RedisOptions{}), redisStore(t, rdb, RedisOptions{})
+			tell(t, told, host, heldFor(time.Minute))
+			tr := &Transport{Base: script(with(200)), Store: heard, MaxWait: -1}
+			eventually(t, "the hold is heard of", func() bool { return keyIs(tr).Phase == Held })
+			if err := harm(t.Context(), rdb, heard.name(idOf(host))); err != nil {
+				t.Fatal(err)
+			}
+			for _, anew := range []bool{false, true} {
+				heard.mu.Lock()
+				heard.anew = anew
+				heard.mu.Unlock()
+				heard.readAll()
+				if k := keyIs(tr); k.Phase != Held {
+					t.Errorf("the key is %v when all was read, anew %v", k.Phase, anew)
+				}
+			}
+			if status, err := fetch(t, tr, host); !errors.As(err, new(*HeldError)) {
+				t.Errorf("a request got %d, %v; want to be told of the hold", status, err)
+			}
+		})
+	}
+}
+
 // Redis loses a hold before the replica that told it has heard it from anybody.
 func TestHoldThatIsLostAtOnceIsAssertedAgain(t *testing.T) {
 	t.Parallel()

@@ -140,7 +140,7 @@ func ways() []way {
 				}}
 		}},
 		{name: "flushed again and again", brief: true, fault: func(f *field) fault {
-			return fault{evicts: true, mute: true, sharing: 5 * time.Second, during: func() { f.do("FLUSHALL") }}
+			return fault{mute: true, sharing: 5 * time.Second, during: func() { f.do("FLUSHALL") }}
 		}},
 		{name: "scripts are flushed again and again", fault: func(f *field) fault {
 			return fault{sharing: 3 * time.Second, during: func() { f.do("SCRIPT", "FLUSH") }}

@@ -476,6 +476,9 @@ func (r *rig) wait(what string, within time.Duration, holds func() bool) time.Du
 		if since > within && !late {
 			late = true
 			r.timing("not within %v: %s", within, what)
+			for _, rep := range r.replicas {
+				r.t.Logf("%s knows of the held key %+v, and of the healthy one %+v", rep.name, rep.look(held), rep.look(healthy))
+			}
 		}
 		if since > max(4*within, time.Minute) {
 			r.t.Errorf("not within %v: %s", since, what)
@@ -588,7 +591,7 @@ type fault struct {
 	absent    bool          // the fault is there from the beginning
 	steps     int           // transitions, where there are more than one there and one back
 	mute      bool          // the store may also be silent
-	evicts    bool          // Redis drops records: who has only heard of a hold may forget it for a moment
+	evicts    bool          // Redis drops records and the index of them: who has only heard of a hold may take it for cleared
 	sharing   time.Duration // holds are shared during the fault as well, within that time
 	harm      func()
 	during    func() // called again and again while the fault lasts
@@ -665,11 +668,6 @@ func (r *rig) run(f fault) {
 		return len(hits) > 0 && hits[len(hits)-1].status == http.StatusOK &&
 			r.all(func(rep *replica) bool { return rep.look(held).Phase == holdoff.Healthy })
 	})
-	if t.Failed() {
-		for _, rep := range r.replicas {
-			t.Logf("%s knows %+v", rep.name, rep.look(held))
-		}
-	}
 	time.Sleep(either(500*time.Millisecond, 2*time.Second))
 	after := r.measure()
 	lines := r.checkLogs(f)

@@ -136,14 +136,12 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 		s.word = s.word || word
 	}
 	switch {
-	case mine && (h.phase == Counted || h.spaced()) && o.lesson == Refused:
-		s.news.Refused++
-		s.news.Status = o.status
 	case mine && o.lesson == Refused:
 		s.news.Refused++
-		h.permits = h.granted // what is left of them would be refused as well
+		if !h.spaced() {
+			h.permits = h.granted // what is left of them would be refused as well
+		}
 	case mine && (h.phase == Probing || !o.retry):
-		s.news.Status = o.status
 		s.news.Bad++
 	case fresh && o.lesson == Failed:
 		s.row++

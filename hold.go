@@ -174,6 +174,9 @@ func (h *hold) roll(now time.Time, jitter func(time.Duration) time.Duration) {
 		case 2*h.granted < h.permits:
 			h.recover(now) // demand is met
 		case h.scarce(now):
+			if !now.Before(h.refill) {
+				h.refill = now.Add(quotaSlack) // a share of it only: it may come at any time
+			}
 			h.nextShare(now)
 		case 2*(h.good+h.bad) >= h.permits:
 			h.enter(Ramping, min(2*h.permits, maxPermits), now.Add(slot))

@@ -29,7 +29,7 @@ const (
 	// used up; twice that for each bolderAfter slots in which nothing was refused,
 	// and at most all of it: a limit that was lifted is not to be felt for minutes.
 	growth      = 0.05
-	bolderAfter = 8
+	bolderAfter = 6
 	// perSlot is for how many sends a slot is made, as far as slot and maxSlot
 	// allow: fewer than that would teach little.
 	perSlot = 10
@@ -220,14 +220,16 @@ func (h *hold) ration(r ration, now time.Time) {
 		}
 		return
 	}
+	ends := h.refill.Sub(now)
+	risen := ends <= quotaSlack && r.left > h.left+h.permits+quotaReorder
 	switch moved := r.refill.Sub(h.refill); {
 	case moved < -quotaSlack:
 		return // late news of the time before
-	case moved > quotaSlack:
+	case moved > quotaSlack, risen:
 		h.left, h.refill = r.left, r.refill
 	default:
 		h.left = min(h.left, r.left)
-		if moved < 0 || !now.Before(h.refill) {
+		if moved < 0 || ends <= 0 {
 			h.refill = r.refill // servers round up; or down, if it has passed
 		}
 	}
@@ -242,10 +244,12 @@ func (h *hold) ration(r ration, now time.Time) {
 	}
 }
 
-// scarce reports whether the next slot of a ramp would use up a quota.
+// scarce reports whether the next slot of a ramp would use up a quota. That a refill
+// was to come a moment ago tells little, since servers round; what answers say does.
 func (h *hold) scarce(now time.Time) bool {
-	flying := max(h.granted-h.good-h.bad, 0)
-	return h.refill.After(now) && h.left-flying <= 2*h.permits
+	left := h.left - max(h.granted-h.good-h.bad, 0)
+	over := now.Sub(h.refill)
+	return left <= 2*h.permits && (over < 0 || over < quotaSlack && left > 0)
 }
 
 // shareOut moves on from a slot of a ration.

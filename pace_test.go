@@ -565,6 +565,38 @@ func TestAnswersFromBeforeTheRefillAreHistory(t *testing.T) {
 	tr.at(2*time.Second, ends("b", Refused, 3*time.Second), "held until 5s, level 0")
 }
 
+// A server that rounds down says that a window is over before it is. Until an answer
+// tells of more, a ramp takes what was left for what is left.
+func TestRefillThatNobodyHasSeen(t *testing.T) {
+	for _, tt := range []struct {
+		left, next int
+		want       string // of the next slot
+		now, known int    // what the next answer says, and what is taken for left then
+	}{
+		{90, 1000, "rationed 0 of 10 until 222.22222ms", 399, 399},
+		{90, 1000, "rationed 0 of 10 until 222.22222ms", 122, 80}, // late, perhaps
+		{90, 1000, "rationed 0 of 10 until 222.22222ms", 70, 70},
+		{90, 2300, "rationed 0 of 10 until 222.22222ms", 100, 100}, // another window
+		{0, 1000, "ramping 0 of 128 until 200ms", 399, 399},
+		{129, 1000, "ramping 0 of 128 until 200ms", 60, 60},
+	} {
+		tr := newTrace(t)
+		tr.h.enter(Ramping, 64, tr.start.Add(slot))
+		tr.at(0, says(tt.left, 50*ms), "ramping 0 of 64 until 100ms")
+		tr.at(0, answered(64, 0), "ramping 64 of 64 until 100ms")
+		tr.at(slot, passes, tt.want)
+		tr.at(150*ms, says(tt.now, time.Duration(tt.next)*ms), tt.want)
+		if tr.h.left != tt.known {
+			t.Errorf("%d were left, then %d were said to be: %d are left, want %d", tt.left, tt.now, tr.h.left, tt.known)
+		}
+	}
+	tr := newTrace(t)
+	tr.h.enter(Ramping, 64, tr.start.Add(quotaSlack+51*ms))
+	tr.at(0, says(90, 50*ms), "ramping 0 of 64 until 1.151s")
+	tr.at(0, answered(64, 0), "ramping 64 of 64 until 1.151s")
+	tr.at(quotaSlack+51*ms, passes, "ramping 0 of 128 until 1.251s") // it must have come
+}
+
 // Permits that were not used are what is left for the next slots.
 func TestUnusedShareIsNotLost(t *testing.T) {
 	tr := rationed10(t)

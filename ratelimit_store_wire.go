@@ -47,7 +47,7 @@ func constants() string {
 		{"slot", slot}, {"grace", grace}, {"maxPermits", maxPermits}, {"countFor", countFor},
 		{"countAgain", countAgain}, {"vainly", vainly}, {"quietFor", quietFor}, {"metAfter", metAfter},
 		{"growth", growth}, {"bolderAfter", bolderAfter}, {"perSlot", perSlot}, {"maxSlot", maxSlot}, {"minRate", minRate}, {"maxRate", maxRate},
-		{"closed", closed}, {"quotaSlack", quotaSlack}, {"minLease", minLease}, {"minHold", minHold},
+		{"closed", closed}, {"quotaSlack", quotaSlack}, {"quotaReorder", quotaReorder}, {"minLease", minLease}, {"minHold", minHold},
 	} {
 		if d, ok := c.value.(time.Duration); ok {
 			c.value = d.Milliseconds()

@@ -24,7 +24,7 @@
 --
 -- Before this text come the constants of hold.go, as locals:
 -- tripAfter quorum holdBase holdCap slot grace maxPermits countFor countAgain vainly
--- quietFor metAfter growth bolderAfter perSlot maxSlot minRate maxRate closed quotaSlack minLease minHold (times in ms).
+-- quietFor metAfter growth bolderAfter perSlot maxSlot minRate maxRate closed quotaSlack quotaReorder minLease minHold (times in ms).
 
 local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted', 'good', 'bad',
 	'attempts', 'failures', 'status', 'timestamp', 'word', 'calm', 'rate', 'proof', 'vain', 'quiet',
@@ -235,8 +235,9 @@ local function share_out()
 end
 
 local function scarce()
-	local flying = math.max(h.granted - h.good - h.bad, 0)
-	return h.refill > now and h.left - flying <= 2 * h.permits
+	local left = h.left - math.max(h.granted - h.good - h.bad, 0)
+	local over = now - h.refill
+	return left <= 2 * h.permits and (over < 0 or over < quotaSlack and left > 0)
 end
 
 local function ration()
@@ -254,11 +255,13 @@ local function ration()
 		return
 	end
 	dirty = true
-	if moved > quotaSlack then
+	local ends = h.refill - now
+	local risen = ends <= quotaSlack and left > h.left + h.permits + quotaReorder
+	if moved > quotaSlack or risen then
 		h.left, h.refill = left, now + refill
 	else
 		h.left = math.min(h.left, left)
-		if moved < 0 or now >= h.refill then h.refill = now + refill end
+		if moved < 0 or ends <= 0 then h.refill = now + refill end
 	end
 	if h.phase == 'rationed' then
 		if h.left == 0 then h.permits = h.granted end
@@ -285,6 +288,7 @@ local function roll()
 	elseif 2 * h.granted < h.permits then
 		recover()
 	elseif scarce() then
+		if now >= h.refill then h.refill = now + quotaSlack end
 		next_share()
 	elseif 2 * (h.good + h.bad) >= h.permits then
 		enter('ramping', math.min(2 * h.permits, maxPermits), now + slot)

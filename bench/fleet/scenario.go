@@ -88,6 +88,14 @@ var Scenarios = []Scenario{
 		Work:   usual(8*time.Second, time.Minute), Capacity: 200,
 	},
 	{
+		Name:  "lifted limit",
+		About: "a bucket of 10 per second, hint 1 s, for 10 s, and none from then on; 64 are offered",
+		Server: func() http.Handler {
+			return &Incidents{All: []Incident{{0, 10 * time.Second, &Bucket{Rate: 10, Burst: 10, Hint: 1}}}}
+		},
+		Work: Work{16, 4, 30 * time.Second, time.Minute, 20}, Capacity: 64, Released: 10 * time.Second,
+	},
+	{
 		Name:  "bucket of a path",
 		About: "two paths of 10 have buckets of 2 per second each, hint 1 s; 40 are offered to each",
 		Server: func() http.Handler {

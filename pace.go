@@ -116,8 +116,8 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 		taken = max(taken, h.rate*float64(h.good)/float64(h.good+h.bad))
 		h.rate = max(min(h.rate, taken), min(h.rate*3/4, h.proof), minRate)
 		h.quiet = now.Add(quietFor + 2*h.latency)
-		if h.rate < h.proof/4 {
-			// At a quarter of it as much is refused: it is not the rate. A path, or
+		if h.rate < h.proof/2 {
+			// At half of it as much is refused: it is not the rate. A path, or
 			// one of those who share the key, has a limit of its own.
 			h.inVain(now)
 			h.toRamp(now)

@@ -192,7 +192,7 @@ local function pace()
 		taken = math.max(taken, h.rate * h.good / (h.good + h.bad))
 		h.rate = math.max(math.min(h.rate, taken), math.min(h.rate * 3 / 4, h.proof), minRate)
 		h.quiet = now + quietFor + 2 * latency
-		if h.rate < h.proof / 4 then
+		if h.rate < h.proof / 2 then
 			in_vain()
 			to_ramp()
 		else

@@ -57,6 +57,17 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// A path that is always refused is not to harm the callers of others, where
+// replicas share nothing either.
+func TestRefusedPathAlone(t *testing.T) {
+	i := slices.IndexFunc(fleet.Scenarios, func(s fleet.Scenario) bool { return s.Name == "refused path" })
+	j := slices.IndexFunc(Contenders, func(c Contender) bool { return c.Name == Alone })
+	r := rowOf(t, job{fleet.Scenarios[i], Contenders[j]}, 2)
+	if r.Failed.Max > 500 || r.Use.Min < 0.9 {
+		t.Errorf("%v callers failed, and %v of the capacity was used; want at most those of the path, 1 in 20, and most of it", r.Failed, r.Use)
+	}
+}
+
 // What a fleet that shares its holds is held to, whatever the seed.
 func TestShared(t *testing.T) {
 	for _, c := range []struct {

@@ -96,6 +96,7 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 	fresh := h.phase == Healthy && o.generation == h.generation
 	if mine && s.news.Generation != o.generation {
 		s.news.Good, s.news.Bad, s.news.Refused, s.news.Returned = 0, 0, 0, 0
+		s.news.Cured, s.news.Stubborn = 0, 0
 		s.news.Generation = o.generation
 	}
 	if o.told && o.generation == h.generation && (o.near || o.lies || h.phase != Healthy) {
@@ -114,6 +115,9 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 	case Good:
 		if mine {
 			s.news.Good++
+			if o.retry {
+				s.news.Cured++
+			}
 		}
 		s.row = 0
 		s.news.Well = s.failing
@@ -138,6 +142,9 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 	switch {
 	case mine && o.lesson == Refused:
 		s.news.Refused++
+		if o.retry {
+			s.news.Stubborn++
+		}
 		if !h.spaced() {
 			h.permits = h.granted // what is left of them would be refused as well
 		}

@@ -39,6 +39,9 @@ func (h *hold) learnGood(o outcome, mine bool, now time.Time) {
 	case mine && h.phase >= Ramping:
 		h.good++
 		h.failures = 0
+		if o.retry {
+			h.cured++
+		}
 	}
 }
 

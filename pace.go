@@ -19,6 +19,11 @@ const (
 	// help; twice as long each time, up to vainly times.
 	countAgain = 4 * time.Second
 	vainly     = 5
+	// inVainAfter is how many refusals of requests that had failed before tell that
+	// pacing does not help: it is they who are refused, whatever the rate. Each of
+	// their kind that is taken outweighs cureWeighs of them, slot by slot.
+	inVainAfter = 5
+	cureWeighs  = 3
 	// quietFor is how long a rate stays as it is after a refusal. Without it, a
 	// rate that grows again at once refuses more than no pacing would.
 	quietFor = time.Second
@@ -48,6 +53,9 @@ type pacing struct {
 	proof float64   // the rate at which nothing was refused for a while
 	quiet time.Time // before that the rate does not grow, and a healthy key isn't counted
 	vain  int       // how often in a row pacing did not help
+	// What became of requests that had failed before: how many were refused again,
+	// and how many were taken in this slot.
+	stubborn, cured int
 	// latency is how long the host takes to answer, if that is long: what a
 	// slot teaches is not known before.
 	latency time.Duration
@@ -95,6 +103,7 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 	if h.phase == Paced {
 		length = h.slotLength()
 	}
+	h.stubborn, h.cured = max(h.stubborn-cureWeighs*h.cured, 0), 0
 	// Where nobody has looked for long, nobody was there to send.
 	taken := float64(h.good) / (length + min(now.Sub(h.until), length)).Seconds()
 	switch {
@@ -116,9 +125,9 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 		taken = max(taken, h.rate*float64(h.good)/float64(h.good+h.bad))
 		h.rate = max(min(h.rate, taken), min(h.rate*3/4, h.proof), minRate)
 		h.quiet = now.Add(quietFor + 2*h.latency)
-		if h.rate < h.proof/2 {
-			// At half of it as much is refused: it is not the rate. A path, or
-			// one of those who share the key, has a limit of its own.
+		if h.rate < h.proof/4 || h.stubborn >= inVainAfter {
+			// It is not the rate. A path, or one of those who share the key, has a
+			// limit of its own.
 			h.inVain(now)
 			h.toRamp(now)
 			return
@@ -171,6 +180,7 @@ func (h *hold) toRamp(now time.Time) {
 func (h *hold) paceAt(rate float64, now time.Time) {
 	h.rate = min(max(rate, minRate), maxRate)
 	h.proof, h.quiet = h.rate, now.Add(quietFor+2*h.latency)
+	h.stubborn, h.cured = 0, 0
 	h.nextSlot(now)
 }
 
@@ -202,6 +212,9 @@ func (h *hold) refused(o outcome, now time.Time) {
 		h.paceAt(float64(h.permits)/2/slot.Seconds(), now) // what it took a slot ago
 	default:
 		h.bad++ // in a ramp: what is refused here is refused at any rate
+		if o.retry {
+			h.stubborn++
+		}
 		if end := now.Add(o.hint); end.After(h.asked) {
 			h.asked = end
 		}

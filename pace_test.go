@@ -321,7 +321,7 @@ func TestSlotsAreSoLongThatTenSendsFit(t *testing.T) {
 	}
 }
 
-// Where as much is refused at half of the rate, it is not the rate. Everybody
+// Where as much is refused at a quarter of the rate, it is not the rate. Everybody
 // sends, and the key is not counted again for four seconds, then for eight, and so
 // on.
 func TestPacingInVainIsGivenUp(t *testing.T) {
@@ -341,7 +341,7 @@ func TestPacingInVainIsGivenUp(t *testing.T) {
 			at = tr.h.until.Sub(tr.start)
 			tr.h.roll(tr.start.Add(at), tr.jitter)
 		}
-		if slots < 3 || slots > 5 || tr.h.phase != Ramping || tr.h.rate >= 100 {
+		if slots < 3 || slots > 8 || tr.h.phase != Ramping || tr.h.rate >= 50 {
 			t.Fatalf("time %d: %v after %d slots at %v per second, want a ramp after a few", i, tr.h.phase, slots, tr.h.rate)
 		}
 		if want := int(2 * tr.h.rate * slot.Seconds()); tr.h.permits != want {
@@ -352,6 +352,46 @@ func TestPacingInVainIsGivenUp(t *testing.T) {
 		tr.at(at, passes, "healthy")
 		tr.at(begun+again*time.Second-1, counts, "healthy")
 		at = begun + again*time.Second
+	}
+}
+
+// Those that are refused again and again are refused whatever the rate, where
+// others that had failed before are taken no oftener than one in four.
+func TestThoseThatAreRefusedAgainEndThePace(t *testing.T) {
+	for _, tt := range []struct {
+		slots []string // what becomes of each request: good, refused; capital: had failed before
+		want  Phase
+	}{
+		{[]string{"gggggggggggggggRRRRR"}, Ramping},
+		{[]string{"gggggggggggggggrrrrr"}, Paced},
+		{[]string{"ggggggggggggggggRRRR"}, Paced},
+		{[]string{"gggggggggggggggggRRR", "gggggggggggggggRR"}, Ramping},
+		{[]string{"gggggggggggggggggRRR", "gggggggggggggggGR"}, Paced},
+		{[]string{"gggGggggggggRRRRRRRR"}, Ramping},
+		{[]string{"gggggggGggggRRRRRRRg"}, Paced},
+		{[]string{"GGGGGGGGGGGGGGGGGGGG", "gggggggggggggggRRRRR"}, Ramping}, // that was another slot
+	} {
+		tr := paced20(t)
+		now := tr.start.Add(500 * ms)
+		for _, slot := range tt.slots {
+			for _, fate := range slot {
+				p, ok := tr.h.grant(now, traceLease)
+				if !ok {
+					t.Fatalf("%v: %c may not send", tt.slots, fate)
+				}
+				p.retry = fate < 'a'
+				o := outcome{pass: p, lesson: Good, status: 200}
+				if fate == 'r' || fate == 'R' {
+					o.lesson, o.status = Refused, 429
+				}
+				tr.h.learn(o, now, tr.jitter)
+			}
+			now = tr.h.until
+			tr.h.roll(now, tr.jitter)
+		}
+		if tr.h.phase != tt.want {
+			t.Errorf("%v: the key is %v, want %v", tt.slots, tr.h.phase, tt.want)
+		}
 	}
 }
 

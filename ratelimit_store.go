@@ -42,6 +42,9 @@ type News struct {
 	// Good, Bad and Refused count the results of permits: successes, failures
 	// that the server answered, and refusals.
 	Good, Bad, Refused int
+	// Cured is how many of the Good, and Stubborn how many of the Refused, were of
+	// requests that had failed before.
+	Cured, Stubborn int
 	// Returned counts permits that were not used, or whose result is unknown.
 	// That of a probe is for another to use; the others lapse with their slot.
 	Returned int
@@ -236,9 +239,11 @@ func (r *record) exchange(n News, now time.Time) (granted int) {
 	h := &r.hold
 	permit := pass{generation: n.Generation, permit: true}
 	h.latency = slowness(n.Lease)
-	for range n.Good {
+	for i := range n.Good {
+		permit.retry = i >= n.Good-n.Cured
 		h.learn(outcome{pass: permit, lesson: Good}, now, uniform)
 	}
+	permit.retry = false
 	if n.Well && h.phase == Healthy {
 		h.forget()
 	}
@@ -258,7 +263,8 @@ func (r *record) exchange(n News, now time.Time) (granted int) {
 			h.learn(bad, now, uniform)
 		}
 		bad.lesson = Refused
-		for range n.Refused {
+		for i := range n.Refused {
+			bad.retry = i < n.Stubborn
 			h.learn(bad, now, uniform)
 		}
 	case n.Hint > 0:

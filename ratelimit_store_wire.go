@@ -45,7 +45,8 @@ func constants() string {
 	}{
 		{"tripAfter", tripAfter}, {"quorum", quorum}, {"holdBase", holdBase}, {"holdCap", holdCap},
 		{"slot", slot}, {"grace", grace}, {"maxPermits", maxPermits}, {"countFor", countFor},
-		{"countAgain", countAgain}, {"vainly", vainly}, {"quietFor", quietFor}, {"metAfter", metAfter},
+		{"countAgain", countAgain}, {"inVainAfter", inVainAfter}, {"cureWeighs", cureWeighs},
+		{"vainly", vainly}, {"quietFor", quietFor}, {"metAfter", metAfter},
 		{"growth", growth}, {"bolderAfter", bolderAfter}, {"perSlot", perSlot}, {"maxSlot", maxSlot}, {"minRate", minRate}, {"maxRate", maxRate},
 		{"closed", closed}, {"quotaSlack", quotaSlack}, {"quotaReorder", quotaReorder}, {"minLease", minLease}, {"minHold", minHold},
 	} {
@@ -96,7 +97,7 @@ func (s *RedisStore) args(id, key string, n News) []any {
 		n.Generation, n.Good, n.Bad, n.Refused, n.Returned, n.Failures, n.Status,
 		upMillis(n.Hint), flag(n.Word), flag(n.Well), n.Want, max(upMillis(n.Lease), 1),
 		strconv.FormatFloat(rand.Float64(), 'f', 6, 64), s.opts.MaxHold.Milliseconds(), maxRecords,
-		n.Refusals, n.Left, upMillis(n.Refill), flag(n.Lies), flag(n.Near),
+		n.Refusals, n.Left, upMillis(n.Refill), flag(n.Lies), flag(n.Near), n.Cured, n.Stubborn,
 	}
 }
 

@@ -669,6 +669,22 @@ var storeRules = []struct {
 			r.fatalf("%v per second in slots of %v, want a hundred in a second", state.Rate, d)
 		}
 	}},
+	{"requests that are refused again and again end a pace, unless their kind is taken", func(r *storeRig) {
+		key := r.key
+		for i, tt := range []struct {
+			cured, stubborn int
+			want            Phase
+		}{{0, inVainAfter, Ramping}, {0, inVainAfter - 1, Paced}, {1, inVainAfter + cureWeighs - 1, Paced}, {1, inVainAfter + cureWeighs, Ramping}} {
+			r.key = fmt.Sprintf("%s%d", key, i)
+			state := r.paced()
+			good := r.say(&r.a, News{Want: 256}).Permits - tt.stubborn
+			r.say(&r.b, News{Generation: state.Generation, Refused: tt.stubborn, Stubborn: tt.stubborn, Status: 429})
+			r.say(&r.a, News{Generation: state.Generation, Good: good, Cured: tt.cured})
+			r.before(state.Until)
+			sleepPast(state.Until)
+			r.want(r.say(&r.a, News{}), tt.want, 0, fmt.Sprintf("%d refused again and %d taken", tt.stubborn, tt.cured))
+		}
+	}},
 	{"a key that was counted was well before", func(r *storeRig) {
 		r.want(r.say(&r.a, News{Refusals: 1, Status: 429}), Counted, 0, "refusals")
 		time.Sleep(countFor + 10*time.Millisecond)
@@ -960,7 +976,7 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		case 0:
 			n.Hint, n.Word, n.Status = hint, true, 429
 		case 1:
-			n.Refused, n.Hint, n.Word = count, hint, true
+			n.Refused, n.Stubborn, n.Hint, n.Word = count, count-1, hint, true
 		case 2:
 			if !counted { // for a while after counting it means something else
 				n.Refused = 1
@@ -968,7 +984,7 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		case 3:
 			n.Bad = count
 		case 4, 5, 6, 7:
-			n.Good = count
+			n.Good, n.Cured = count, count/2
 		case 8:
 			n.Good, n.Bad = count, 1
 		case 9:
@@ -1021,7 +1037,7 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		// on that hold's jitter.
 		trace = append(trace, fmt.Sprintf("%v level %d attempts %d permits %d generation %d status %d %s  <- %s wait %t stale %t %+v",
 			state.Phase, state.Level, state.Attempts, state.Permits, generation, state.Status, left,
-			n.Replica, wait, stale, News{Good: n.Good, Bad: n.Bad, Refused: n.Refused, Returned: n.Returned, Failures: n.Failures,
+			n.Replica, wait, stale, News{Good: n.Good, Cured: n.Cured, Bad: n.Bad, Refused: n.Refused, Stubborn: n.Stubborn, Returned: n.Returned, Failures: n.Failures,
 				Status: n.Status, Hint: n.Hint, Word: n.Word, Well: n.Well, Want: n.Want, Refusals: n.Refusals, Left: n.Left, Refill: n.Refill, Near: n.Near, Lies: n.Lies}))
 	}
 	return trace

@@ -12,7 +12,8 @@
 --         16 well (0, 1)      17 want               18 lease, ms
 --         19 chance [0, 1)    20 longest hold, ms   21 most records
 --         22 refusals         23 left of a quota    24 its refill, ms (0: none is told)
---         25 lies (0, 1)      26 near (0, 1)
+--         25 lies (0, 1)      26 near (0, 1)        27 cured
+--         28 stubborn
 -- Returns  {'foreign'} where the record is not ours, or of another version,
 --          {'full'} where there are too many to add one;
 --          else {'ok', a snapshot as in read.lua ..., permits granted}
@@ -23,12 +24,12 @@
 -- successes of a slot let the next be granted without a wait for more.
 --
 -- Before this text come the constants of hold.go, as locals:
--- tripAfter quorum holdBase holdCap slot grace maxPermits countFor countAgain vainly
+-- tripAfter quorum holdBase holdCap slot grace maxPermits countFor countAgain inVainAfter cureWeighs vainly
 -- quietFor metAfter growth bolderAfter perSlot maxSlot minRate maxRate closed quotaSlack quotaReorder minLease minHold (times in ms).
 
 local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted', 'good', 'bad',
 	'attempts', 'failures', 'status', 'timestamp', 'word', 'calm', 'rate', 'proof', 'vain', 'quiet',
-	'asked', 'left', 'refill', 'unmet', 'witnesses'}
+	'stubborn', 'cured', 'asked', 'left', 'refill', 'unmet', 'witnesses'}
 local got = redis.pcall('HMGET', KEYS[1], unpack(names))
 if got.err or (got[1] and got[1] ~= '1') then
 	return {'foreign'}
@@ -60,6 +61,7 @@ local lease = tonumber(ARGV[18])
 local latency = lease > minLease + 2 and lease / 4 or 0 -- it was rounded up as well
 local refusals, left, refill = tonumber(ARGV[22]), tonumber(ARGV[23]), tonumber(ARGV[24])
 local lies, near = ARGV[25] == '1', ARGV[26] == '1'
+local cured, stubborn = tonumber(ARGV[27]), tonumber(ARGV[28])
 
 -- A clock that was set back must not make a hold longer than any hold may be.
 h['until'] = math.min(h['until'], now + longest)
@@ -139,6 +141,7 @@ end
 local function pace_at(rate)
 	h.rate = math.min(math.max(rate, minRate), maxRate)
 	h.proof, h.quiet = h.rate, now + quietFor + 2 * latency
+	h.stubborn, h.cured = 0, 0
 	next_slot()
 end
 
@@ -176,6 +179,7 @@ local function met() return 2 * h.granted < h.permits and now - h.unmet >= metAf
 local function pace()
 	local length = math.max(countFor, latency)
 	if h.phase == 'paced' then length = slot_length() end
+	h.stubborn, h.cured = math.max(h.stubborn - cureWeighs * h.cured, 0), 0
 	local taken = h.good * 1000 / (length + math.min(now - h['until'], length))
 	if h.phase == 'counted' and 20 * h.bad <= h.good then
 		local calm = h.calm
@@ -192,7 +196,7 @@ local function pace()
 		taken = math.max(taken, h.rate * h.good / (h.good + h.bad))
 		h.rate = math.max(math.min(h.rate, taken), math.min(h.rate * 3 / 4, h.proof), minRate)
 		h.quiet = now + quietFor + 2 * latency
-		if h.rate < h.proof / 2 then
+		if h.rate < h.proof / 4 or h.stubborn >= inVainAfter then
 			in_vain()
 			to_ramp()
 		else
@@ -308,17 +312,18 @@ local function trip()
 	if h.failures >= tripAfter then begin(true, hint, word) end
 end
 
-local function refuse()
+local function refuse(again)
 	if h.phase == 'rationed' then
 		h.left, h.permits = 0, h.granted
 	elseif h.phase == 'ramping' and now >= h.quiet then
 		pace_at(h.permits / 2 / slot * 1000)
 	else
 		h.bad, h.asked = h.bad + 1, math.max(h.asked, now + hint)
+		if again then h.stubborn = h.stubborn + 1 end
 	end
 end
 
-local function fail(permit, refusal)
+local function fail(permit, refusal, again)
 	local mine = permit and generation == h.generation
 	if generation ~= h.generation and not word then
 		return
@@ -340,7 +345,7 @@ local function fail(permit, refusal)
 	elseif h.phase == 'probing' then
 		begin(true, hint, false)
 	elseif refusal then
-		refuse()
+		refuse(again)
 	elseif h.phase == 'ramping' then
 		h.bad = h.bad + 1
 		if h.bad > 3 and h.bad > 2 * h.good then begin(true, hint, false) end
@@ -379,9 +384,11 @@ if generation == h.generation and good > 0 then
 		h.refill = 0
 		enter('ramping', 2, now + slot)
 		good = good - 1
+		cured = math.min(cured, good)
 	end
 	if h.phase ~= 'healthy' and h.phase ~= 'held' then
 		h.good, h.failures, dirty = h.good + good, good > 0 and 0 or h.failures, true
+		h.cured = h.cured + cured
 	end
 end
 local well = ARGV[16] == '1' or (generation == h.generation and good > 0)
@@ -392,7 +399,7 @@ roll()
 
 if bad + refused > 0 then
 	for _ = 1, math.min(bad, 1000) do fail(true, false) end
-	for _ = 1, math.min(refused, 1000) do fail(true, true) end
+	for i = 1, math.min(refused, 1000) do fail(true, true, i <= stubborn) end
 elseif hint > 0 then
 	fail(false, failures == 0)
 end
@@ -459,6 +466,7 @@ if dirty then
 		'granted', int(h.granted), 'good', int(h.good), 'bad', int(h.bad), 'attempts', int(h.attempts),
 		'failures', int(h.failures), 'status', int(h.status), 'timestamp', int(h.timestamp),
 		'word', int(h.word), 'calm', int(h.calm), 'rate', real(h.rate), 'proof', real(h.proof), 'vain', int(h.vain),
+		'stubborn', int(h.stubborn), 'cured', int(h.cured),
 		'quiet', int(h.quiet), 'asked', int(h.asked), 'left', int(h.left), 'refill', int(h.refill),
 		'unmet', int(h.unmet), 'witnesses', h.witnesses)
 	redis.call('PEXPIRE', KEYS[1], int(ttl))

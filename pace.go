@@ -120,8 +120,8 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 		h.quiet = now // news travels: more was taken than was heard of
 	case h.bad > 0:
 		// To what it took, or to the share that it took, since a slot may be late;
-		// but not by more than a quarter, or to less than it has proven to take: what
-		// comes in during a slot was not all sent in it.
+		// but not by more than a quarter, since what comes in during a slot was not
+		// all sent in it, unless the rate was more than that above the proven one.
 		taken = max(taken, h.rate*float64(h.good)/float64(h.good+h.bad))
 		h.rate = max(min(h.rate, taken), min(h.rate*3/4, h.proof), minRate)
 		h.quiet = now.Add(quietFor + 2*h.latency)

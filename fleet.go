@@ -96,7 +96,7 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 	fresh := h.phase == Healthy && o.generation == h.generation
 	if mine && s.news.Generation != o.generation {
 		s.news.Good, s.news.Bad, s.news.Refused, s.news.Returned = 0, 0, 0, 0
-		s.news.Cured, s.news.Stubborn = 0, 0
+		s.news.GoodRetries, s.news.RefusedRetries = 0, 0
 		s.news.Generation = o.generation
 	}
 	if o.told && o.generation == h.generation && (o.near || o.lies || h.phase != Healthy) {
@@ -116,7 +116,7 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 		if mine {
 			s.news.Good++
 			if o.retry {
-				s.news.Cured++
+				s.news.GoodRetries++
 			}
 		}
 		s.row = 0
@@ -143,7 +143,7 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 	case mine && o.lesson == Refused:
 		s.news.Refused++
 		if o.retry {
-			s.news.Stubborn++
+			s.news.RefusedRetries++
 		}
 		if !h.spaced() {
 			h.permits = h.granted // what is left of them would be refused as well

@@ -39,7 +39,7 @@ func (h *hold) learnGood(o outcome, mine bool, now time.Time) {
 	case mine && h.phase >= Ramping:
 		h.good++
 		h.failures = 0
-		if o.retry {
+		if o.retry && h.phase == Paced {
 			h.cured++
 		}
 	}

@@ -19,9 +19,9 @@ const (
 	// help; twice as long each time, up to vainly times.
 	countAgain = 4 * time.Second
 	vainly     = 5
-	// inVainAfter is how many refusals of requests that had failed before tell that
-	// pacing does not help: it is they who are refused, whatever the rate. Each of
-	// their kind that is taken outweighs cureWeighs of them, slot by slot.
+	// inVainAfter is how many refusals of retries tell that pacing does not help: it
+	// is those requests that are refused, whatever the rate. Each retry that is taken
+	// outweighs cureWeighs of them, slot by slot.
 	inVainAfter = 5
 	cureWeighs  = 3
 	// quietFor is how long a rate stays as it is after a refusal. Without it, a
@@ -31,8 +31,9 @@ const (
 	// than those who were denied sit out.
 	metAfter = time.Second
 	// growth is the share by which the rate grows from slot to slot while it is
-	// used up; twice that for each bolderAfter slots in which nothing was refused,
-	// and at most all of it: a limit that was lifted is not to be felt for minutes.
+	// used up; twice that for each time of bolderAfter slots in which nothing was
+	// refused, and at most all of it: a limit that was lifted is not to be felt for
+	// minutes.
 	growth      = 0.05
 	bolderAfter = 6
 	// perSlot is for how many sends a slot is made, as far as slot and maxSlot
@@ -50,11 +51,12 @@ const (
 // pacing is what a hold knows of the rate that a server takes.
 type pacing struct {
 	rate  float64   // sends per second that are granted
-	proof float64   // the rate at which nothing was refused for a while
-	quiet time.Time // before that the rate does not grow, and a healthy key isn't counted
+	proof float64   // the proven rate: what it took, and no more than growth above that a slot later
+	quiet time.Time // before that the rate does not grow, and a healthy key isn't counted; since then it grows bolder
 	vain  int       // how often in a row pacing did not help
-	// What became of requests that had failed before: how many were refused again,
-	// and how many were taken in this slot.
+	// What became of those permits of a pace that went to retries: how many were
+	// refused, less cureWeighs for each that was taken, up to this slot, and how
+	// many were taken in it.
 	stubborn, cured int
 	// latency is how long the host takes to answer, if that is long: what a
 	// slot teaches is not known before.
@@ -138,16 +140,18 @@ func (h *hold) pace(now time.Time, jitter func(time.Duration) time.Duration) {
 		h.toRamp(now) // which ends where demand is met
 	default:
 		if !now.Before(h.quiet) {
-			h.proof = h.rate
+			// A bucket that is full takes for a while what it will not for long.
+			h.proof = min(h.rate, h.proof*(1+growth))
 			h.grow(now)
 		}
 		h.nextSlot(now)
 	}
 }
 
-// grow raises a rate that was used up.
+// grow raises a rate that was used up, but for a permit or two that came too late
+// for the slot.
 func (h *hold) grow(now time.Time) {
-	if h.granted < h.permits {
+	if 20*h.granted < 19*h.permits || now.Sub(h.until) >= h.slotLength() {
 		h.quiet = now // nothing was learned of more: it begins anew
 		return
 	}
@@ -212,7 +216,7 @@ func (h *hold) refused(o outcome, now time.Time) {
 		h.paceAt(float64(h.permits)/2/slot.Seconds(), now) // what it took a slot ago
 	default:
 		h.bad++ // in a ramp: what is refused here is refused at any rate
-		if o.retry {
+		if o.retry && h.phase == Paced {
 			h.stubborn++
 		}
 		if end := now.Add(o.hint); end.After(h.asked) {
@@ -262,7 +266,7 @@ func (h *hold) ration(r ration, now time.Time) {
 func (h *hold) scarce(now time.Time) bool {
 	left := h.left - max(h.granted-h.good-h.bad, 0)
 	over := now.Sub(h.refill)
-	return left <= 2*h.permits && (over < 0 || over < quotaSlack && left > 0)
+	return left <= 2*h.permits && (over < 0 || over < quotaSlack && h.left > 0)
 }
 
 // shareOut moves on from a slot of a ration.

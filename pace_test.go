@@ -212,7 +212,7 @@ func TestRateGrowsWhileUsedUp(t *testing.T) {
 	tr.at(600*ms, passes, "paced 0 of 21 until 700ms") // counting was not a refusal
 	tr.at(600*ms, answered(21, 0), "paced 21 of 21 until 700ms")
 	tr.at(700*ms, passes, "paced 0 of 22 until 800ms")
-	tr.at(700*ms, answered(21, 0), "paced 21 of 22 until 800ms")
+	tr.at(700*ms, answered(20, 0), "paced 20 of 22 until 800ms")
 	tr.at(800*ms, passes, "paced 0 of 22 until 900ms") // not all was used
 	tr.at(800*ms, answered(21, 1), "paced 22 of 22 until 900ms")
 	at := 900 * ms
@@ -243,11 +243,56 @@ func TestRateGrowsBolder(t *testing.T) {
 			}
 		}
 	}
-	if got := use(19); got != 0 {
+	if got := use(19); got < 1.999-1 {
+		t.Errorf("the rate grew by %.3f, want as before: a permit may come too late for its slot", got)
+	}
+	if got := use(18); got != 0 {
 		t.Errorf("the rate grew by %.3f though it was not used up", got)
 	}
 	if got := use(20); got < 0.049 || got > 0.051 {
 		t.Errorf("the rate grew by %.3f, want a twentieth: it begins anew", got)
+	}
+}
+
+// Time in which nobody looked is no time in which nothing was refused.
+func TestRateGrowsAnewAfterAPause(t *testing.T) {
+	tr := paced20(t)
+	tr.h.granted, tr.h.good = 20, 20
+	tr.h.roll(tr.h.until.Add(30*time.Second), tr.jitter)
+	if got := tr.h.rate; got != 200 {
+		t.Errorf("the rate is %v after half a minute in which nobody sent, want 200 as before", got)
+	}
+	tr.h.granted, tr.h.good = 20, 20
+	tr.h.roll(tr.h.until, tr.jitter)
+	if got := tr.h.rate; got < 209 || got > 211 {
+		t.Errorf("the rate is %v a slot later, want 210", got)
+	}
+}
+
+// What is proven grows by no more than a twentieth a slot, however bold the rate is: a
+// bucket that was full takes for a while what it will not for long.
+func TestBoldRateIsNoProof(t *testing.T) {
+	tr := paced20(t)
+	for i := range 20 {
+		before := tr.h.proof
+		tr.h.granted, tr.h.good = tr.h.permits, tr.h.permits
+		tr.h.roll(tr.h.until, tr.jitter)
+		if grown := tr.h.proof / before; grown > 1+growth+0.001 {
+			t.Fatalf("slot %d: proven is %v after %v, at a rate of %v", i, tr.h.proof, before, tr.h.rate)
+		}
+	}
+	if tr.h.rate < 4*tr.h.proof {
+		t.Fatalf("a rate of %v is not bold: %v is proven", tr.h.rate, tr.h.proof)
+	}
+	for range 40 {
+		if tr.h.permits <= 21 {
+			break
+		}
+		tr.h.granted, tr.h.good, tr.h.bad = tr.h.permits, 20, tr.h.permits-20
+		tr.h.roll(tr.h.until, tr.jitter)
+	}
+	if tr.h.phase != Paced {
+		t.Errorf("the key is %v on the way back to the rate that was proven, want paced", tr.h.phase)
 	}
 }
 
@@ -288,7 +333,7 @@ func TestSlotsComeOnAGrid(t *testing.T) {
 	tr.at(500*ms, answered(20, 0), "paced 20 of 20 until 600ms")
 	tr.at(630*ms, answered(21, 0), "paced 21 of 21 until 700ms")
 	tr.at(799*ms, answered(22, 0), "paced 22 of 22 until 800ms")
-	tr.at(950*ms, passes, "paced 0 of 23 until 1.05s")
+	tr.at(950*ms, passes, "paced 0 of 22 until 1.05s") // nobody saw the end: no time to grow
 }
 
 // A slot is so long that ten sends fit, from 100 ms to 2 s; below one in 2 s it
@@ -617,6 +662,7 @@ func TestRefillThatNobodyHasSeen(t *testing.T) {
 		{90, 1000, "rationed 0 of 10 until 222.22222ms", 122, 80}, // late, perhaps
 		{90, 1000, "rationed 0 of 10 until 222.22222ms", 70, 70},
 		{90, 2300, "rationed 0 of 10 until 222.22222ms", 100, 100}, // another window
+		{60, 1000, "rationed 0 of 10 until 283.33333ms", 60, 50},   // more than that may be on the way
 		{0, 1000, "ramping 0 of 128 until 200ms", 399, 399},
 		{129, 1000, "ramping 0 of 128 until 200ms", 60, 60},
 	} {

@@ -42,9 +42,9 @@ type News struct {
 	// Good, Bad and Refused count the results of permits: successes, failures
 	// that the server answered, and refusals.
 	Good, Bad, Refused int
-	// Cured is how many of the Good, and Stubborn how many of the Refused, were of
-	// requests that had failed before.
-	Cured, Stubborn int
+	// GoodRetries and RefusedRetries are how many of those were of requests that had
+	// failed before.
+	GoodRetries, RefusedRetries int
 	// Returned counts permits that were not used, or whose result is unknown.
 	// That of a probe is for another to use; the others lapse with their slot.
 	Returned int
@@ -240,7 +240,7 @@ func (r *record) exchange(n News, now time.Time) (granted int) {
 	permit := pass{generation: n.Generation, permit: true}
 	h.latency = slowness(n.Lease)
 	for i := range n.Good {
-		permit.retry = i >= n.Good-n.Cured
+		permit.retry = i >= n.Good-n.GoodRetries
 		h.learn(outcome{pass: permit, lesson: Good}, now, uniform)
 	}
 	permit.retry = false
@@ -264,7 +264,7 @@ func (r *record) exchange(n News, now time.Time) (granted int) {
 		}
 		bad.lesson = Refused
 		for i := range n.Refused {
-			bad.retry = i < n.Stubborn
+			bad.retry = i < n.RefusedRetries
 			h.learn(bad, now, uniform)
 		}
 	case n.Hint > 0:

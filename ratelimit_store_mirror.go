@@ -27,6 +27,7 @@ const (
 type entry struct {
 	key      string
 	state    State
+	lost     bool // Redis no longer knows of it: who comes to watch is told
 	watchers map[*func(State)]bool
 }
 
@@ -80,7 +81,7 @@ func (s *RedisStore) take(id, key string, state State) {
 		s.mirror[id] = e
 	}
 	if state.Lost && len(e.watchers) == 0 {
-		// Who comes is to be held by it still, and finds that it was lost.
+		e.lost = true
 		s.prune(id, e)
 		s.mu.Unlock()
 		return
@@ -89,7 +90,7 @@ func (s *RedisStore) take(id, key string, state State) {
 		s.mu.Unlock()
 		return
 	}
-	e.state = state
+	e.state, e.lost = state, false
 	told := make([]func(State), 0, len(e.watchers))
 	for w := range e.watchers {
 		told = append(told, *w)
@@ -241,11 +242,12 @@ func (s *RedisStore) readAll() {
 			s.prune(id, e)
 			continue
 		}
+		held := e.state.Phase == Held && time.Now().Before(e.state.Until) // which its record outlives
 		switch no, seq := splitVersion(e.state.Version); {
-		case no < s.epochNo:
+		case no < s.epochNo, seq <= start && held:
 			gone[id] = State{Lost: true}
 		case seq <= start:
-			// Recovered, or cleared by an operator, and we did not hear of it.
+			// Recovered so long ago that the record has expired, and we did not hear.
 			gone[id] = State{Version: version(s.epochNo, start)}
 		}
 	}

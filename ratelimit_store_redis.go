@@ -247,10 +247,14 @@ func (s *RedisStore) Watch(key string, changed func(State)) (stop func()) {
 		s.mirror[id] = e
 	}
 	e.watchers[w] = true
-	state := e.state
+	state, lost := e.state, e.lost
+	e.lost = false
 	s.mu.Unlock()
 	if !state.over() {
 		changed(state)
+	}
+	if lost {
+		changed(State{Lost: true}) // and is held by it still, and tells it again
 	}
 	return func() {
 		s.mu.Lock()

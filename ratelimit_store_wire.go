@@ -97,7 +97,7 @@ func (s *RedisStore) args(id, key string, n News) []any {
 		n.Generation, n.Good, n.Bad, n.Refused, n.Returned, n.Failures, n.Status,
 		upMillis(n.Hint), flag(n.Word), flag(n.Well), n.Want, max(upMillis(n.Lease), 1),
 		strconv.FormatFloat(rand.Float64(), 'f', 6, 64), s.opts.MaxHold.Milliseconds(), maxRecords,
-		n.Refusals, n.Left, upMillis(n.Refill), flag(n.Lies), flag(n.Near), n.Cured, n.Stubborn,
+		n.Refusals, n.Left, upMillis(n.Refill), flag(n.Lies), flag(n.Near), n.GoodRetries, n.RefusedRetries,
 	}
 }
 

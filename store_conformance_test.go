@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -669,6 +670,90 @@ var storeRules = []struct {
 			r.fatalf("%v per second in slots of %v, want a hundred in a second", state.Rate, d)
 		}
 	}},
+	{"a rate that is used up grows, the bolder the longer nothing is refused, and falls to what was proven", func(r *storeRig) {
+		state := r.paced()
+		begun := state.Rate
+		for i := range 15 {
+			before, end := state.Rate, state.Until
+			granted := r.say(&r.a, News{Want: 256})
+			r.say(&r.b, News{Generation: state.Generation, Good: granted.Permits})
+			r.before(end)
+			sleepPast(end)
+			if state = r.say(&r.a, News{}); time.Since(end) > slot/2 {
+				panic(ruleFailure{errSlow})
+			}
+			r.want(state, Paced, 0, "a slot that was used up")
+			least, most := 1+growth, 1+growth
+			switch clean := i + 1; {
+			case clean > 2*bolderAfter:
+				least, most = 1+4*growth, 1+4*growth
+			case clean > bolderAfter:
+				least, most = 1+2*growth, 1+4*growth
+			case clean == bolderAfter:
+				most = 1 + 2*growth
+			}
+			if grown := state.Rate / before; grown < least-0.01 || grown > most+0.01 {
+				r.fatalf("slot %d: the rate grew by %v, want %v to %v", i, grown, least, most)
+			}
+		}
+		// Twice what is proven, or more: it falls at once to three quarters or to that.
+		before, proven := state.Rate, begun*math.Pow(1+growth, 15)
+		r.say(&r.a, News{Want: 256})
+		r.say(&r.b, News{Generation: state.Generation, Good: 2, Refused: 20, Status: 429})
+		r.before(state.Until)
+		sleepPast(state.Until)
+		state = r.say(&r.a, News{})
+		if want := min(0.75*before, proven); state.Phase != Paced || state.Rate > 1.05*want || state.Rate < 0.9*want {
+			r.fatalf("%v at %v per second after a bold step was refused, want %v", state.Phase, state.Rate, want)
+		}
+	}},
+	{"a pause is not a time in which nothing is refused", func(r *storeRig) {
+		state := r.paced()
+		granted := r.say(&r.a, News{Want: 256})
+		r.say(&r.a, News{Generation: state.Generation, Good: granted.Permits})
+		r.before(state.Until)
+		sleepPast(state.Until.Add(8 * slot))
+		after := r.say(&r.b, News{})
+		r.want(after, Paced, 0, "after a pause")
+		if after.Rate > 1.001*state.Rate {
+			r.fatalf("%v per second after a pause, want %v as before", after.Rate, state.Rate)
+		}
+	}},
+	{"a ramp does not take a refill for granted that no answer has told of", func(r *storeRig) {
+		key := r.key
+		for i, tt := range []struct{ left, now, least, most int }{
+			{14, 399, 30, 90}, // refilled
+			{14, 12, 1, 5},
+		} {
+			r.key = fmt.Sprintf("%s%d", key, i)
+			state := r.ramp()
+			for size := 2; ; size *= 2 {
+				r.permits(r.say(&r.b, News{Want: 256}), size, "the ramp")
+				n := News{Generation: state.Generation, Good: size}
+				if size == 8 {
+					n.Left, n.Refill = tt.left, 40*time.Millisecond
+				}
+				r.say(&r.a, n)
+				r.before(state.Until)
+				sleepPast(state.Until)
+				if state = r.say(&r.a, News{}); size == 8 {
+					break
+				}
+			}
+			r.want(state, Rationed, 0, "after a refill that nobody has seen")
+			if state.Rate < 10 || state.Rate > 14 {
+				r.fatalf("%v per second, want 14 in 1.1 s", state.Rate)
+			}
+			r.say(&r.a, News{Want: 256})
+			r.say(&r.b, News{Generation: state.Generation, Left: tt.now, Refill: 1500 * time.Millisecond})
+			r.before(state.Until)
+			sleepPast(state.Until)
+			next := r.say(&r.b, News{Want: 256})
+			if next.Permits < tt.least || next.Permits > tt.most {
+				r.fatalf("%d permits where %d are said to be left, want %d to %d", next.Permits, tt.now, tt.least, tt.most)
+			}
+		}
+	}},
 	{"requests that are refused again and again end a pace, unless their kind is taken", func(r *storeRig) {
 		key := r.key
 		for i, tt := range []struct {
@@ -678,8 +763,8 @@ var storeRules = []struct {
 			r.key = fmt.Sprintf("%s%d", key, i)
 			state := r.paced()
 			good := r.say(&r.a, News{Want: 256}).Permits - tt.stubborn
-			r.say(&r.b, News{Generation: state.Generation, Refused: tt.stubborn, Stubborn: tt.stubborn, Status: 429})
-			r.say(&r.a, News{Generation: state.Generation, Good: good, Cured: tt.cured})
+			r.say(&r.b, News{Generation: state.Generation, Refused: tt.stubborn, RefusedRetries: tt.stubborn, Status: 429})
+			r.say(&r.a, News{Generation: state.Generation, Good: good, GoodRetries: tt.cured})
 			r.before(state.Until)
 			sleepPast(state.Until)
 			r.want(r.say(&r.a, News{}), tt.want, 0, fmt.Sprintf("%d refused again and %d taken", tt.stubborn, tt.cured))
@@ -976,15 +1061,15 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		case 0:
 			n.Hint, n.Word, n.Status = hint, true, 429
 		case 1:
-			n.Refused, n.Stubborn, n.Hint, n.Word = count, count-1, hint, true
+			n.Refused, n.RefusedRetries, n.Hint, n.Word = count, count-1, hint, true
 		case 2:
 			if !counted { // for a while after counting it means something else
-				n.Refused = 1
+				n.Refused, n.RefusedRetries = 1, count-1
 			}
 		case 3:
 			n.Bad = count
 		case 4, 5, 6, 7:
-			n.Good, n.Cured = count, count/2
+			n.Good, n.GoodRetries = count, count/2
 		case 8:
 			n.Good, n.Bad = count, 1
 		case 9:
@@ -1037,7 +1122,7 @@ func (r *storeRig) randomWalk(seed uint64) []string {
 		// on that hold's jitter.
 		trace = append(trace, fmt.Sprintf("%v level %d attempts %d permits %d generation %d status %d %s  <- %s wait %t stale %t %+v",
 			state.Phase, state.Level, state.Attempts, state.Permits, generation, state.Status, left,
-			n.Replica, wait, stale, News{Good: n.Good, Cured: n.Cured, Bad: n.Bad, Refused: n.Refused, Stubborn: n.Stubborn, Returned: n.Returned, Failures: n.Failures,
+			n.Replica, wait, stale, News{Good: n.Good, GoodRetries: n.GoodRetries, Bad: n.Bad, Refused: n.Refused, RefusedRetries: n.RefusedRetries, Returned: n.Returned, Failures: n.Failures,
 				Status: n.Status, Hint: n.Hint, Word: n.Word, Well: n.Well, Want: n.Want, Refusals: n.Refusals, Left: n.Left, Refill: n.Refill, Near: n.Near, Lies: n.Lies}))
 	}
 	return trace

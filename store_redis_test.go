@@ -710,8 +710,7 @@ func TestOperatorMayClearAHold(t *testing.T) {
 	bad.Store(false)
 
 	s, id := fleet[0].Store.(*RedisStore), idOf(host)
-	rdb.ZRem(t.Context(), s.name("index"), id)
-	rdb.Del(t.Context(), s.name(id))
+	rdb.HSet(t.Context(), s.name(id), "phase", "healthy", "attempts", 0)
 	rdb.HIncrBy(t.Context(), s.name("meta"), "seq", 1)
 	for i, tr := range fleet {
 		eventually(t, fmt.Sprintf("replica %d is free: %+v", i, keyIs(tr)), func() bool { return keyIs(tr).Phase == Healthy })
@@ -719,8 +718,8 @@ func TestOperatorMayClearAHold(t *testing.T) {
 			t.Errorf("replica %d gets %d, %v", i, status, err)
 		}
 	}
-	if rdb.Exists(t.Context(), s.name(id)).Val() != 0 {
-		t.Error("a replica has asserted the hold again")
+	if phase := rdb.HGet(t.Context(), s.name(id), "phase").Val(); phase != "healthy" {
+		t.Errorf("a replica has asserted the hold again: it is %s", phase)
 	}
 }
 
@@ -809,7 +808,50 @@ func TestHoldThatWasOnlyHeardOfIsKept(t *testing.T) {
 			if status, err := fetch(t, tr, host); !errors.As(err, new(*HeldError)) {
 				t.Errorf("a request got %d, %v; want to be told of the hold", status, err)
 			}
+			if name == "flushed" || name == "evicted" {
+				record := heard.name(idOf(host))
+				eventually(t, "who has a request for it tells it again", func() bool { return rdb.Exists(t.Context(), record).Val() == 1 })
+			}
 		})
+	}
+}
+
+// Where Redis evicts what it likes, the record and the index may go, and the sequence
+// stay. That is no leave to send.
+func TestHoldThatRedisEvictedIsAssertedAgain(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	rdb := srv.Client()
+	var sends atomic.Int64
+	base := baseFunc(func(*http.Request) (*http.Response, error) {
+		if sends.Add(1) > 2 {
+			return answer(429, "Retry-After: 60"), nil
+		}
+		return answer(200), nil
+	})
+	const host = "https://api.example.com"
+	fleet := fleetOf(t, srv, 2, base, host)
+	fetch(t, fleet[0], host)
+	for _, tr := range fleet {
+		eventually(t, "all are held", func() bool { return keyIs(tr).Phase == Held && keyIs(tr).Shared })
+	}
+	s := fleet[0].Store.(*RedisStore)
+	record := s.name(idOf(host))
+	rdb.Del(t.Context(), record, s.name("index"))
+	rdb.HIncrBy(t.Context(), s.name("meta"), "seq", 1) // somebody else's change
+	free := false
+	eventually(t, "Redis knows of the hold again", func() bool {
+		for _, tr := range fleet {
+			free = free || keyIs(tr).Phase != Held
+		}
+		return rdb.Exists(t.Context(), record).Val() == 1
+	})
+	if free {
+		t.Error("a replica was free meanwhile")
+	}
+	fetch(t, fleet[1], host)
+	if n := sends.Load(); n != 3 {
+		t.Errorf("%d sends, want 2 before the hold and the one that brought it", n)
 	}
 }
 

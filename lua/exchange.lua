@@ -12,16 +12,17 @@
 --         16 well (0, 1)      17 want               18 lease, ms
 --         19 chance [0, 1)    20 longest hold, ms   21 most records
 --         22 refusals         23 left of a quota    24 its refill, ms (0: none is told)
---         25 lies (0, 1)      26 near (0, 1)        27 cured
---         28 stubborn
+--         25 lies (0, 1)      26 near (0, 1)        27 good retries
+--         28 refused retries
 -- Returns  {'foreign'} where the record is not ours, or of another version,
 --          {'full'} where there are too many to add one;
 --          else {'ok', a snapshot as in read.lua ..., permits granted}
 --
 -- go-redis runs a script again when its answer was late. Failures are told apart
 -- by the replica's count of calls, and a hold begins once per generation. What
--- else is counted twice does no harm: a grant leaves one slot under-used, and the
--- successes of a slot let the next be granted without a wait for more.
+-- else is counted twice does little harm: a grant leaves one slot under-used, the
+-- successes of a slot let the next be granted without a wait for more, and refusals
+-- cut a rate by a little more, or end a pace before its time.
 --
 -- Before this text come the constants of hold.go, as locals:
 -- tripAfter quorum holdBase holdCap slot grace maxPermits countFor countAgain inVainAfter cureWeighs vainly
@@ -61,7 +62,7 @@ local lease = tonumber(ARGV[18])
 local latency = lease > minLease + 2 and lease / 4 or 0 -- it was rounded up as well
 local refusals, left, refill = tonumber(ARGV[22]), tonumber(ARGV[23]), tonumber(ARGV[24])
 local lies, near = ARGV[25] == '1', ARGV[26] == '1'
-local cured, stubborn = tonumber(ARGV[27]), tonumber(ARGV[28])
+local cured, stubborn = math.max(math.min(tonumber(ARGV[27]), good), 0), tonumber(ARGV[28])
 
 -- A clock that was set back must not make a hold longer than any hold may be.
 h['until'] = math.min(h['until'], now + longest)
@@ -164,7 +165,7 @@ local function in_vain()
 end
 
 local function grow()
-	if h.granted < h.permits then
+	if 20 * h.granted < 19 * h.permits or now - h['until'] >= slot_length() then
 		h.quiet = now
 		return
 	end
@@ -207,7 +208,7 @@ local function pace()
 		to_ramp()
 	else
 		if now >= h.quiet then
-			h.proof = h.rate
+			h.proof = math.min(h.rate, h.proof * (1 + growth))
 			grow()
 		end
 		next_slot()
@@ -241,7 +242,7 @@ end
 local function scarce()
 	local left = h.left - math.max(h.granted - h.good - h.bad, 0)
 	local over = now - h.refill
-	return left <= 2 * h.permits and (over < 0 or over < quotaSlack and left > 0)
+	return left <= 2 * h.permits and (over < 0 or over < quotaSlack and h.left > 0)
 end
 
 local function ration()
@@ -319,7 +320,7 @@ local function refuse(again)
 		pace_at(h.permits / 2 / slot * 1000)
 	else
 		h.bad, h.asked = h.bad + 1, math.max(h.asked, now + hint)
-		if again then h.stubborn = h.stubborn + 1 end
+		if again and h.phase == 'paced' then h.stubborn = h.stubborn + 1 end
 	end
 end
 
@@ -384,11 +385,10 @@ if generation == h.generation and good > 0 then
 		h.refill = 0
 		enter('ramping', 2, now + slot)
 		good = good - 1
-		cured = math.min(cured, good)
 	end
 	if h.phase ~= 'healthy' and h.phase ~= 'held' then
 		h.good, h.failures, dirty = h.good + good, good > 0 and 0 or h.failures, true
-		h.cured = h.cured + cured
+		if h.phase == 'paced' then h.cured = h.cured + cured end
 	end
 end
 local well = ARGV[16] == '1' or (generation == h.generation and good > 0)

@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/go-holdoff/holdoff"
 
 	"github.com/go-holdoff/holdoff/bench/fleet"
 )
@@ -54,6 +58,34 @@ func TestReport(t *testing.T) {
 	}
 	if err := os.WriteFile(file, data, 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A bucket that has filled up takes for seconds what it will not for long. Who is fed
+// by it then is fed at its rate when the burst is spent.
+func TestBurst(t *testing.T) {
+	const rate = 20.
+	for seed := range uint64(4) {
+		synctest.Test(t, func(t *testing.T) {
+			tally := &fleet.Tally{Server: &fleet.Bucket{Rate: rate, Burst: 5 * rate, Hint: 1}}
+			client := &http.Client{Transport: &holdoff.Transport{Base: network{tally}}}
+			failed := 0
+			for i, offered := range []struct {
+				rate float64
+				time time.Duration
+			}{{2 * rate, 10 * time.Second}, {0.8 * rate, 30 * time.Second}, {10 * rate, 5 * time.Second}} {
+				work := fleet.Work{Replicas: 1, Rate: offered.rate, Sending: offered.time, Timeout: time.Minute, Paths: 20}
+				for _, a := range work.Run(t.Context(), "http://api.example", func(int) *http.Client { return client }, seed+uint64(i)) {
+					if !a.Served {
+						failed++
+					}
+				}
+			}
+			time.Sleep(rest)
+			if failed > 20 {
+				t.Errorf("seed %d: %d callers of 1,880 failed", seed, failed)
+			}
+		})
 	}
 }
 

@@ -155,7 +155,7 @@ func ways() []way {
 		}},
 		{name: "full, anything is evicted", fault: func(f *field) fault {
 			n := 0
-			return fault{mute: true, evicts: true,
+			return fault{mute: true,
 				harm: func() {
 					f.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
 					f.do("CONFIG", "SET", "maxmemory", "5mb")

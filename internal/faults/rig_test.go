@@ -591,7 +591,6 @@ type fault struct {
 	absent    bool          // the fault is there from the beginning
 	steps     int           // transitions, where there are more than one there and one back
 	mute      bool          // the store may also be silent
-	evicts    bool          // Redis drops records and the index of them: who has only heard of a hold may take it for cleared
 	sharing   time.Duration // holds are shared during the fault as well, within that time
 	harm      func()
 	during    func() // called again and again while the fault lasts
@@ -634,13 +633,9 @@ func (r *rig) run(f fault) {
 	during := r.measure()
 	most := r.goroutines() // out of the windows: counting stops the world
 
-	know := r.replicas
-	if f.evicts {
-		know = know[:1] // who was told by the server itself
-	}
 	for i := range told {
 		host := fmt.Sprintf("told-%d.example", i+1)
-		for _, rep := range know {
+		for _, rep := range r.replicas {
 			if !holds(host, false)(rep) {
 				t.Errorf("%s has forgotten the hold of %s: %+v", rep.name, host, rep.look(host))
 			}

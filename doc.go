@@ -95,8 +95,9 @@
 // keeps what was given up.
 //
 // fleet.go is what a gate tells a [Store] and asks of it, fleet_talk.go when, and
-// fleet_take.go what it does with the answers; link.go carries both. ratelimit_store.go has the Store
-// and the MemoryStore, ratelimit_store_redis.go the RedisStore: its copy of what
+// fleet_take.go what it does with the answers; link.go carries both.
+// ratelimit_store.go has the Store and the MemoryStore, ratelimit_store_redis.go the
+// RedisStore: its copy of what
 // Redis knows is in ratelimit_store_mirror.go, how it hears of changes in
 // ratelimit_store_listen.go, its commands in ratelimit_store_calls.go, what crosses
 // in ratelimit_store_wire.go, and the scripts in lua/.

@@ -140,7 +140,8 @@ func TestDocumentedConstants(t *testing.T) {
 	code := map[string]any{
 		"minHold": minHold, "tripAfter": tripAfter, "quorum": quorum, "holdBase": holdBase, "holdCap": holdCap,
 		"slot": slot, "grace": grace, "minLease": minLease, "maxLease": maxLease, "surplus": surplus,
-		"countFor": countFor, "countAgain": countAgain, "vainly": vainly, "quietFor": quietFor, "metAfter": metAfter, "inVainAfter": inVainAfter, "cureWeighs": cureWeighs, "growth": growth, "bolderAfter": bolderAfter,
+		"countFor": countFor, "countAgain": countAgain, "vainly": vainly, "quietFor": quietFor, "metAfter": metAfter,
+		"inVainAfter": inVainAfter, "cureWeighs": cureWeighs, "growth": growth, "bolderAfter": bolderAfter,
 		"perSlot": perSlot, "maxSlot": maxSlot, "minRate": minRate, "closed": closed, "quotaProof": quotaProof,
 		"quotaNear": quotaNear, "quotaRate": quotaRate, "quotaSlack": quotaSlack, "quotaReorder": quotaReorder,
 		"quotaDoubt": quotaDoubt, "maxKeys": maxKeys, "maxRecords": maxRecords, "replayLimit": replayLimit,

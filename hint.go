@@ -181,8 +181,9 @@ func until(t, now time.Time) time.Duration {
 	return min(max(t.Sub(now), 0), maxHint)
 }
 
-// seconds converts upwards (a hint is never undercut) and without overflow: ten billion seconds are too many for a
-// time.Duration, and must not wrap to a retry at once.
+// seconds converts upwards (a hint is never undercut) and without overflow: ten
+// billion seconds are too many for a time.Duration, and must not wrap to a retry at
+// once.
 func seconds(n float64) time.Duration {
 	if n >= maxHint.Seconds() {
 		return maxHint

@@ -50,10 +50,12 @@ const (
 
 // pacing is what a hold knows of the rate that a server takes.
 type pacing struct {
-	rate  float64   // sends per second that are granted
-	proof float64   // the proven rate: what it took, and no more than growth above that a slot later
-	quiet time.Time // before that the rate does not grow, and a healthy key isn't counted; since then it grows bolder
-	vain  int       // how often in a row pacing did not help
+	rate  float64 // sends per second that are granted
+	proof float64 // the proven rate: it follows a rate that is not refused, by growth a slot
+	// quiet is before what time the rate does not grow, and a healthy key isn't
+	// counted. The longer ago it is, the bolder the rate grows.
+	quiet time.Time
+	vain  int // how often in a row pacing did not help
 	// What became of those permits of a pace that went to retries: how many were
 	// refused, less cureWeighs for each that was taken, up to this slot, and how
 	// many were taken in it.

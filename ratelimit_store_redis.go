@@ -248,7 +248,6 @@ func (s *RedisStore) Watch(key string, changed func(State)) (stop func()) {
 	}
 	e.watchers[w] = true
 	state, lost := e.state, e.lost
-	e.lost = false
 	s.mu.Unlock()
 	if !state.over() {
 		changed(state)

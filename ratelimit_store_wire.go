@@ -47,8 +47,9 @@ func constants() string {
 		{"slot", slot}, {"grace", grace}, {"maxPermits", maxPermits}, {"countFor", countFor},
 		{"countAgain", countAgain}, {"inVainAfter", inVainAfter}, {"cureWeighs", cureWeighs},
 		{"vainly", vainly}, {"quietFor", quietFor}, {"metAfter", metAfter},
-		{"growth", growth}, {"bolderAfter", bolderAfter}, {"perSlot", perSlot}, {"maxSlot", maxSlot}, {"minRate", minRate}, {"maxRate", maxRate},
-		{"closed", closed}, {"quotaSlack", quotaSlack}, {"quotaReorder", quotaReorder}, {"minLease", minLease}, {"minHold", minHold},
+		{"growth", growth}, {"bolderAfter", bolderAfter}, {"perSlot", perSlot}, {"maxSlot", maxSlot},
+		{"minRate", minRate}, {"maxRate", maxRate}, {"closed", closed}, {"quotaSlack", quotaSlack},
+		{"quotaReorder", quotaReorder}, {"minLease", minLease}, {"minHold", minHold},
 	} {
 		if d, ok := c.value.(time.Duration); ok {
 			c.value = d.Milliseconds()

@@ -743,8 +743,16 @@ func TestHoldThatRedisLostIsAssertedAgain(t *testing.T) {
 	}
 	until := keyIs(fleet[0]).Until
 	record := fleet[0].Store.(*RedisStore).name(idOf(host))
-	for range 2 {
-		rdb.FlushAll(t.Context())
+	flush := func() { rdb.FlushAll(t.Context()) }
+	// Where Redis evicts what it likes, the record and the index may go, and the
+	// sequence stay.
+	evict := func() {
+		s := fleet[0].Store.(*RedisStore)
+		rdb.Del(t.Context(), record, s.name("index"))
+		rdb.HIncrBy(t.Context(), s.name("meta"), "seq", 1) // somebody else's change
+	}
+	for _, lose := range []func(){flush, flush, evict, evict} {
+		lose()
 		free := false
 		eventually(t, "Redis knows of the hold again", func() bool {
 			for _, tr := range fleet {
@@ -813,45 +821,6 @@ func TestHoldThatWasOnlyHeardOfIsKept(t *testing.T) {
 				eventually(t, "who has a request for it tells it again", func() bool { return rdb.Exists(t.Context(), record).Val() == 1 })
 			}
 		})
-	}
-}
-
-// Where Redis evicts what it likes, the record and the index may go, and the sequence
-// stay. That is no leave to send.
-func TestHoldThatRedisEvictedIsAssertedAgain(t *testing.T) {
-	t.Parallel()
-	srv := redistest.Start(t)
-	rdb := srv.Client()
-	var sends atomic.Int64
-	base := baseFunc(func(*http.Request) (*http.Response, error) {
-		if sends.Add(1) > 2 {
-			return answer(429, "Retry-After: 60"), nil
-		}
-		return answer(200), nil
-	})
-	const host = "https://api.example.com"
-	fleet := fleetOf(t, srv, 2, base, host)
-	fetch(t, fleet[0], host)
-	for _, tr := range fleet {
-		eventually(t, "all are held", func() bool { return keyIs(tr).Phase == Held && keyIs(tr).Shared })
-	}
-	s := fleet[0].Store.(*RedisStore)
-	record := s.name(idOf(host))
-	rdb.Del(t.Context(), record, s.name("index"))
-	rdb.HIncrBy(t.Context(), s.name("meta"), "seq", 1) // somebody else's change
-	free := false
-	eventually(t, "Redis knows of the hold again", func() bool {
-		for _, tr := range fleet {
-			free = free || keyIs(tr).Phase != Held
-		}
-		return rdb.Exists(t.Context(), record).Val() == 1
-	})
-	if free {
-		t.Error("a replica was free meanwhile")
-	}
-	fetch(t, fleet[1], host)
-	if n := sends.Load(); n != 3 {
-		t.Errorf("%d sends, want 2 before the hold and the one that brought it", n)
 	}
 }
 

@@ -888,3 +888,21 @@ func TestBrokenPathsDoNotKeepTheKeyHeld(t *testing.T) {
 		time.Sleep(time.Second)
 	})
 }
+
+// Normalising is idempotent: else the gate that was found last, which is
+// compared with the URL's own spelling, could be another than the table's.
+func TestKeyGateDoesNotDependOnTheOneBefore(t *testing.T) {
+	t.Parallel()
+	gs := &gates{emit: func(Event) {}}
+	for _, host := range []string{"a.example..", "bücher.example。", "a:80:80", "a:80.", "[::1]:80.", "a.example.:80", strings.Repeat("ü", 400)} {
+		req := &http.Request{URL: &url.URL{Scheme: "http", Host: host}}
+		g := gs.of(req)
+		again := &http.Request{URL: &url.URL{Scheme: "http", Host: g.name.host}}
+		for range 2 { // the second lookup is not through gates.last
+			if other := gs.of(again); other != g {
+				t.Errorf("host %q has gate %q, whose own name has gate %q", host, g.key, other.key)
+			}
+			gs.last.Store(nil)
+		}
+	}
+}

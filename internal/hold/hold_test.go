@@ -1,4 +1,4 @@
-package holdoff
+package hold
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 // It uses no jitter unless told, and leases of one second.
 type trace struct {
 	t      *testing.T
-	h      hold
+	h      Machine
 	start  time.Time
-	passes map[string]pass
+	passes map[string]Permit
 	jitter func(time.Duration) time.Duration
 }
 
@@ -21,7 +21,7 @@ const traceLease = time.Second
 
 func newTrace(t *testing.T) *trace {
 	return &trace{
-		t: t, start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), passes: map[string]pass{},
+		t: t, start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), passes: map[string]Permit{},
 		jitter: func(time.Duration) time.Duration { return 0 },
 	}
 }
@@ -54,7 +54,7 @@ func (tr *trace) state() string {
 func asks(names ...string) func(*trace, time.Time) error {
 	return func(tr *trace, now time.Time) error {
 		for _, name := range names {
-			p, ok := tr.h.grant(now, traceLease)
+			p, ok := tr.h.grant(now, traceLease, uniform)
 			if !ok {
 				return fmt.Errorf("%s may not send, want leave", name)
 			}
@@ -66,7 +66,7 @@ func asks(names ...string) func(*trace, time.Time) error {
 
 // denied is a request that may not send.
 func denied(tr *trace, now time.Time) error {
-	if _, ok := tr.h.grant(now, traceLease); ok {
+	if _, ok := tr.h.grant(now, traceLease, uniform); ok {
 		return fmt.Errorf("got leave to send, want none")
 	}
 	return nil
@@ -79,7 +79,7 @@ func ends(name string, lesson Lesson, hint time.Duration) func(*trace, time.Time
 		if !ok {
 			return fmt.Errorf("%s never asked", name)
 		}
-		tr.h.learn(outcome{pass: p, lesson: lesson, hint: hint, status: 503}, now, tr.jitter)
+		tr.h.Record(Result{Permit: p, Lesson: lesson, Hint: hint, Status: 503}, now, tr.jitter)
 		return nil
 	}
 }
@@ -91,18 +91,18 @@ func failed(name string) func(*trace, time.Time) error { return ends(name, Faile
 func failures(n int) func(*trace, time.Time) error {
 	return func(tr *trace, now time.Time) error {
 		for range n {
-			p, ok := tr.h.grant(now, traceLease)
+			p, ok := tr.h.grant(now, traceLease, uniform)
 			if !ok {
 				return fmt.Errorf("may not send, want leave")
 			}
-			tr.h.learn(outcome{pass: p, lesson: Failed, status: 500}, now, tr.jitter)
+			tr.h.Record(Result{Permit: p, Lesson: Failed, Status: 500}, now, tr.jitter)
 		}
 		return nil
 	}
 }
 
 func passes(tr *trace, now time.Time) error {
-	tr.h.roll(now, tr.jitter)
+	tr.h.Advance(now, tr.jitter)
 	return nil
 }
 
@@ -310,7 +310,7 @@ func TestRampGoesOnWhenHalfIsUsed(t *testing.T) {
 	tr.at(5200*ms, passes, "healthy")
 }
 
-// Where the answers are slower than the slots, growth waits for them.
+// Where the answers are slower than the slots, increaseFactor waits for them.
 func TestRampWaitsForAnswers(t *testing.T) {
 	tr := ramp5(t)
 	tr.at(5*time.Second, asks("a", "b"), "ramping 2 of 2 until 5.1s")
@@ -325,13 +325,13 @@ func TestRampIsBounded(t *testing.T) {
 	tr := ramp5(t)
 	for range 200 {
 		tr.h.granted, tr.h.good = tr.h.permits, tr.h.permits
-		tr.h.roll(tr.h.until, uniform)
-		if tr.h.phase != Ramping || tr.h.permits < 2 || tr.h.permits > maxPermits {
-			t.Fatalf("got %v with %d permits, want a ramp of 2 to %d", tr.h.phase, tr.h.permits, maxPermits)
+		tr.h.Advance(tr.h.until, uniform)
+		if tr.h.phase != Ramping || tr.h.permits < 2 || tr.h.permits > MaxPermits {
+			t.Fatalf("got %v with %d permits, want a ramp of 2 to %d", tr.h.phase, tr.h.permits, MaxPermits)
 		}
 	}
-	if tr.h.permits != maxPermits {
-		t.Errorf("got %d permits, want %d", tr.h.permits, maxPermits)
+	if tr.h.permits != MaxPermits {
+		t.Errorf("got %d permits, want %d", tr.h.permits, MaxPermits)
 	}
 }
 
@@ -446,7 +446,7 @@ func TestHoldThatNobodyAsksAboutIsForgotten(t *testing.T) {
 	tr.at(65*time.Second-1, asks("probe"), fmt.Sprintf("probing 1 of 1 until %v", 66*time.Second-1))
 	tr = held5(t)
 	tr.at(65*time.Second, asks("a"), "healthy")
-	if !tr.h.well() {
+	if !tr.h.IsHealthy() {
 		t.Errorf("got %d failed attempts after the hold was forgotten, want 0", tr.h.attempts)
 	}
 }
@@ -458,21 +458,21 @@ func TestHoldInvariantsUnderRandomEvents(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		jitter := func(d time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(d) + 1)) }
 		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-		var h hold
-		var out []pass
+		var h Machine
+		var out []Permit
 		var nextProbe time.Time     // no probe of this hold before that
 		var silence time.Time       // no send before that: the hints that were heard
 		round, sent := uint64(0), 0 // permits that are out in this slot
 		for step := range 2000 {
 			now = now.Add(time.Duration(rng.Int64N(int64([]time.Duration{1, ms, 60 * ms, time.Second}[rng.IntN(4)]))))
 			if rng.IntN(400) == 0 {
-				now = now.Add(2 * grace)
+				now = now.Add(2 * Grace)
 			}
 			before := h
 			what := "ask"
 			if rng.IntN(2) == 0 || len(out) == 0 {
 				lease := time.Duration(1+rng.IntN(3)) * time.Second
-				p, ok := h.grant(now, lease)
+				p, ok := h.grant(now, lease, uniform)
 				if ok {
 					out = append(out, p)
 					if now.Before(silence) {
@@ -486,8 +486,8 @@ func TestHoldInvariantsUnderRandomEvents(t *testing.T) {
 					}
 					nextProbe = now.Add(lease)
 				case ok && h.phase == Ramping:
-					if p.round != round {
-						round, sent = p.round, 0
+					if p.Round != round {
+						round, sent = p.Round, 0
 					}
 					if sent++; sent > h.permits {
 						t.Fatalf("seed %d, step %d: %d sends in a slot of %d permits", seed, step, sent, h.permits)
@@ -495,20 +495,20 @@ func TestHoldInvariantsUnderRandomEvents(t *testing.T) {
 				}
 			} else {
 				i := rng.IntN(len(out))
-				o := outcome{pass: out[i], lesson: []Lesson{Nothing, Good, Good, Good, Refused, Failed, Failed, Unreachable}[rng.IntN(8)], status: 500}
+				o := Result{Permit: out[i], Lesson: []Lesson{Nothing, Good, Good, Good, Refused, Failed, Failed, Unreachable}[rng.IntN(8)], Status: 500}
 				out = append(out[:i], out[i+1:]...)
-				if o.lesson >= Refused && rng.IntN(4) == 0 {
-					o.hint = time.Duration(rng.Int64N(int64(8 * time.Second)))
+				if o.Lesson >= Refused && rng.IntN(4) == 0 {
+					o.Hint = time.Duration(rng.Int64N(int64(8 * time.Second)))
 				}
-				what = fmt.Sprintf("%v, hint %v", o.lesson, o.hint)
-				h.learn(o, now, jitter)
-				if o.hint >= minHold {
-					if end := now.Add(o.hint); end.After(silence) {
+				what = fmt.Sprintf("%v, hint %v", o.Lesson, o.Hint)
+				h.Record(o, now, jitter)
+				if o.Hint >= MinHold {
+					if end := now.Add(o.Hint); end.After(silence) {
 						silence = end
 					}
 				}
-				if o.lesson == Nothing && o.permit && o.round == h.round {
-					switch soon := now.Add(slot); {
+				if o.Lesson == Nothing && o.Limited && o.Round == h.round {
+					switch soon := now.Add(Slot); {
 					case h.phase == Ramping:
 						sent--
 					case h.phase == Probing && soon.Before(nextProbe):
@@ -517,7 +517,7 @@ func TestHoldInvariantsUnderRandomEvents(t *testing.T) {
 				}
 			}
 			rolled := before
-			rolled.roll(now, uniform)
+			rolled.Advance(now, uniform)
 			switch {
 			case before.phase == Held && h.phase == Held && rolled.phase == Held && h.until.Before(rolled.until):
 				t.Fatalf("seed %d, step %d (%s): until went back by %v", seed, step, what, rolled.until.Sub(h.until))
@@ -542,14 +542,14 @@ func TestRetriesThatFailDoNotMoveTheRamp(t *testing.T) {
 	tr := ramp5(t)
 	for range 5 {
 		for range 2 {
-			p, ok := tr.h.grant(tr.h.until.Add(-slot), traceLease)
+			p, ok := tr.h.grant(tr.h.until.Add(-Slot), traceLease, uniform)
 			if !ok {
 				t.Fatalf("got no leave, want 2 permits")
 			}
-			p.retry = true
-			tr.h.learn(outcome{pass: p, lesson: Failed, status: 500}, tr.h.until.Add(-slot), tr.jitter)
+			p.Retry = true
+			tr.h.Record(Result{Permit: p, Lesson: Failed, Status: 500}, tr.h.until.Add(-Slot), tr.jitter)
 		}
-		tr.h.roll(tr.h.until, uniform)
+		tr.h.Advance(tr.h.until, uniform)
 		if tr.h.phase != Ramping || tr.h.permits != 2 {
 			t.Fatalf("got %v with %d permits, want a ramp with 2", tr.h.phase, tr.h.permits)
 		}

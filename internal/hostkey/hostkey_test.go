@@ -1,7 +1,8 @@
-package holdoff
+package hostkey
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -10,7 +11,7 @@ import (
 )
 
 // keyOf is the default key of a URL that need not be one that url.Parse takes.
-func keyOf(u *url.URL) string { return nameOf(&http.Request{URL: u}, nil).String() }
+func keyOf(u *url.URL) string { return Of(&http.Request{URL: u}, nil).String() }
 
 // Case 50: the spellings of one address share a key, and other addresses do not.
 func TestKeyFoldsSpellingsOfOneAddress(t *testing.T) {
@@ -148,8 +149,8 @@ func TestKeyOfHostileHostsIsBounded(t *testing.T) {
 		"a surrogate":                "\xed\xa0\x80",
 	} {
 		key := keyOf(&url.URL{Scheme: "http", Host: host})
-		if len(key) > maxKeyLen+len("http://") {
-			t.Errorf("%s: the key has %d bytes, want %d at most", name, len(key), maxKeyLen+len("http://"))
+		if len(key) > MaxLen+len("http://") {
+			t.Errorf("%s: the key has %d bytes, want %d at most", name, len(key), MaxLen+len("http://"))
 		}
 		if !utf8.ValidString(key) {
 			t.Errorf("%s: the key %q is not valid UTF-8", name, key)
@@ -171,7 +172,7 @@ func TestKeyHoldsNoSecrets(t *testing.T) {
 	u := &url.URL{Scheme: "https", User: url.UserPassword("joe", "s3cret"), Host: "a.example", Path: "/s3cret", RawPath: "/s3cret",
 		RawQuery: "key=s3cret", Fragment: "s3cret"}
 	req := &http.Request{URL: u, Host: "s3cret.example", Header: http.Header{"Authorization": {"s3cret"}}}
-	if got, want := nameOf(req, nil).String(), "https://a.example"; got != want {
+	if got, want := Of(req, nil).String(), "https://a.example"; got != want {
 		t.Errorf("got key %q, want %q", got, want)
 	}
 }
@@ -185,9 +186,9 @@ func TestKeyOfTheUsersOwn(t *testing.T) {
 		{"tenant 7", "tenant 7"},
 		{"Tenant:443.", "Tenant:443."},
 		{"", "https://a.example"},
-		{strings.Repeat("k", maxKeyLen), strings.Repeat("k", maxKeyLen)},
+		{strings.Repeat("k", MaxLen), strings.Repeat("k", MaxLen)},
 	} {
-		got := nameOf(req, func(r *http.Request) string {
+		got := Of(req, func(r *http.Request) string {
 			if r != req {
 				t.Error("Key was not given the request")
 			}
@@ -198,9 +199,9 @@ func TestKeyOfTheUsersOwn(t *testing.T) {
 		}
 	}
 	long := func(end string) string {
-		return nameOf(req, func(*http.Request) string { return strings.Repeat("ü", maxKeyLen) + end }).String()
+		return Of(req, func(*http.Request) string { return strings.Repeat("ü", MaxLen) + end }).String()
 	}
-	if a, b := long("a"), long("b"); a == b || len(a) > maxKeyLen || !utf8.ValidString(a) || a != long("a") {
+	if a, b := long("a"), long("b"); a == b || len(a) > MaxLen || !utf8.ValidString(a) || a != long("a") {
 		t.Errorf("long keys are %q and %q; want them bounded, valid, different and stable", a, b)
 	}
 }
@@ -210,28 +211,10 @@ func TestKeyOfTheUsersOwn(t *testing.T) {
 func TestKeyOfTheCommonCaseAllocatesNothing(t *testing.T) {
 	for _, raw := range []string{"https://api.example.com/v1", "http://a.example:80/", "https://a.example:443/", "http://a.example:8080/",
 		"https://a-host-with-quite-a-long-name.internal.corp.example:8443/", "http://[2001:db8::1]:8080/", "http://192.0.2.1/", "https://a.example./"} {
-		req := newRequest(t, "GET", raw, "")
-		var name keyName
-		if n := testing.AllocsPerRun(100, func() { name = nameOf(req, nil) }); n != 0 {
+		req := httptest.NewRequest("GET", raw, nil)
+		var name Name
+		if n := testing.AllocsPerRun(100, func() { name = Of(req, nil) }); n != 0 {
 			t.Errorf("%s: naming %q allocates %v times, want 0", raw, name, n)
-		}
-	}
-}
-
-// Normalising is idempotent: else the gate that was found last, which is
-// compared with the URL's own spelling, could be another than the table's.
-func TestKeyGateDoesNotDependOnTheOneBefore(t *testing.T) {
-	t.Parallel()
-	gs := &gates{emit: func(Event) {}}
-	for _, host := range []string{"a.example..", "bücher.example。", "a:80:80", "a:80.", "[::1]:80.", "a.example.:80", strings.Repeat("ü", 400)} {
-		req := &http.Request{URL: &url.URL{Scheme: "http", Host: host}}
-		g := gs.of(req)
-		again := &http.Request{URL: &url.URL{Scheme: "http", Host: g.name.host}}
-		for range 2 { // the second lookup is not through gates.last
-			if other := gs.of(again); other != g {
-				t.Errorf("host %q has gate %q, whose own name has gate %q", host, g.key, other.key)
-			}
-			gs.last.Store(nil)
 		}
 	}
 }
@@ -248,20 +231,20 @@ func FuzzKey(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, scheme, host, secret string) {
 		u := &url.URL{Scheme: scheme, Host: host}
-		name := nameOf(&http.Request{URL: u}, nil)
-		if len(name.host) > maxKeyLen {
-			t.Errorf("host %q: the key has %d bytes", host, len(name.host))
+		name := Of(&http.Request{URL: u}, nil)
+		if len(name.Host) > MaxLen {
+			t.Errorf("host %q: the key has %d bytes", host, len(name.Host))
 		}
-		if again := nameOf(&http.Request{URL: &url.URL{Scheme: name.scheme, Host: name.host}}, nil); again != name {
+		if again := Of(&http.Request{URL: &url.URL{Scheme: name.Scheme, Host: name.Host}}, nil); again != name {
 			t.Errorf("scheme %q, host %q: got %q, and of that %q", scheme, host, name, again)
 		}
 		full := *u
 		full.User, full.Path, full.RawQuery, full.Fragment = url.UserPassword(secret, secret), secret, secret, secret
-		if got := nameOf(&http.Request{URL: &full, Host: secret}, nil); got != name {
+		if got := Of(&http.Request{URL: &full, Host: secret}, nil); got != name {
 			t.Errorf("host %q: the key is %q, and with user info, path and query %q", host, name, got)
 		}
 		if parsed, err := url.Parse(full.String()); err == nil && parsed.Host == host && parsed.Scheme == scheme {
-			if got := nameOf(&http.Request{URL: parsed}, nil); got != name || strings.ContainsAny(got.host, "@/?#") {
+			if got := Of(&http.Request{URL: parsed}, nil); got != name || strings.ContainsAny(got.Host, "@/?#") {
 				t.Errorf("url %q: got key %q, want %q", &full, got, name)
 			}
 		}

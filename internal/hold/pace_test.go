@@ -1,16 +1,15 @@
-package holdoff
+package hold
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
 // counts is a surplus of refusals that a process made known.
 func counts(tr *trace, now time.Time) error {
-	tr.h.count(now)
+	tr.h.Measure(now)
 	return nil
 }
 
@@ -22,15 +21,15 @@ func answered(good, refused int) func(*trace, time.Time) error {
 func answeredWith(good, bad int, lesson Lesson, hint time.Duration) func(*trace, time.Time) error {
 	return func(tr *trace, now time.Time) error {
 		for i := range good + bad {
-			p, ok := tr.h.grant(now, traceLease)
+			p, ok := tr.h.grant(now, traceLease, uniform)
 			if !ok {
 				return fmt.Errorf("request %d may not send, want leave", i)
 			}
-			o := outcome{pass: p, lesson: Good, status: 200}
+			o := Result{Permit: p, Lesson: Good, Status: 200}
 			if i >= good {
-				o.lesson, o.hint, o.status = lesson, hint, 429
+				o.Lesson, o.Hint, o.Status = lesson, hint, 429
 			}
-			tr.h.learn(o, now, tr.jitter)
+			tr.h.Record(o, now, tr.jitter)
 		}
 		return nil
 	}
@@ -54,11 +53,11 @@ func TestCountingEndsWellWhereLittleIsRefused(t *testing.T) {
 		tr := newTrace(t)
 		at := time.Duration(0)
 		for _, again := range []time.Duration{4, 8, 16, 32, 64, 128, 128} {
-			end := fmt.Sprintf("counted 0 of 0 until %v", at+countFor)
+			end := fmt.Sprintf("counted 0 of 0 until %v", at+measureWindow)
 			tr.at(at, counts, end)
 			tr.at(at, answered(tt.good, tt.refused), end)
-			tr.at(at+countFor-1, passes, end)
-			at += countFor
+			tr.at(at+measureWindow-1, passes, end)
+			at += measureWindow
 			tr.at(at, passes, "healthy")
 			at += again * time.Second
 			tr.at(at-1, counts, "healthy")
@@ -109,33 +108,6 @@ func TestPacingWaitsForSlowAnswers(t *testing.T) {
 	tr.at(10*time.Second, passes, "paced 0 of 95 until 12s")
 }
 
-// All that a gate hears while its key is counted is counted, whenever it was sent;
-// after that, what was sent before is history.
-func TestAllThatComesInWhileCountedIsCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tr := &Transport{Base: script(200)}
-		wants(t, tr, fleetKey+"/", 200)
-		g := gateAt(t, tr, fleetKey+"/")
-		p, _ := g.open()
-		before := g.lock()
-		g.hold.count(time.Now())
-		g.unlock(before)
-		for range 10 {
-			g.learn(outcome{pass: p, lesson: Good})
-			g.learn(outcome{pass: p, lesson: Refused})
-		}
-		if h := g.now(); h.phase != Counted || h.good != 10 || h.bad != 10 {
-			t.Errorf("%v, %d good and %d bad; want 10 of each counted", h.phase, h.good, h.bad)
-		}
-		time.Sleep(countFor + ms)
-		g.learn(outcome{pass: p, lesson: Refused})
-		if h := g.now(); h.phase != Paced || h.good != 0 || h.bad != 0 {
-			t.Errorf("%v, %d good and %d bad; want a pace, and nothing bad", h.phase, h.good, h.bad)
-		}
-		time.Sleep(time.Minute)
-	})
-}
-
 // What was sent while everybody might was not sent at the rate that it showed.
 func TestCountedSendsDoNotCountAgainstTheRate(t *testing.T) {
 	tr := newTrace(t)
@@ -165,16 +137,16 @@ func TestServerThatTakesNothingIsHeld(t *testing.T) {
 	tr.at(500*ms, passes, "held until 1.4s, level 0") // one of one
 
 	tr = newTrace(t)
-	tr.h.paceAt(1, tr.start)
+	tr.h.startPacing(1, tr.start)
 	tr.at(0, answeredWith(0, 2, Refused, 0), "paced 2 of 2 until 2s") // fewer than five, and all
 	tr.at(2*time.Second, passes, "held until 2.5s, level 0")
 
 	tr = paced20(t)
-	tr.at(550*ms, answeredWith(0, closed, Refused, 1500*ms), "paced 5 of 20 until 600ms")
+	tr.at(550*ms, answeredWith(0, allRefusedThreshold, Refused, 1500*ms), "paced 5 of 20 until 600ms")
 	tr.at(600*ms, passes, "held until 2.05s, level 0")
 
 	tr = paced20(t)
-	tr.at(550*ms, answeredWith(0, closed, Refused, 0), "paced 5 of 20 until 600ms")
+	tr.at(550*ms, answeredWith(0, allRefusedThreshold, Refused, 0), "paced 5 of 20 until 600ms")
 	tr.at(600*ms, passes, "held until 1.1s, level 0")
 }
 
@@ -217,9 +189,9 @@ func TestRateGrowsWhileUsedUp(t *testing.T) {
 	tr.at(800*ms, answered(21, 1), "paced 22 of 22 until 900ms")
 	at := 900 * ms
 	for range 10 {
-		tr.at(at, passes, fmt.Sprintf("paced 0 of 21 until %v", at+slot))
-		tr.at(at, answered(21, 0), fmt.Sprintf("paced 21 of 21 until %v", at+slot))
-		at += slot
+		tr.at(at, passes, fmt.Sprintf("paced 0 of 21 until %v", at+Slot))
+		tr.at(at, answered(21, 0), fmt.Sprintf("paced 21 of 21 until %v", at+Slot))
+		at += Slot
 	}
 	tr.at(1900*ms, passes, "paced 0 of 22 until 2s")
 }
@@ -230,11 +202,11 @@ func TestRateGrowsBolder(t *testing.T) {
 	tr := paced20(t)
 	use := func(sends int) (grown float64) {
 		tr.h.rate, tr.h.permits, tr.h.granted, tr.h.good = 200, 20, sends, sends
-		tr.h.roll(tr.h.until, tr.jitter)
+		tr.h.Advance(tr.h.until, tr.jitter)
 		return tr.h.rate/200 - 1
 	}
 	for _, want := range []float64{0.05, 0.1, 0.2, 0.4, 0.8, 1} {
-		for i := range bolderAfter {
+		for i := range accelerateAfterSlots {
 			if want == 0.05 && i == 0 {
 				continue // the first slot is over when the second begins
 			}
@@ -258,12 +230,12 @@ func TestRateGrowsBolder(t *testing.T) {
 func TestRateGrowsAnewAfterAPause(t *testing.T) {
 	tr := paced20(t)
 	tr.h.granted, tr.h.good = 20, 20
-	tr.h.roll(tr.h.until.Add(30*time.Second), tr.jitter)
+	tr.h.Advance(tr.h.until.Add(30*time.Second), tr.jitter)
 	if got := tr.h.rate; got != 200 {
 		t.Errorf("the rate is %v after half a minute in which nobody sent, want 200 as before", got)
 	}
 	tr.h.granted, tr.h.good = 20, 20
-	tr.h.roll(tr.h.until, tr.jitter)
+	tr.h.Advance(tr.h.until, tr.jitter)
 	if got := tr.h.rate; got < 209 || got > 211 {
 		t.Errorf("the rate is %v a slot later, want 210", got)
 	}
@@ -274,22 +246,22 @@ func TestRateGrowsAnewAfterAPause(t *testing.T) {
 func TestBoldRateIsNoProof(t *testing.T) {
 	tr := paced20(t)
 	for i := range 20 {
-		before := tr.h.proof
+		before := tr.h.provenRate
 		tr.h.granted, tr.h.good = tr.h.permits, tr.h.permits
-		tr.h.roll(tr.h.until, tr.jitter)
-		if grown := tr.h.proof / before; grown > 1+growth+0.001 {
-			t.Fatalf("slot %d: proven is %v after %v, at a rate of %v", i, tr.h.proof, before, tr.h.rate)
+		tr.h.Advance(tr.h.until, tr.jitter)
+		if grown := tr.h.provenRate / before; grown > 1+increaseFactor+0.001 {
+			t.Fatalf("Slot %d: proven is %v after %v, at a rate of %v", i, tr.h.provenRate, before, tr.h.rate)
 		}
 	}
-	if tr.h.rate < 4*tr.h.proof {
-		t.Fatalf("a rate of %v is not bold: %v is proven", tr.h.rate, tr.h.proof)
+	if tr.h.rate < 4*tr.h.provenRate {
+		t.Fatalf("a rate of %v is not bold: %v is proven", tr.h.rate, tr.h.provenRate)
 	}
 	for range 40 {
 		if tr.h.permits <= 21 {
 			break
 		}
 		tr.h.granted, tr.h.good, tr.h.bad = tr.h.permits, 20, tr.h.permits-20
-		tr.h.roll(tr.h.until, tr.jitter)
+		tr.h.Advance(tr.h.until, tr.jitter)
 	}
 	if tr.h.phase != Paced {
 		t.Errorf("the key is %v on the way back to the rate that was proven, want paced", tr.h.phase)
@@ -304,9 +276,9 @@ func TestRefusalAfterABoldStep(t *testing.T) {
 		{0, 4, 200},
 	} {
 		tr := paced20(t)
-		tr.h.rate, tr.h.proof = 400, 200
+		tr.h.rate, tr.h.provenRate = 400, 200
 		tr.h.granted, tr.h.good, tr.h.bad = 40, tt.good, tt.bad
-		tr.h.roll(tr.h.until, tr.jitter)
+		tr.h.Advance(tr.h.until, tr.jitter)
 		if got := int(tr.h.rate + 0.5); got != tt.want {
 			t.Errorf("%d taken and %d refused at 400/s, and 200 were proven: the rate is %d, want %d", tt.good, tt.bad, got, tt.want)
 		}
@@ -316,13 +288,13 @@ func TestRefusalAfterABoldStep(t *testing.T) {
 // However long a rate grows, it stays one that a slot can hold.
 func TestRateIsBounded(t *testing.T) {
 	tr := newTrace(t)
-	tr.h.paceAt(maxRate/1.1, tr.start)
+	tr.h.startPacing(maxRate/1.1, tr.start)
 	for range 100 {
 		tr.h.granted, tr.h.good = tr.h.permits, tr.h.permits
-		tr.h.roll(tr.h.until, tr.jitter)
+		tr.h.Advance(tr.h.until, tr.jitter)
 	}
-	if h := &tr.h; h.phase != Paced || h.rate != maxRate || h.permits != maxPermits {
-		t.Errorf("%v at %v per second, %d permits; want %v and %d", h.phase, h.rate, h.permits, maxRate, maxPermits)
+	if h := &tr.h; h.phase != Paced || h.rate != maxRate || h.permits != MaxPermits {
+		t.Errorf("%v at %v per second, %d permits; want %v and %d", h.phase, h.rate, h.permits, maxRate, MaxPermits)
 	}
 }
 
@@ -352,14 +324,14 @@ func TestSlotsAreSoLongThatTenSendsFit(t *testing.T) {
 		{5, 2 * time.Second, 10},
 		{10, time.Second, 10},
 		{50, 200 * ms, 10},
-		{100, slot, 10},
-		{200, slot, 20},
-		{2000, slot, 200},
-		{1e300, slot, maxPermits},
+		{100, Slot, 10},
+		{200, Slot, 20},
+		{2000, Slot, 200},
+		{1e300, Slot, MaxPermits},
 	} {
 		tr := newTrace(t)
 		now := tr.start
-		tr.h.paceAt(tt.rate, now)
+		tr.h.startPacing(tt.rate, now)
 		if got := tr.h.until.Sub(now); got != tt.length || tr.h.permits != tt.permits {
 			t.Errorf("at %v per second: got %d sends in %v, want %d in %v", tt.rate, tr.h.permits, got, tt.permits, tt.length)
 		}
@@ -373,10 +345,10 @@ func TestPacingInVainIsGivenUp(t *testing.T) {
 	tr := newTrace(t)
 	at := time.Duration(0)
 	for i, again := range []time.Duration{4, 8, 16, 32, 64, 128, 128} {
-		tr.at(at, counts, fmt.Sprintf("counted 0 of 0 until %v", at+countFor))
-		tr.at(at, answered(100, 10), fmt.Sprintf("counted 0 of 0 until %v", at+countFor))
-		at += countFor
-		tr.at(at, passes, fmt.Sprintf("paced 0 of 20 until %v", at+slot))
+		tr.at(at, counts, fmt.Sprintf("counted 0 of 0 until %v", at+measureWindow))
+		tr.at(at, answered(100, 10), fmt.Sprintf("counted 0 of 0 until %v", at+measureWindow))
+		at += measureWindow
+		tr.at(at, passes, fmt.Sprintf("paced 0 of 20 until %v", at+Slot))
 		slots := 0
 		for ; tr.h.phase == Paced && slots < 100; slots++ {
 			n := max(tr.h.permits/5, 1) // a path of five is refused, whatever the rate
@@ -384,16 +356,16 @@ func TestPacingInVainIsGivenUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			at = tr.h.until.Sub(tr.start)
-			tr.h.roll(tr.start.Add(at), tr.jitter)
+			tr.h.Advance(tr.start.Add(at), tr.jitter)
 		}
 		if slots < 3 || slots > 8 || tr.h.phase != Ramping || tr.h.rate >= 50 {
 			t.Fatalf("time %d: %v after %d slots at %v per second, want a ramp after a few", i, tr.h.phase, slots, tr.h.rate)
 		}
-		if want := int(2 * tr.h.rate * slot.Seconds()); tr.h.permits != want {
+		if want := int(2 * tr.h.rate * Slot.Seconds()); tr.h.permits != want {
 			t.Errorf("time %d: a ramp from %d, want %d: twice the rate", i, tr.h.permits, want)
 		}
 		begun := at
-		at += slot
+		at += Slot
 		tr.at(at, passes, "healthy")
 		tr.at(begun+again*time.Second-1, counts, "healthy")
 		at = begun + again*time.Second
@@ -418,21 +390,21 @@ func TestThoseThatAreRefusedAgainEndThePace(t *testing.T) {
 	} {
 		tr := paced20(t)
 		now := tr.start.Add(500 * ms)
-		for _, slot := range tt.slots {
-			for _, fate := range slot {
-				p, ok := tr.h.grant(now, traceLease)
+		for _, Slot := range tt.slots {
+			for _, fate := range Slot {
+				p, ok := tr.h.grant(now, traceLease, uniform)
 				if !ok {
 					t.Fatalf("%v: %c may not send", tt.slots, fate)
 				}
-				p.retry = fate < 'a'
-				o := outcome{pass: p, lesson: Good, status: 200}
+				p.Retry = fate < 'a'
+				o := Result{Permit: p, Lesson: Good, Status: 200}
 				if fate == 'r' || fate == 'R' {
-					o.lesson, o.status = Refused, 429
+					o.Lesson, o.Status = Refused, 429
 				}
-				tr.h.learn(o, now, tr.jitter)
+				tr.h.Record(o, now, tr.jitter)
 			}
 			now = tr.h.until
-			tr.h.roll(now, tr.jitter)
+			tr.h.Advance(now, tr.jitter)
 		}
 		if tr.h.phase != tt.want {
 			t.Errorf("%v: the key is %v, want %v", tt.slots, tr.h.phase, tt.want)
@@ -444,17 +416,17 @@ func TestThoseThatAreRefusedAgainEndThePace(t *testing.T) {
 // on, unless nothing is taken: then the key is held until what was asked.
 func TestRefusalsInTheRampAfterPacingInVain(t *testing.T) {
 	tr := ramp5(t)
-	tr.h.quiet = tr.start.Add(time.Minute)
+	tr.h.cooldownUntil = tr.start.Add(time.Minute)
 	tr.h.permits = 100
 	tr.at(5*time.Second, answered(1, 19), "ramping 20 of 100 until 5.1s")
 	tr.at(5*time.Second, answered(0, 60), "ramping 80 of 100 until 5.1s")
 	tr.at(5100*ms, passes, "ramping 0 of 200 until 5.2s")
-	tr.at(5100*ms, answeredWith(0, closed-1, Refused, 1500*ms), "ramping 4 of 200 until 5.2s")
+	tr.at(5100*ms, answeredWith(0, allRefusedThreshold-1, Refused, 1500*ms), "ramping 4 of 200 until 5.2s")
 	tr.at(5100*ms, answeredWith(0, 1, Refused, 0), "ramping 5 of 200 until 5.2s")
 	tr.at(5200*ms, passes, "held until 6.6s, level 0")
 
 	tr = ramp5(t)
-	tr.h.quiet = tr.start.Add(5050 * ms)
+	tr.h.cooldownUntil = tr.start.Add(5050 * ms)
 	tr.h.permits = 100
 	tr.at(5049*ms, answered(1, 1), "ramping 2 of 100 until 5.1s")
 	tr.at(5050*ms, answered(0, 1), "paced 0 of 50 until 5.15s") // left alone no longer
@@ -464,13 +436,13 @@ func TestRefusalsInTheRampAfterPacingInVain(t *testing.T) {
 // is met.
 func TestPacingEndsByDemand(t *testing.T) {
 	tr := paced20(t)
-	tr.h.vain = 3
+	tr.h.cooldownExp = 3
 	tr.at(500*ms, answered(9, 0), "paced 9 of 20 until 600ms")
 	tr.at(600*ms, passes, "ramping 0 of 40 until 700ms")
 	tr.at(600*ms, answered(19, 0), "ramping 19 of 40 until 700ms")
 	tr.at(700*ms, passes, "healthy")
-	if tr.h.vain != 0 {
-		t.Errorf("vain is %d after pacing that helped, want 0", tr.h.vain)
+	if tr.h.cooldownExp != 0 {
+		t.Errorf("vain is %d after pacing that helped, want 0", tr.h.cooldownExp)
 	}
 
 	tr = paced20(t)
@@ -493,12 +465,12 @@ func TestDemandIsNotMetWhereSomebodyWasDenied(t *testing.T) {
 			t.Fatal(err)
 		}
 		phase := tr.h.phase
-		for tr.h.until.Sub(last) < metAfter {
-			if tr.h.roll(tr.h.until, tr.jitter); tr.h.phase != phase {
+		for tr.h.until.Sub(last) < idleAfter {
+			if tr.h.Advance(tr.h.until, tr.jitter); tr.h.phase != phase {
 				t.Fatalf("%v %v after somebody was denied, want it %v", tr.h.phase, tr.h.until.Sub(last), phase)
 			}
 		}
-		if tr.h.roll(tr.h.until, tr.jitter); tr.h.phase != Ramping {
+		if tr.h.Advance(tr.h.until, tr.jitter); tr.h.phase != Ramping {
 			t.Errorf("%v after a second, want a ramp", tr.h.phase)
 		}
 	}
@@ -508,20 +480,20 @@ func TestDemandIsNotMetWhereSomebodyWasDenied(t *testing.T) {
 func TestPermitsOfASlotAreSpread(t *testing.T) {
 	tr := paced20(t)
 	for i := range 20 {
-		if got, want := tr.h.due().Sub(tr.start), 500*ms+time.Duration(i)*5*ms; got != want {
+		if got, want := tr.h.NextSendAt().Sub(tr.start), 500*ms+time.Duration(i)*5*ms; got != want {
 			t.Errorf("permit %d is due at %v, want %v", i, got, want)
 		}
 		tr.at(500*ms+time.Duration(i)*5*ms, asks("a"), fmt.Sprintf("paced %d of 20 until 600ms", i+1))
 	}
-	if got := tr.h.due().Sub(tr.start); got != 600*ms {
+	if got := tr.h.NextSendAt().Sub(tr.start); got != 600*ms {
 		t.Errorf("after the last permit %v is due, want the next slot", got)
 	}
 	tr.at(550*ms, denied, "paced 20 of 20 until 600ms")
 	// Slots that a store may tell of, of any length and with any number of permits.
-	h := hold{phase: Paced, permits: maxPermits, granted: maxPermits - 1, until: tr.start.Add(30 * 24 * time.Hour)}
-	h.from = tr.start
-	if due := h.due(); due.Before(h.from) || due.After(h.until) {
-		t.Errorf("due is %v after the slot's begin, want it within the slot", due.Sub(h.from))
+	h := Machine{phase: Paced, permits: MaxPermits, granted: MaxPermits - 1, until: tr.start.Add(30 * 24 * time.Hour)}
+	h.slotStart = tr.start
+	if due := h.NextSendAt(); due.Before(h.slotStart) || due.After(h.until) {
+		t.Errorf("due is %v after the slot's begin, want it within the slot", due.Sub(h.slotStart))
 	}
 }
 
@@ -564,7 +536,7 @@ func TestPartingFromTheFleet(t *testing.T) {
 		tr := newTrace(t)
 		tr.h.enter(phase, 0, tr.start.Add(time.Second))
 		tr.h.shared = true
-		tr.h.part(tr.start)
+		tr.h.Detach(tr.start)
 		if got := tr.state(); got != want || tr.h.shared {
 			t.Errorf("%v: got %q, shared %t; want %q, alone", phase, got, tr.h.shared, want)
 		}
@@ -574,13 +546,13 @@ func TestPartingFromTheFleet(t *testing.T) {
 // says is what an answer says of a quota: so many left, for so long.
 func says(left int, refill time.Duration) func(*trace, time.Time) error {
 	return func(tr *trace, now time.Time) error {
-		tr.h.ration(ration{left: left, refill: now.Add(refill), near: true}, now)
+		tr.h.recordQuota(Quota{Remaining: left, ResetAt: now.Add(refill), NearExhaustion: true}, now)
 		return nil
 	}
 }
 
 func lies(tr *trace, now time.Time) error {
-	tr.h.ration(ration{lies: true}, now)
+	tr.h.recordQuota(Quota{Inconsistent: true}, now)
 	return nil
 }
 
@@ -597,7 +569,7 @@ func rationed10(t *testing.T) *trace {
 // not is everybody's.
 func TestQuotaNearItsEndIsRationed(t *testing.T) {
 	tr := newTrace(t)
-	tr.h.ration(ration{left: 100, refill: tr.start.Add(2 * time.Second)}, tr.start)
+	tr.h.recordQuota(Quota{Remaining: 100, ResetAt: tr.start.Add(2 * time.Second)}, tr.start)
 	tr.at(0, passes, "healthy")
 	tr.at(0, says(100, 2*time.Second), "rationed 0 of 10 until 200ms")
 	at := time.Duration(0)
@@ -619,12 +591,12 @@ func TestQuotaNearItsEndIsRationed(t *testing.T) {
 func TestQuotaUsedUpIsAwaited(t *testing.T) {
 	tr := rationed10(t)
 	generation := tr.h.generation
-	tr.h.word = true // of a hold before
+	tr.h.serverDirected = true // of a hold before
 	tr.at(0, answered(10, 0), "rationed 10 of 10 until 200ms")
 	tr.at(50*ms, says(0, 1950*ms), "rationed 10 of 10 until 200ms")
 	tr.at(200*ms, denied, "held until 2s, level 0")
-	if tr.h.generation != generation+1 || tr.h.word {
-		t.Errorf("got generation %d, word %t; want %d: it is a hold, and not the server's word", tr.h.generation, tr.h.word, generation+1)
+	if tr.h.generation != generation+1 || tr.h.serverDirected {
+		t.Errorf("got generation %d, word %t; want %d: it is a hold, and not the server's word", tr.h.generation, tr.h.serverDirected, generation+1)
 	}
 	tr.at(2*time.Second, asks("probe"), "probing 1 of 1 until 3s")
 	tr.at(2010*ms, good("probe"), "ramping 0 of 2 until 2.11s")
@@ -667,20 +639,20 @@ func TestRefillThatNobodyHasSeen(t *testing.T) {
 		{129, 1000, "ramping 0 of 128 until 200ms", 60, 60},
 	} {
 		tr := newTrace(t)
-		tr.h.enter(Ramping, 64, tr.start.Add(slot))
+		tr.h.enter(Ramping, 64, tr.start.Add(Slot))
 		tr.at(0, says(tt.left, 50*ms), "ramping 0 of 64 until 100ms")
 		tr.at(0, answered(64, 0), "ramping 64 of 64 until 100ms")
-		tr.at(slot, passes, tt.want)
+		tr.at(Slot, passes, tt.want)
 		tr.at(150*ms, says(tt.now, time.Duration(tt.next)*ms), tt.want)
-		if tr.h.left != tt.known {
-			t.Errorf("%d were left, then %d were said to be: %d are left, want %d", tt.left, tt.now, tr.h.left, tt.known)
+		if tr.h.remaining != tt.known {
+			t.Errorf("%d were left, then %d were said to be: %d are left, want %d", tt.left, tt.now, tr.h.remaining, tt.known)
 		}
 	}
 	tr := newTrace(t)
-	tr.h.enter(Ramping, 64, tr.start.Add(quotaSlack+51*ms))
+	tr.h.enter(Ramping, 64, tr.start.Add(QuotaSlack+51*ms))
 	tr.at(0, says(90, 50*ms), "ramping 0 of 64 until 1.151s")
 	tr.at(0, answered(64, 0), "ramping 64 of 64 until 1.151s")
-	tr.at(quotaSlack+51*ms, passes, "ramping 0 of 128 until 1.251s") // it must have come
+	tr.at(QuotaSlack+51*ms, passes, "ramping 0 of 128 until 1.251s") // it must have come
 }
 
 // Permits that were not used are what is left for the next slots.
@@ -690,8 +662,8 @@ func TestUnusedShareIsNotLost(t *testing.T) {
 	tr.at(200*ms, passes, "rationed 0 of 10 until 389.47368ms") // 95 for 1.8 s
 	tr.at(200*ms, answered(4, 0), "rationed 4 of 10 until 389.47368ms")
 	tr.at(400*ms, passes, "ramping 0 of 10 until 500ms")
-	if tr.h.left != 91 {
-		t.Errorf("%d are left, want 91", tr.h.left)
+	if tr.h.remaining != 91 {
+		t.Errorf("%d are left, want 91", tr.h.remaining)
 	}
 	tr.at(500*ms, passes, "healthy")
 }
@@ -726,8 +698,8 @@ func TestNumbersOfOneWindow(t *testing.T) {
 	tr := rationed10(t)
 	want := func(left int, refill time.Duration) {
 		t.Helper()
-		if got := tr.h.refill.Sub(tr.start); tr.h.left != left || got != refill {
-			t.Errorf("got %d left until %v, want %d until %v", tr.h.left, got, left, refill)
+		if got := tr.h.resetAt.Sub(tr.start); tr.h.remaining != left || got != refill {
+			t.Errorf("got %d left until %v, want %d until %v", tr.h.remaining, got, left, refill)
 		}
 	}
 	want(90, 2*time.Second) // ten are out
@@ -749,47 +721,47 @@ func TestPaceInvariantsUnderRandomEvents(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-		var h hold
-		var out []pass
+		var h Machine
+		var out []Permit
 		for step := range 3000 {
 			now = now.Add(time.Duration(rng.Int64N(int64([]time.Duration{1, ms, 60 * ms, time.Second}[rng.IntN(4)]))))
 			if rng.IntN(500) == 0 {
-				now = now.Add(2 * grace)
+				now = now.Add(2 * Grace)
 			}
 			before := h
 			h.latency = []time.Duration{0, 0, time.Second, maxLease / 4}[rng.IntN(4)]
 			switch rng.IntN(8) {
 			case 0, 1, 2:
-				if p, ok := h.grant(now, time.Second); ok {
+				if p, ok := h.grant(now, time.Second, uniform); ok {
 					out = append(out, p)
 				}
 			case 3:
-				h.count(now)
+				h.Measure(now)
 			case 4:
-				left := []int{0, 1, 10, 1000, maxQuota}[rng.IntN(5)]
+				left := []int{0, 1, 10, 1000, 1e9}[rng.IntN(5)]
 				refill := now.Add(time.Duration(rng.Int64N(int64(5 * time.Minute))))
-				h.ration(ration{left: left, refill: refill, near: rng.IntN(2) == 0, lies: rng.IntN(10) == 0}, now)
+				h.recordQuota(Quota{Remaining: left, ResetAt: refill, NearExhaustion: rng.IntN(2) == 0, Inconsistent: rng.IntN(10) == 0}, now)
 			default:
 				for range min(len(out), 1+rng.IntN(20)) {
-					o := outcome{pass: out[0], lesson: []Lesson{Nothing, Good, Good, Good, Refused, Failed}[rng.IntN(6)], status: 429}
-					if o.lesson == Refused {
-						o.hint = time.Duration(rng.Int64N(int64(minHold)))
+					o := Result{Permit: out[0], Lesson: []Lesson{Nothing, Good, Good, Good, Refused, Failed}[rng.IntN(6)], Status: 429}
+					if o.Lesson == Refused {
+						o.Hint = time.Duration(rng.Int64N(int64(MinHold)))
 					}
 					out = out[1:]
-					h.learn(o, now, uniform)
+					h.Record(o, now, uniform)
 				}
 			}
-			h.roll(now, uniform)
+			h.Advance(now, uniform)
 			longest := now.Add(5*time.Minute + 2*time.Second)
 			switch {
-			case h.left < 0, h.permits < 0, h.granted < 0, h.phase != Counted && h.granted > max(h.permits, before.permits):
-				t.Fatalf("seed %d, step %d: %d left, %d of %d granted", seed, step, h.left, h.granted, h.permits)
-			case !(h.rate >= 0 && h.rate < 1e12) || !(h.proof >= 0 && h.proof < 1e12):
-				t.Fatalf("seed %d, step %d: rate %v, proof %v", seed, step, h.rate, h.proof)
-			case h.until.After(longest) || h.refill.After(longest):
-				t.Fatalf("seed %d, step %d: %v until %v, refill in %v", seed, step, h.phase, h.until.Sub(now), h.refill.Sub(now))
-			case h.spaced() && (h.due().Before(h.from) || h.due().After(h.until)):
-				t.Fatalf("seed %d, step %d: due %v after the slot's begin, of %v", seed, step, h.due().Sub(h.from), h.until.Sub(h.from))
+			case h.remaining < 0, h.permits < 0, h.granted < 0, h.phase != Counted && h.granted > max(h.permits, before.permits):
+				t.Fatalf("seed %d, step %d: %d left, %d of %d granted", seed, step, h.remaining, h.granted, h.permits)
+			case !(h.rate >= 0 && h.rate < 1e12) || !(h.provenRate >= 0 && h.provenRate < 1e12):
+				t.Fatalf("seed %d, step %d: rate %v, proof %v", seed, step, h.rate, h.provenRate)
+			case h.until.After(longest) || h.resetAt.After(longest):
+				t.Fatalf("seed %d, step %d: %v until %v, refill in %v", seed, step, h.phase, h.until.Sub(now), h.resetAt.Sub(now))
+			case h.IsPaced() && (h.NextSendAt().Before(h.slotStart) || h.NextSendAt().After(h.until)):
+				t.Fatalf("seed %d, step %d: due %v after the slot's begin, of %v", seed, step, h.NextSendAt().Sub(h.slotStart), h.until.Sub(h.slotStart))
 			case h.generation < before.generation:
 				t.Fatalf("seed %d, step %d: the generation went back", seed, step)
 			}
@@ -802,29 +774,29 @@ func TestPaceInvariantsUnderRandomEvents(t *testing.T) {
 func TestCountingIsNoHold(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	none := func(time.Duration) time.Duration { return 0 }
-	var h hold
-	h.count(start)
-	h.roll(start.Add(countFor), none)
-	if h.phase != Healthy || !h.calm.IsZero() {
-		t.Errorf("%v, well since %v; want a healthy key that was never unwell", h.phase, h.calm)
+	var h Machine
+	h.Measure(start)
+	h.Advance(start.Add(measureWindow), none)
+	if h.phase != Healthy || !h.recoveredAt.IsZero() {
+		t.Errorf("%v, well since %v; want a healthy key that was never unwell", h.phase, h.recoveredAt)
 	}
 
-	for name, leave := range map[string]func(h *hold, now time.Time){
-		"counted": func(h *hold, now time.Time) {
-			h.count(now)
-			h.learn(outcome{pass: pass{generation: h.generation, permit: true}, lesson: Refused, status: 429}, now, none)
+	for name, leave := range map[string]func(h *Machine, now time.Time){
+		"counted": func(h *Machine, now time.Time) {
+			h.Measure(now)
+			h.Record(Result{Permit: Permit{Generation: h.generation, Limited: true}, Lesson: Refused, Status: 429}, now, none)
 		},
-		"rationed": func(h *hold, now time.Time) {
-			h.ration(ration{left: 1, refill: now.Add(20 * time.Second), near: true}, now)
+		"rationed": func(h *Machine, now time.Time) {
+			h.recordQuota(Quota{Remaining: 1, ResetAt: now.Add(20 * time.Second), NearExhaustion: true}, now)
 		},
 	} {
 		for _, tt := range []struct {
 			since time.Duration
 			level int
-		}{{grace - 1, 3}, {grace, 0}} {
-			h := hold{level: 3, generation: 4, calm: start}
+		}{{Grace - 1, 3}, {Grace, 0}} {
+			h := Machine{level: 3, generation: 4, recoveredAt: start}
 			leave(&h, start.Add(tt.since))
-			if h.roll(start.Add(tt.since+countFor), none); h.phase == Healthy || h.level != tt.level {
+			if h.Advance(start.Add(tt.since+measureWindow), none); h.phase == Healthy || h.level != tt.level {
 				t.Errorf("%s %v after a hold: %v, level %d; want level %d", name, tt.since, h.phase, h.level, tt.level)
 			}
 		}
@@ -834,11 +806,11 @@ func TestCountingIsNoHold(t *testing.T) {
 // A rate is what was taken while there was somebody to send, also where the end of
 // a count is found late.
 func TestCountThatEndsLate(t *testing.T) {
-	for _, late := range []time.Duration{0, countFor, time.Minute - 1, time.Hour} {
+	for _, late := range []time.Duration{0, measureWindow, time.Minute - 1, time.Hour} {
 		tr := newTrace(t)
 		tr.at(0, counts, "counted 0 of 0 until 500ms")
 		tr.at(0, answered(100, 10), "counted 0 of 0 until 500ms")
-		tr.h.roll(tr.start.Add(countFor+late), tr.jitter)
+		tr.h.Advance(tr.start.Add(measureWindow+late), tr.jitter)
 		if tr.h.phase != Paced || tr.h.rate < 100 || tr.h.rate > 200 {
 			t.Errorf("%v late: %v at %v/s, want it paced at 100/s or more", late, tr.h.phase, tr.h.rate)
 		}

@@ -1,4 +1,5 @@
-package holdoff
+// Package hostkey names what a hold applies to: scheme, host and port, normalised.
+package hostkey
 
 import (
 	"crypto/sha256"
@@ -7,35 +8,35 @@ import (
 	"strings"
 )
 
-// maxKeyLen bounds the names that requests can make this process remember.
+// MaxLen bounds the names that requests can make this process remember.
 // A host name has at most 253 characters; what is longer is an attack or a
 // mistake, and is remembered by its digest.
-const maxKeyLen = 320
+const MaxLen = 320
 
-// keyName names what a hold applies to. It is a struct of two substrings of
+// Name names what a hold applies to. It is a struct of two substrings of
 // the request's own URL, so that finding the gate of a healthy host costs no
 // allocation.
-type keyName struct{ scheme, host string }
+type Name struct{ Scheme, Host string }
 
 // String is the form that users see: scheme://host[:port].
-func (k keyName) String() string {
-	if k.scheme == "" {
-		return k.host // a key of the user's own
+func (k Name) String() string {
+	if k.Scheme == "" {
+		return k.Host // a key of the user's own
 	}
-	return k.scheme + "://" + k.host
+	return k.Scheme + "://" + k.Host
 }
 
-// nameOf returns the key of req: what custom says, or else scheme, host and
+// Of returns the key of req: what custom says, or else scheme, host and
 // port as they will be dialled. User info, path and query never enter a key.
-func nameOf(req *http.Request, custom func(*http.Request) string) keyName {
+func Of(req *http.Request, custom func(*http.Request) string) Name {
 	if custom != nil {
 		if name := custom(req); name != "" {
-			return keyName{host: bounded(name)}
+			return Name{Host: Bounded(name)}
 		}
 	}
-	return keyName{
-		scheme: lower(req.URL.Scheme),
-		host:   bounded(normalHost(req.URL.Scheme, req.URL.Host)),
+	return Name{
+		Scheme: lower(req.URL.Scheme),
+		Host:   Bounded(normalHost(req.URL.Scheme, req.URL.Host)),
 	}
 }
 
@@ -102,8 +103,9 @@ func isASCII(s string) bool {
 	return true
 }
 
-func bounded(name string) string {
-	if len(name) <= maxKeyLen {
+// Bounded returns name, or a form of it with a digest where it is longer than MaxLen.
+func Bounded(name string) string {
+	if len(name) <= MaxLen {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))

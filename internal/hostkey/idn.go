@@ -1,4 +1,4 @@
-package holdoff
+package hostkey
 
 import "strings"
 
@@ -12,7 +12,7 @@ func asciiHost(host string) string {
 	}
 	// Bounded first: the scan below takes quadratic time, and a server's
 	// redirect can name a host of megabytes.
-	host = bounded(host)
+	host = Bounded(host)
 	host = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".").Replace(host)
 	labels := strings.Split(strings.ToValidUTF8(host, "\ufffd"), ".")
 	for i, label := range labels {

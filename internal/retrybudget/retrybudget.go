@@ -1,23 +1,25 @@
-package holdoff
+// Package retrybudget bounds how many retries may be added to first attempts.
+package retrybudget
 
 import "sync/atomic"
 
-// budget bounds how many retries may ride on top of first attempts, so that a
+// A Budget bounds how many retries may ride on top of first attempts, so that a
 // server which fails part of its requests is not sent a multiple of them. It is
 // a token bucket that is full at first: a retry takes a token, and a success
 // puts a tenth of one back. The zero value is full, and safe for concurrent use.
-type budget struct {
+type Budget struct {
 	spent atomic.Int64 // tenths of tokens
 }
 
 const (
-	defaultBudget = 10
-	tenths        = 10 // a retry's price, in what a success earns
+	// Default is the room of a budget that was not set.
+	Default = 10
+	tenths  = 10 // a retry's price, in what a success earns
 )
 
-// take pays for one retry out of a bucket with the given room (negative: no
+// Take pays for one retry out of a bucket with the given room (negative: no
 // bound), and reports whether there was enough.
-func (b *budget) take(room int) bool {
+func (b *Budget) Take(room int) bool {
 	if room < 0 {
 		return true
 	}
@@ -32,8 +34,8 @@ func (b *budget) take(room int) bool {
 	}
 }
 
-// earn credits one success. While the bucket is full it only reads.
-func (b *budget) earn() {
+// Earn credits one success. While the bucket is full it only reads.
+func (b *Budget) Earn() {
 	for {
 		spent := b.spent.Load()
 		if spent == 0 || b.spent.CompareAndSwap(spent, spent-1) {
@@ -42,8 +44,8 @@ func (b *budget) earn() {
 	}
 }
 
-// left returns how many retries there is room for, or -1 where there is no bound.
-func (b *budget) left(room int) int {
+// Left returns how many retries there is room for, or -1 where there is no bound.
+func (b *Budget) Left(room int) int {
 	if room < 0 {
 		return -1
 	}

@@ -1,0 +1,48 @@
+package hold
+
+import "strconv"
+
+// A Phase is the state of the circuit of one key.
+type Phase int
+
+const (
+	Healthy  Phase = iota // circuit closed: every request is sent
+	Held                  // circuit open: no request is sent
+	Probing               // half-open: one trial request is sent
+	Ramping               // slow start: permits grow from round to round until demand is met
+	Counted               // capacity is measured: every request is sent, and every result is counted
+	Paced                 // congestion avoidance: permits follow the measured goodput
+	Rationed              // a known remaining quota is spread until its reset
+)
+
+// Phases are all phases, in the order of their values.
+var Phases = [...]Phase{Healthy, Held, Probing, Ramping, Counted, Paced, Rationed}
+
+// String returns the phase in a word, or "phase(N)" for a value that is none.
+func (p Phase) String() string {
+	names := [...]string{"healthy", "held", "probing", "ramping", "counted", "paced", "rationed"}
+	if p < 0 || int(p) >= len(names) {
+		return "phase(" + strconv.Itoa(int(p)) + ")"
+	}
+	return names[p]
+}
+
+// A Lesson is what the outcome of one attempt says about the server.
+type Lesson int
+
+const (
+	Nothing     Lesson = iota // no signal: the caller left, or the request was bad
+	Good                      // success: the server is up
+	Refused                   // throttled: the server is up and asks for less load
+	Failed                    // failure: the server answered that it is failing
+	Unreachable               // no answer: the server or this replica's own network is at fault
+)
+
+// String returns the lesson in a word, or "lesson(N)" for a value that is none.
+func (l Lesson) String() string {
+	names := [...]string{"nothing", "good", "refused", "failed", "unreachable"}
+	if l < 0 || int(l) >= len(names) {
+		return "lesson(" + strconv.Itoa(int(l)) + ")"
+	}
+	return names[l]
+}

@@ -1,0 +1,46 @@
+package hold
+
+import "time"
+
+const (
+	// A probe that takes much longer than the server's usual latency is given up
+	// as lost, and another is sent. Its lease is four times that latency, within
+	// these bounds.
+	minLease = time.Second
+	maxLease = 30 * time.Second
+)
+
+// Lease returns how long a probe may take, from the server's smoothed latency.
+func Lease(latency time.Duration) time.Duration {
+	return min(max(4*latency, minLease), maxLease)
+}
+
+// slowLatency returns the latency from which a lease was made, if it is long
+// enough to matter for the length of a slot, and else 0.
+func slowLatency(lease time.Duration) time.Duration {
+	if lease <= minLease {
+		return 0
+	}
+	return lease / 4
+}
+
+// probeSucceeded starts the ramp.
+func (m *Machine) probeSucceeded(now time.Time) {
+	m.resetAt = time.Time{} // what was known of a quota before the hold is out of date
+	m.enter(Ramping, 2, now.Add(Slot))
+}
+
+// endProbe allows another probe: the lease ran out, so that the request is lost,
+// or slower than that.
+func (m *Machine) endProbe() {
+	m.granted = 0
+	m.round++
+}
+
+// releaseProbe cuts the lease short, though not to nothing: if the request was
+// sent and its caller left, the next probe must not follow at once.
+func (m *Machine) releaseProbe(now time.Time) {
+	if soon := now.Add(Slot); soon.Before(m.until) {
+		m.until = soon
+	}
+}

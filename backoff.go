@@ -3,8 +3,9 @@ package holdoff
 import (
 	"cmp"
 	"fmt"
-	"math/rand/v2"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/jitter"
 )
 
 // A Backoff says how long to wait before a retry when the server did not say.
@@ -67,14 +68,14 @@ const (
 
 // Delay returns the delay before the retry that follows r.Attempt.
 func (e Exponential) Delay(r Retry) time.Duration {
-	return e.delay(r, uniform)
+	return e.delay(r, jitter.Uniform)
 }
 
 // delay is Delay with its source of chance: upTo returns a duration in [0, d].
 func (e Exponential) delay(r Retry, upTo func(d time.Duration) time.Duration) time.Duration {
 	limit := cmp.Or(e.Cap, defaultCap)
 	base := min(cmp.Or(e.Base, baseFor(r)), limit)
-	d := doubled(base, r.Attempt, limit)
+	d := jitter.Doubled(base, r.Attempt, limit)
 	switch e.Jitter {
 	case EqualJitter:
 		return d - upTo(d/2)
@@ -112,23 +113,4 @@ func baseFor(r Retry) time.Duration {
 		return unknownBase
 	}
 	return min(max(2*r.Latency, minBase), maxBase)
-}
-
-// doubled is min(limit, base·2^n), for any n.
-func doubled(base time.Duration, n int, limit time.Duration) time.Duration {
-	for ; n > 0 && base > 0 && base < limit; n-- {
-		if base > limit/2 {
-			return limit
-		}
-		base *= 2
-	}
-	return min(base, limit)
-}
-
-// uniform draws from [0, d].
-func uniform(d time.Duration) time.Duration {
-	if d <= 0 {
-		return 0
-	}
-	return time.Duration(rand.Uint64N(uint64(d) + 1)) // d+1 need not fit a Duration
 }

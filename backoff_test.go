@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/jitter"
 )
 
 // Sources of chance that draw nothing, the middle and everything.
@@ -85,11 +87,11 @@ func TestBackoffBaseFollowsLatency(t *testing.T) {
 		{"throttled, unknown", Retry{Refused: true}, time.Second},
 		{"second attempt", Retry{Attempt: 1, Latency: 60 * ms}, 240 * ms},
 	} {
-		if got := (Exponential{Jitter: NoJitter}).delay(test.r, uniform); got != test.want {
+		if got := (Exponential{Jitter: NoJitter}).delay(test.r, jitter.Uniform); got != test.want {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
 		}
 	}
-	if got := (Exponential{Base: 7 * ms, Jitter: NoJitter}).delay(Retry{Latency: time.Minute, Refused: true}, uniform); got != 7*ms {
+	if got := (Exponential{Base: 7 * ms, Jitter: NoJitter}).delay(Retry{Latency: time.Minute, Refused: true}, jitter.Uniform); got != 7*ms {
 		t.Errorf("a Base of the user's: got %v, want 7ms", got)
 	}
 }
@@ -135,13 +137,13 @@ func TestBackoffDecorrelatedDoesNotOverflow(t *testing.T) {
 func TestBackoffDrawsAreUniformAndConcurrent(t *testing.T) {
 	t.Parallel()
 	for _, d := range []time.Duration{0, -1, math.MinInt64} {
-		if got := uniform(d); got != 0 {
-			t.Errorf("uniform(%d): got %v, want 0", d, got)
+		if got := jitter.Uniform(d); got != 0 {
+			t.Errorf("jitter.Uniform(%d): got %v, want 0", d, got)
 		}
 	}
 	for range 100 {
-		if got := uniform(forever); got < 0 {
-			t.Errorf("uniform of the longest duration: got %v", got)
+		if got := jitter.Uniform(forever); got < 0 {
+			t.Errorf("jitter.Uniform of the longest duration: got %v", got)
 		}
 	}
 	var wg sync.WaitGroup
@@ -149,12 +151,12 @@ func TestBackoffDrawsAreUniformAndConcurrent(t *testing.T) {
 		wg.Go(func() {
 			var seen [4]int
 			for range 1000 {
-				seen[uniform(3)]++
+				seen[jitter.Uniform(3)]++
 			}
 			for d, n := range seen {
 				// 250 are expected. That it is below 100 happens once in 1e30 runs.
 				if n < 100 {
-					t.Errorf("uniform(3) returned %d in %d of 1000 draws, want about 250", d, n)
+					t.Errorf("jitter.Uniform(3) returned %d in %d of 1000 draws, want about 250", d, n)
 				}
 			}
 		})
@@ -189,8 +191,8 @@ func FuzzBackoff(f *testing.F) {
 		f.Add(int64(math.MaxInt64), int64(1), 1, attempt, int64(1), int64(1), false)
 		f.Add(int64(1), int64(math.MaxInt64), 3, attempt, int64(-1), int64(-1), false)
 	}
-	f.Fuzz(func(t *testing.T, base, limit int64, jitter, attempt int, previous, latency int64, refused bool) {
-		e := Exponential{Base: time.Duration(base), Cap: time.Duration(limit), Jitter: Jitter(jitter)}
+	f.Fuzz(func(t *testing.T, base, limit int64, spread, attempt int, previous, latency int64, refused bool) {
+		e := Exponential{Base: time.Duration(base), Cap: time.Duration(limit), Jitter: Jitter(spread)}
 		if e.validate() != nil {
 			t.Skip("the Transport refuses such settings")
 		}
@@ -202,7 +204,7 @@ func FuzzBackoff(f *testing.F) {
 		plain := e
 		plain.Jitter = NoJitter
 		top := plain.Delay(r)
-		for _, upTo := range []func(time.Duration) time.Duration{uniform, lowest, middle, highest} {
+		for _, upTo := range []func(time.Duration) time.Duration{jitter.Uniform, lowest, middle, highest} {
 			got := e.delay(r, upTo)
 			if got < 0 || got > most {
 				t.Errorf("%+v of %+v: got %v, want within [0, %v]", r, e, got, most)

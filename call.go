@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
 var errNothing = errors.New("holdoff: Base returned neither a response nor an error")
@@ -18,8 +20,8 @@ type call struct {
 	req     *http.Request // the caller's: never written to
 	options callOptions
 	gate    *gate
-	waiter  *waiter // while it is at the gate
-	pass    pass    // while it is not known what came of it
+	waiter  *waiter     // while it is at the gate
+	pass    hold.Permit // while it is not known what came of it
 
 	attempt int           // the number of the attempt that is made, or comes next
 	body    *body         // what replays the caller's body, where that needs help
@@ -34,8 +36,8 @@ type call struct {
 	begun    time.Time     // when it was sent, where that was measured
 	took     time.Duration // until the response headers; 0 where it wasn't measured
 	received time.Time     // when its retry was considered
-	ration                 // what it said of a quota
-	told     bool          // there is such a ration
+	quota    hold.Quota    // what it said of a quota
+	hasQuota bool          // it said something
 
 	sends   int           // how many attempts were made
 	delay   time.Duration // of the last Backoff
@@ -99,9 +101,9 @@ func (c *call) enter() error {
 	if ctx.Err() != nil {
 		return c.interrupted()
 	}
-	if c.free && !c.pass.permit {
+	if c.free && !c.pass.Limited {
 		// It was to be free because it would wait for a permit, and needed none.
-		c.gate.budget.take(c.t.room())
+		c.gate.budget.Take(c.t.room())
 	}
 	return nil
 }
@@ -160,7 +162,7 @@ func (c *call) send() {
 // tells the latency as well. Where answers carry numbers of a quota, it is read
 // for them anyway.
 func (c *call) timed() bool {
-	return rand.Uint32()%8 == 0 || c.gate.latency.Load() == 0 || c.gate.quota.used.Load() || c.t.watch.wants()
+	return rand.Uint32()%8 == 0 || c.gate.latency.Load() == 0 || c.gate.quota.Used() || c.t.watch.wants()
 }
 
 // attemptRequest returns the caller's request where that will do, and else a
@@ -184,8 +186,8 @@ func (c *call) attemptRequest() *http.Request {
 func (c *call) learn() Verdict {
 	v := c.verdict()
 	if v.Lesson == Good {
-		c.gate.budget.earn()
-		c.gate.surplus.earn()
+		c.gate.budget.Earn()
+		c.gate.tolerance.Earn()
 		if c.took > 0 && c.attempt == 0 {
 			c.gate.sample(c.took)
 		}
@@ -205,15 +207,20 @@ func (c *call) learn() Verdict {
 // readQuota takes in what the response says of a quota. Where it was never seen
 // to say anything, one look in eight will do.
 func (c *call) readQuota() {
-	if c.resp == nil || (c.took == 0 && !c.pass.permit) {
+	if c.resp == nil || (c.took == 0 && !c.pass.Limited) {
 		return
 	}
 	now, took := time.Now(), time.Duration(0)
 	if c.took > 0 {
 		took = now.Sub(c.begun) // to the moment: it tells what was asked for after what was heard
 	}
-	c.ration, c.told = c.gate.quota.read(c.resp.Header, took, now, c.t.maxHold())
-	c.told = c.told && (c.near || c.lies || c.pass.permit)
+	left, reset, ok := remaining(c.resp.Header, now)
+	if !ok {
+		c.quota, c.hasQuota = hold.Quota{}, false
+		return
+	}
+	c.quota, c.hasQuota = c.gate.quota.Observe(left, now.Add(reset), took, now, c.t.maxHold())
+	c.hasQuota = c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent || c.pass.Limited)
 }
 
 func (c *call) verdict() Verdict {
@@ -237,15 +244,15 @@ func (c *call) verdict() Verdict {
 // no news.
 func (c *call) settle(v Verdict) {
 	p := c.pass
-	c.pass = pass{}
-	if p.permit && v.Lesson == Nothing && c.resp != nil && c.status < 500 {
+	c.pass = hold.Permit{}
+	if p.Limited && v.Lesson == Nothing && c.resp != nil && c.status < 500 {
 		v.Lesson = Good // whatever the answer, a probe has found the host up
 	}
-	if _, open := c.gate.open(); open && !p.permit && !c.told && (v.Lesson == Good || v.Lesson == Nothing) {
+	if _, open := c.gate.open(); open && !p.Limited && !c.hasQuota && (v.Lesson == Good || v.Lesson == Nothing) {
 		return
 	}
-	o := outcome{pass: p, lesson: v.Lesson, hint: min(v.Hint, c.t.maxHold()), status: c.status, ration: c.ration, told: c.told}
-	c.told = false
+	o := hold.Result{Permit: p, Lesson: v.Lesson, Hint: min(v.Hint, c.t.maxHold()), Status: c.status, Quota: c.quota, HasQuota: c.hasQuota}
+	c.hasQuota = false
 	for !c.gate.learn(o) {
 		c.gate = c.t.gates.of(c.req)
 	}

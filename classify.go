@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
 // A Verdict is what a classifier makes of one outcome.
@@ -29,21 +31,17 @@ type Verdict struct {
 	Reason string
 }
 
-// A Lesson is what an outcome teaches about the host behind a key.
-type Lesson int
+// A Lesson is what an outcome teaches about the host behind a key: see the
+// constants.
+type Lesson = hold.Lesson
 
 const (
-	Nothing     Lesson = iota // it does not tell: the caller left, the request was bad
-	Good                      // the host is up
-	Refused                   // the host is up and wants less: backpressure, not damage
-	Failed                    // the host answered that it is failing
-	Unreachable               // no answer: the host or this process's own network
+	Nothing     = hold.Nothing     // no signal: the caller left, or the request was bad
+	Good        = hold.Good        // success: the server is up
+	Refused     = hold.Refused     // throttled: the server is up and asks for less load
+	Failed      = hold.Failed      // failure: the server answered that it is failing
+	Unreachable = hold.Unreachable // no answer: the server or this process's own network is at fault
 )
-
-// String returns the lesson in a word.
-func (l Lesson) String() string {
-	return [...]string{"nothing", "good", "refused", "failed", "unreachable"}[l]
-}
 
 // DefaultClassify is the [Transport]'s classifier where Classify is nil. One of
 // resp and err is nil. Its errors are those that a RoundTripper returns, told

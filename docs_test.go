@@ -26,6 +26,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/quota"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
@@ -138,17 +140,13 @@ func TestREADMEHasEveryField(t *testing.T) {
 
 func TestDocumentedConstants(t *testing.T) {
 	code := map[string]any{
-		"minHold": minHold, "tripAfter": tripAfter, "quorum": quorum, "holdBase": holdBase, "holdCap": holdCap,
-		"slot": slot, "grace": grace, "minLease": minLease, "maxLease": maxLease, "surplus": surplus,
-		"countFor": countFor, "countAgain": countAgain, "vainly": vainly, "quietFor": quietFor, "metAfter": metAfter,
-		"inVainAfter": inVainAfter, "cureWeighs": cureWeighs, "growth": growth, "bolderAfter": bolderAfter,
-		"perSlot": perSlot, "maxSlot": maxSlot, "minRate": minRate, "closed": closed, "quotaProof": quotaProof,
-		"quotaNear": quotaNear, "quotaRate": quotaRate, "quotaSlack": quotaSlack, "quotaReorder": quotaReorder,
-		"quotaDoubt": quotaDoubt, "maxKeys": maxKeys, "maxRecords": maxRecords, "replayLimit": replayLimit,
+		"maxLease": hold.MaxLease, "refusalTolerance": hold.RefusalTolerance, "minDecreases": quota.MinDecreases,
+		"nearExhaustion": quota.NearExhaustion, "rateWindow": quota.RateWindow, "distrust": quota.Distrust,
+		"maxKeys": maxKeys, "maxRecords": maxRecords, "replayLimit": replayLimit,
 	}
-	for _, c := range regexp.MustCompile(`(?m)^local (\w+) =`).FindAllStringSubmatch(constants(), -1) {
-		if code[c[1]] == nil && c[1] != "maxPermits" && c[1] != "maxRate" {
-			t.Errorf("this test, and %s, do not know %s", retryLogic, c[1])
+	for _, c := range hold.Constants() {
+		if c.Name != "maxPermits" && c.Name != "maxRate" {
+			code[c.Name] = c.Value
 		}
 	}
 	for _, row := range table(t, retryLogic, "| constant | value | what it is |") {
@@ -164,23 +162,27 @@ func TestDocumentedConstants(t *testing.T) {
 
 // What prose says of constants.
 func TestDocumentedNumbers(t *testing.T) {
+	c := make(map[string]any)
+	for _, constant := range hold.Constants() {
+		c[constant.Name] = constant.Value
+	}
 	for _, say := range []struct {
 		file, format string
 		values       []any
 	}{
 		{"README.md", "cap %s, full jitter", []any{defaultCap}},
 		{"README.md", "after backoff from %s", []any{throttledBase}},
-		{"README.md", "| %s failures in a row | the host is held: %s, then 1 s, then %s,", []any{tripAfter, holdBase, holdCap}},
+		{"README.md", "| %s failures in a row | the host is held: %s, then 1 s, then %s,", []any{c["tripAfter"], c["holdBase"], c["holdCap"]}},
 		{retryLogic, "clamp(2 · srtt, %s, %s) %s while", []any{minBase, maxBase, unknownBase}},
 		{retryLogic, "Base = %s after a refusal without", []any{throttledBase}},
 		{retryLogic, "max(hint/2, %s)", []any{minSpread}},
-		{retryLogic, "min(%s · 2ˡᵉᵛᵉˡ, %s)", []any{holdBase, holdCap}},
-		{retryLogic, "clamp(4 · srtt, %s, %s)", []any{minLease, maxLease}},
-		{retryLogic, "clamp(%s / rate, %s, max(%s, 1 / rate))", []any{perSlot, slot, maxSlot}},
-		{retryLogic, "left alone for %s, then 8 s, up to %s", []any{countAgain, countAgain << vainly}},
-		{retryLogic, "For %s, or as long as", []any{countFor}},
-		{retryLogic, "nobody was denied one for %s", []any{metAfter}},
-		{retryLogic, "up to %s of them", []any{slot<<mostDenied - slot}},
+		{retryLogic, "min(%s · 2ˡᵉᵛᵉˡ, %s)", []any{c["holdBase"], c["holdCap"]}},
+		{retryLogic, "clamp(4 · srtt, %s, %s)", []any{c["minLease"], hold.MaxLease}},
+		{retryLogic, "clamp(%s / rate, %s, max(%s, 1 / rate))", []any{c["sendsPerSlot"], hold.Slot, c["maxSlot"]}},
+		{retryLogic, "left alone for %s, then 8 s, up to %s", []any{c["pacingCooldown"], c["pacingCooldown"].(time.Duration) << c["maxCooldownDoublings"].(int)}},
+		{retryLogic, "For %s, or as long as", []any{c["measureWindow"]}},
+		{retryLogic, "nobody was denied one for %s", []any{c["idleAfter"]}},
+		{retryLogic, "up to %s of them", []any{hold.Slot<<mostDenied - hold.Slot}},
 		{retryLogic, "no further than %s KiB and for no longer than %s", []any{drainLimit >> 10, drainTime}},
 		{retryLogic, "and up to %s KiB of what is read", []any{replayLimit >> 10}},
 		{retryLogic, "%s at most, within %s at random", []any{maxWant, askSpread}},

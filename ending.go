@@ -56,7 +56,7 @@ func (c *call) answer(why Ending) (*http.Response, error) {
 // end gives back what the call still has, and tells the caller how it went.
 func (c *call) end(why Ending) {
 	c.over = true
-	if c.pass.permit {
+	if c.pass.Limited {
 		c.settle(Verdict{}) // unused, or its result unknown
 	}
 	if c.pending != nil {

@@ -3,6 +3,9 @@ package holdoff
 import (
 	"context"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/jitter"
 )
 
 const (
@@ -16,11 +19,9 @@ const (
 	// askSpread spreads the replicas that ask for permits when a hold ends.
 	askSpread = 20 * time.Millisecond
 	// goodDelay gathers the successes of a ramp before they are reported.
-	goodDelay = slot / 4
+	goodDelay = hold.Slot / 4
 	// hintDelay gathers the hints that come while the key is held anyway.
-	hintDelay = 2 * slot
-	// rounding is what a time may differ by after it went through the store.
-	rounding = 5 * time.Millisecond
+	hintDelay = 2 * hold.Slot
 	// idleSpread is how long a replica that has nothing to send waits before it
 	// looks whether a ramp is over.
 	idleSpread = time.Second
@@ -59,13 +60,13 @@ type share struct {
 
 	// What is to be told.
 
-	news News
-	hint time.Time // until when the server asked for silence
-	word bool      // that holds everybody
-	ration
-	told  bool
-	row   int       // failures in a row that the server answered
-	retry time.Time // before that, the store isn't tried again
+	news     News
+	hint     time.Time // until when the server asked for silence
+	word     bool      // that holds everybody
+	quota    hold.Quota
+	hasQuota bool
+	row      int       // failures in a row that the server answered
+	retry    time.Time // before that, the store isn't tried again
 
 	// What was said.
 
@@ -89,33 +90,33 @@ type share struct {
 
 // learnShared takes in an outcome where there is a store: what it means for
 // this process at once, and what the fleet is to be told.
-func (g *gate) learnShared(o outcome, now time.Time) {
+func (g *gate) learnShared(o hold.Result, now time.Time) {
 	h, s := &g.hold, &g.share
-	word := o.hint >= minHold
-	mine := o.permit && h.shared && o.generation == h.generation
-	fresh := h.phase == Healthy && o.generation == h.generation
-	if mine && s.news.Generation != o.generation {
+	word := o.Hint >= hold.MinHold
+	mine := o.Limited && h.Shared() && o.Generation == h.Generation()
+	fresh := h.Phase() == Healthy && o.Generation == h.Generation()
+	if mine && s.news.Generation != o.Generation {
 		s.news.Good, s.news.Bad, s.news.Refused, s.news.Returned = 0, 0, 0, 0
 		s.news.GoodRetries, s.news.RefusedRetries = 0, 0
-		s.news.Generation = o.generation
+		s.news.Generation = o.Generation
 	}
-	if o.told && o.generation == h.generation && (o.near || o.lies || h.phase != Healthy) {
-		s.ration, s.told = o.ration, true
+	if o.HasQuota && o.Generation == h.Generation() && (o.NearExhaustion || o.Inconsistent || h.Phase() != Healthy) {
+		s.quota, s.hasQuota = o.Quota, true
 	}
-	if !h.shared || (word && (o.lesson == Refused || o.lesson == Failed)) {
-		h.learn(o, now, uniform)
+	if !h.Shared() || (word && (o.Lesson == Refused || o.Lesson == Failed)) {
+		h.Record(o, now, jitter.Uniform)
 	}
 
-	switch o.lesson {
+	switch o.Lesson {
 	case Nothing:
-		if mine && h.phase == Probing && o.round == h.round {
+		if mine && h.Phase() == Probing && o.Round == h.Round() {
 			s.news.Returned++
 		}
 		return
 	case Good:
 		if mine {
 			s.news.Good++
-			if o.retry {
+			if o.Retry {
 				s.news.GoodRetries++
 			}
 		}
@@ -123,37 +124,37 @@ func (g *gate) learnShared(o outcome, now time.Time) {
 		s.news.Well = s.failing
 		return
 	case Unreachable:
-		if mine && !h.spaced() && h.phase != Counted {
+		if mine && !h.IsPaced() && h.Phase() != Counted {
 			// It may be this replica's own network. The permit is not given
 			// back, and another replica goes first next time.
-			s.abstain = now.Add(holdCap)
+			s.abstain = now.Add(hold.MaxBackoff)
 		}
 		return
 	}
 
 	// The server answered that it will not, or that it can't.
 	if word || mine {
-		s.news.Status = o.status
-		if end := now.Add(o.hint); end.After(s.hint) {
+		s.news.Status = o.Status
+		if end := now.Add(o.Hint); end.After(s.hint) {
 			s.hint = end
 		}
 		s.word = s.word || word
 	}
 	switch {
-	case mine && o.lesson == Refused:
+	case mine && o.Lesson == Refused:
 		s.news.Refused++
-		if o.retry {
+		if o.Retry {
 			s.news.RefusedRetries++
 		}
-		if !h.spaced() {
-			h.permits = h.granted // what is left of them would be refused as well
+		if !h.IsPaced() {
+			h.ForfeitPermits() // what is left of them would be refused as well
 		}
-	case mine && (h.phase == Probing || !o.retry):
+	case mine && (h.Phase() == Probing || !o.Retry):
 		s.news.Bad++
-	case fresh && o.lesson == Failed:
+	case fresh && o.Lesson == Failed:
 		s.row++
 		if s.row >= reportAfter {
-			s.news.Status = o.status
+			s.news.Status = o.Status
 			s.news.Failures++
 			if s.row == reportAfter {
 				s.news.Failures = reportAfter
@@ -207,13 +208,13 @@ func (g *gate) exchange() {
 // the store alone.
 func (g *gate) sitOut(granted, want int) {
 	h, s := &g.hold, &g.share
-	if granted > 0 || !h.spaced() {
-		s.denied, s.served = 0, h.until
+	if granted > 0 || !h.IsPaced() {
+		s.denied, s.served = 0, h.Until()
 		return
 	}
-	if want > 0 && h.until.Sub(s.served) > rounding {
+	if want > 0 && h.Until().Sub(s.served) > hold.Rounding {
 		s.denied = min(s.denied+1, mostDenied)
-		s.out = h.until.Add(uniform(slot<<s.denied - slot))
+		s.out = h.Until().Add(jitter.Uniform(hold.Slot<<s.denied - hold.Slot))
 	}
 }
 
@@ -221,11 +222,11 @@ func (g *gate) sitOut(granted, want int) {
 // and nobody is likely to come.
 func (g *gate) handBackUnused() {
 	h := &g.hold
-	if time.Since(g.share.missed) < missedFor || !h.shared || h.phase != Probing || h.granted >= h.permits {
+	if time.Since(g.share.missed) < missedFor || !h.Shared() || h.Phase() != Probing || h.PermitsLeft() <= 0 {
 		return
 	}
-	h.permits = h.granted
-	g.share.news.Generation = h.generation
+	h.ForfeitPermits()
+	g.share.news.Generation = h.Generation()
 	g.share.news.Returned++
 }
 
@@ -240,10 +241,10 @@ func (g *gate) takeNews(now time.Time) (news News, hint time.Time, worth bool) {
 	if hint.After(now) {
 		news.Hint, news.Word = hint.Sub(now), s.word
 	}
-	if s.told {
-		news.Left, news.Refill, news.Lies = s.left, s.refill.Sub(now), s.lies
-		news.Near = s.near
-		s.told = false
+	if s.hasQuota {
+		news.Left, news.Refill, news.Lies = s.quota.Remaining, s.quota.ResetAt.Sub(now), s.quota.Inconsistent
+		news.Near = s.quota.NearExhaustion
+		s.hasQuota = false
 	}
 	if want {
 		news.Want = g.wanted(now)

@@ -25,6 +25,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
@@ -487,7 +488,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 					early++
 				}
 				// i+1 hits need so many slots.
-				slots := int(hit.at.Sub(probe.answered)/(slot-2*time.Millisecond)) + 1
+				slots := int(hit.at.Sub(probe.answered)/(hold.Slot-2*time.Millisecond)) + 1
 				if bound := 1<<(slots+1) - 2; i+1 > bound && worst == "" {
 					worst = fmt.Sprintf("%d hits in %d slots, want %d at most", i+1, slots, bound)
 				}
@@ -734,8 +735,8 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			}
 		}
 		hits := h.seen()
-		if d := hits[2].at.Sub(probe.at); d < minLease-50*time.Millisecond {
-			t.Errorf("the second probe came %v after the first, and the lease is %v", d, minLease)
+		if d := hits[2].at.Sub(probe.at); d < time.Second-50*time.Millisecond {
+			t.Errorf("the second probe came %v after the first, and the lease is %v", d, time.Second)
 		} else {
 			t.Logf("the second probe came %v after the first", d.Round(time.Millisecond))
 		}
@@ -745,7 +746,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 	})
 
 	// Store case 37.
-	t.Run("permits of a replica that is killed lapse with their slot", func(t *testing.T) {
+	t.Run("permits of a replica that is killed lapse with their hold.Slot", func(t *testing.T) {
 		victim := all[len(all)-1]
 		killed := make(chan struct{}, 1)
 		h := server.host("permits.example", func(n int, h *hit) (int, string) {
@@ -842,7 +843,7 @@ func TestRelapseAfterGraceBeginsAnew(t *testing.T) {
 	for _, c := range []struct {
 		calm  time.Duration
 		level int
-	}{{grace / 2, 1}, {2 * grace, 0}} {
+	}{{hold.Grace / 2, 1}, {2 * hold.Grace, 0}} {
 		synctest.Test(t, func(t *testing.T) {
 			s := Store(&MemoryStore{})
 			r := &storeRig{t: t, a: s, b: s, key: "k"}

@@ -1,6 +1,11 @@
 package holdoff
 
-import "time"
+import (
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/jitter"
+)
 
 // What a gate does with what its store says, or does not say.
 
@@ -10,23 +15,23 @@ import "time"
 func (g *gate) alone(news News) {
 	h, s := &g.hold, &g.share
 	now := time.Now()
-	s.retry = now.Add(storeRetry + uniform(storeRetry))
-	if !h.shared || (now.Before(h.until) && news.Good+news.Refused+news.Bad+news.Returned == 0) {
+	s.retry = now.Add(storeRetry + jitter.Uniform(storeRetry))
+	if !h.Shared() || (now.Before(h.Until()) && news.Good+news.Refused+news.Bad+news.Returned == 0) {
 		return
 	}
 	s.version = 0
-	if h.spaced() {
+	if h.IsPaced() {
 		news = News{} // what was paced for all tells nothing of this process alone
 	}
-	h.part(now)
-	o := outcome{pass: pass{generation: news.Generation, permit: true}, status: news.Status, hint: news.Hint}
+	h.Detach(now)
+	o := hold.Result{Permit: hold.Permit{Generation: news.Generation, Limited: true}, Status: news.Status, Hint: news.Hint}
 	for _, results := range []struct {
 		n      int
 		lesson Lesson
 	}{{news.Good, Good}, {news.Refused, Refused}, {news.Bad, Failed}, {news.Returned, Nothing}} {
-		o.lesson = results.lesson
+		o.Lesson = results.lesson
 		for range results.n {
-			h.learn(o, now, uniform)
+			h.Record(o, now, jitter.Uniform)
 		}
 	}
 }
@@ -34,7 +39,7 @@ func (g *gate) alone(news News) {
 // orphaned reports whether the next step is the store's to take, and the store
 // is known to be away.
 func (g *gate) orphaned(now time.Time) bool {
-	return g.hold.shared && !now.Before(g.hold.until) && now.Before(g.share.retry)
+	return g.hold.Shared() && !now.Before(g.hold.Until()) && now.Before(g.share.retry)
 }
 
 // told takes in what the store says of its own accord.
@@ -55,47 +60,30 @@ func (g *gate) take(state State, reply bool) {
 		return
 	}
 	s.version, s.last = state.Version, state.Last
-	if state.Phase == Held && !s.hint.After(state.Until.Add(rounding)) {
+	if state.Phase == Held && !s.hint.After(state.Until.Add(hold.Rounding)) {
 		s.hint, s.word = time.Time{}, false // somebody else has told
 	}
-	if reply && h.shared && state.Phase == Healthy && state.Generation == 0 {
+	if reply && h.Shared() && state.Phase == Healthy && state.Generation == 0 {
 		// The record is gone: nobody has probed.
 		g.lost()
 		return
 	}
 	s.failing = state.Phase == Healthy && state.Attempts > 0
 	if state.Phase == Healthy {
-		if h.shared {
-			h.recover(time.Now())
+		if h.Shared() {
+			h.Recover(time.Now())
 			s.row = 0
 		}
 		return
 	}
-	if h.phase == Held && h.word && state.Phase != Held && s.hint.After(time.Now()) {
+	if h.Phase() == Held && h.ServerDirected() && state.Phase != Held && s.hint.After(time.Now()) {
 		return // the store has yet to hear of a hint
 	}
-	// A hint that this replica got and the store has yet to hear of holds on.
-	own := h.phase == Held && h.word && state.Phase == Held && h.until.After(state.Until)
-	until := state.Until
-	if own {
-		until = h.until
-		if !reply && s.hint.IsZero() && until.Sub(state.Until) > rounding {
-			// Two halves of a fleet have met again: the longer hold wins.
-			s.hint, s.word, s.news.Status = until, true, h.status
-		}
+	if longer := h.OutlastsHold(hold.Snapshot(state)); longer && !reply && s.hint.IsZero() && h.Until().Sub(state.Until) > hold.Rounding {
+		// Two halves of a fleet have met again: the longer hold wins.
+		s.hint, s.word, s.news.Status = h.Until(), true, h.Status()
 	}
-	permits := state.Permits
-	if h.shared && state.Phase == h.phase && h.spaced() && h.until.Sub(until).Abs() <= rounding {
-		permits += h.permits - h.granted // they are spread over the slot, and some are yet to be used
-	}
-	h.enter(state.Phase, permits, until)
-	h.from = time.Now()
-	if left := until.Sub(h.from); h.spaced() && permits > 0 && left > 0 {
-		h.from = h.from.Add(uniform(left / time.Duration(permits)))
-	}
-	h.shared, h.word = true, state.Word || own
-	h.generation, h.level, h.rate = state.Generation, state.Level, state.Rate
-	h.attempts, h.status, h.witnesses = state.Attempts, state.Status, state.Witnesses
+	h.Adopt(hold.Snapshot(state), time.Now(), jitter.Uniform)
 	s.dry = false
 }
 
@@ -104,12 +92,12 @@ func (g *gate) take(state State, reply bool) {
 func (g *gate) lost() {
 	h, s := &g.hold, &g.share
 	s.failing, s.version = false, 0
-	if !h.shared {
+	if !h.Shared() {
 		return
 	}
-	h.part(time.Now())
-	if h.phase == Held && h.word {
-		s.hint, s.word, s.news.Status = h.until, true, h.status
-		s.retry = time.Now().Add(uniform(storeRetry / 2))
+	h.Detach(time.Now())
+	if h.Phase() == Held && h.ServerDirected() {
+		s.hint, s.word, s.news.Status = h.Until(), true, h.Status()
+		s.retry = time.Now().Add(jitter.Uniform(storeRetry / 2))
 	}
 }

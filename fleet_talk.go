@@ -1,6 +1,10 @@
 package holdoff
 
-import "time"
+import (
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/jitter"
+)
 
 // When a gate speaks with its store: as soon as it has to, and no more often.
 
@@ -22,20 +26,20 @@ func (g *gate) due(now time.Time) (time.Duration, bool) {
 func (g *gate) tell(now time.Time) (time.Duration, bool) {
 	n := &g.share.news
 	switch {
-	case g.share.told && (g.hold.phase != Rationed || g.share.lies):
+	case g.share.hasQuota && (g.hold.Phase() != Rationed || g.share.quota.Inconsistent):
 		return 0, true
-	case (g.hold.phase == Counted || g.hold.spaced()) && !g.share.word:
+	case (g.hold.Phase() == Counted || g.hold.IsPaced()) && !g.share.word:
 		return goodDelay, n.Bad+n.Refused+n.Good > 0
 	case n.Bad+n.Refused+n.Failures+n.Refusals+n.Returned > 0, n.Well:
 		return 0, true
 	case g.share.hint.After(now):
-		if h := &g.hold; h.shared && h.phase == Held && h.until.Sub(now) > 2*hintDelay {
+		if h := &g.hold; h.Shared() && h.Phase() == Held && h.Until().Sub(now) > 2*hintDelay {
 			// Everybody is held. Of many refusals in flight each is a little
 			// later than the one before.
 			return hintDelay, true
 		}
 		return 0, true
-	case n.Good > 0 && g.hold.phase == Ramping:
+	case n.Good > 0 && g.hold.Phase() == Ramping:
 		return goodDelay, true
 	}
 	return 0, n.Good > 0
@@ -45,19 +49,19 @@ func (g *gate) tell(now time.Time) (time.Duration, bool) {
 // when to ask for them.
 func (g *gate) ask(now time.Time) (time.Duration, bool) {
 	h, s := &g.hold, &g.share
-	over := !now.Before(h.until)
+	over := !now.Before(h.Until())
 	switch {
-	case !h.shared:
+	case !h.Shared():
 		return 0, false
 	case g.wanted(now) == 0:
 		// Nobody here has use for the ramp. Somebody has to find that it is over.
-		return idleSpread + uniform(idleSpread), over && h.slotted()
-	case over && h.spaced():
-		return max(uniform(askSpread), s.abstain.Sub(now), s.out.Sub(now)), true
+		return idleSpread + jitter.Uniform(idleSpread), over && h.HasDeadline()
+	case over && h.IsPaced():
+		return max(jitter.Uniform(askSpread), s.abstain.Sub(now), s.out.Sub(now)), true
 	case over:
-		return max(uniform(askSpread), s.abstain.Sub(now)), true
+		return max(jitter.Uniform(askSpread), s.abstain.Sub(now)), true
 	}
-	return 0, h.slotted() && h.granted >= h.permits && !s.dry && s.abstain.Before(now)
+	return 0, h.HasDeadline() && h.PermitsLeft() <= 0 && !s.dry && s.abstain.Before(now)
 }
 
 // wanted returns how many permits this process has use for. Where nobody waits,

@@ -177,7 +177,7 @@ func TestProbeForWhichNobodyWaitsIsGivenBack(t *testing.T) {
 		start := time.Now()
 		wants(t, stayer, fleetKey+"/", 200)
 		if waited := time.Since(start); waited > time.Second {
-			t.Errorf("the other replica's request waited %v, want no more than a slot or two", waited)
+			t.Errorf("the other replica's request waited %v, want no more than a hold.Slot or two", waited)
 		}
 		wg.Wait()
 		time.Sleep(5 * time.Second)
@@ -229,7 +229,7 @@ func TestLongerHoldWinsWherePartsMeet(t *testing.T) {
 		store.mu.Lock()
 		state.Version = store.version + 1
 		store.version++
-		store.records[fleetKey].hold = other.records[fleetKey].hold
+		store.records[fleetKey].fleet.Machine = other.records[fleetKey].fleet.Machine
 		store.mu.Unlock()
 		gateAt(t, tr, fleetKey+"/").told(state)
 		synctest.Wait()
@@ -396,7 +396,7 @@ func TestWhoComesToAnEvictedGateIsServed(t *testing.T) {
 			t.Fatalf("in line: %t, %v; want a held key", inLine, err)
 		}
 		err := g.stand(t.Context(), w, false)
-		if d := time.Since(begun); err != nil || !w.pass.permit || d > 4*time.Second {
+		if d := time.Since(begun); err != nil || !w.pass.Limited || d > 4*time.Second {
 			t.Errorf("after %v: %v, %+v; want the probe's permit after 3 s", d, err, w.pass)
 		}
 		time.Sleep(time.Hour)

@@ -1,29 +1,29 @@
 package holdoff
 
 import (
+	"github.com/go-holdoff/holdoff/internal/quota"
+
 	"container/list"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
-)
 
-const (
-	// A probe that takes this much longer than the host's usual latency is
-	// given up for lost, and another is sent.
-	minLease = time.Second
-	maxLease = 30 * time.Second
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/hostkey"
+	"github.com/go-holdoff/holdoff/internal/jitter"
+	"github.com/go-holdoff/holdoff/internal/retrybudget"
 )
 
 // gate is what a process knows of one key: its hold, who waits for it, its
 // budget and its latency. Requests of a healthy key pass it without a lock.
 type gate struct {
-	name    keyName
-	key     string // name, as people see it
-	budget  budget
-	surplus budget       // refusals that are left to retries
-	quota   quota        // what the server says of one
-	latency atomic.Int64 // smoothed time to response headers, in ns; 0 = unknown
+	name      hostkey.Name
+	key       string // name, as people see it
+	budget    retrybudget.Budget
+	tolerance retrybudget.Budget // refusals that are left to retries
+	quota     quota.Counter      // what the server says of one
+	latency   atomic.Int64       // smoothed time to response headers, in ns; 0 = unknown
 	// glance is the hold's generation, doubled, plus one while the hold is not
 	// well(): all that a request has to read to pass. It is written under mu.
 	glance  atomic.Uint64
@@ -31,7 +31,7 @@ type gate struct {
 	emit    func(Event)
 
 	mu      sync.Mutex // guards what follows
-	hold    hold
+	hold    hold.Machine
 	waiters list.List // of *waiter, the oldest first
 	timer   *time.Timer
 	bad     time.Time // when this process last met a failure
@@ -39,34 +39,34 @@ type gate struct {
 }
 
 // open lets a request of a healthy key pass, without a lock.
-func (g *gate) open() (pass, bool) {
+func (g *gate) open() (hold.Permit, bool) {
 	look := g.glance.Load()
-	return pass{generation: look >> 1}, look&1 == 0
+	return hold.Permit{Generation: look >> 1}, look&1 == 0
 }
 
 // learn takes in an outcome, or reports false where the gate was evicted.
-func (g *gate) learn(o outcome) bool {
+func (g *gate) learn(o hold.Result) bool {
 	defer g.unlock(g.lock())
 	if g.evicted.Load() {
 		return false
 	}
 	now := time.Now()
-	if o.lesson != Good && o.lesson != Nothing {
+	if o.Lesson != Good && o.Lesson != Nothing {
 		g.bad = now
 	}
-	if h := &g.hold; h.phase == Counted {
-		o.permit, o.generation = true, h.generation // all that comes in is counted, whenever it was sent
+	if h := &g.hold; h.Phase() == Counted {
+		o.Limited, o.Generation = true, h.Generation() // all that comes in is counted, whenever it was sent
 	}
 	many := g.refusedMuch(o)
 	if g.share.link != nil {
 		g.learnShared(o, now)
 	} else {
-		g.hold.learn(o, now, uniform)
+		g.hold.Record(o, now, jitter.Uniform)
 	}
 	switch {
 	case !many:
 	case g.share.link == nil || now.Before(g.share.retry):
-		g.hold.count(now)
+		g.hold.Measure(now)
 	default:
 		g.share.news.Refusals++
 	}
@@ -76,11 +76,11 @@ func (g *gate) learn(o outcome) bool {
 // refusedMuch reports whether o is a refusal that makes one ask whether the server
 // takes less than it is sent. Of a fleet, one in sixteen asks: in a large one
 // nobody meets many.
-func (g *gate) refusedMuch(o outcome) bool {
-	if o.lesson != Refused || o.hint >= minHold || g.hold.phase != Healthy {
+func (g *gate) refusedMuch(o hold.Result) bool {
+	if o.Lesson != Refused || o.Hint >= hold.MinHold || g.hold.Phase() != Healthy {
 		return false
 	}
-	return !g.surplus.take(surplus) || (g.share.link != nil && rand.N(16) == 0)
+	return !g.tolerance.Take(hold.RefusalTolerance) || (g.share.link != nil && rand.N(16) == 0)
 }
 
 // held reports whether requests have to wait at the gate, and the earliest time
@@ -91,10 +91,10 @@ func (g *gate) held() (time.Time, bool) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.hold.phase != Held {
-		return time.Time{}, g.hold.phase != Healthy
+	if g.hold.Phase() != Held {
+		return time.Time{}, g.hold.Phase() != Healthy
 	}
-	return g.hold.until, true
+	return g.hold.Until(), true
 }
 
 // sample takes in the latency of a first attempt that succeeded, with the gain
@@ -109,11 +109,11 @@ func (g *gate) sample(d time.Duration) {
 }
 
 func (g *gate) lease() time.Duration {
-	return min(max(4*time.Duration(g.latency.Load()), minLease), maxLease)
+	return hold.Lease(time.Duration(g.latency.Load()))
 }
 
 // lock locks the gate and returns the hold as it was.
-func (g *gate) lock() hold {
+func (g *gate) lock() hold.Machine {
 	g.mu.Lock()
 	return g.hold
 }
@@ -121,7 +121,7 @@ func (g *gate) lock() hold {
 // unlock does what a change of the hold since before calls for: waiters that may
 // go are let go, the timer is set for the next T, the store is told, and so is
 // whoever watches. Then it unlocks the gate.
-func (g *gate) unlock(before hold) {
+func (g *gate) unlock(before hold.Machine) {
 	now := time.Now()
 	if g.orphaned(now) {
 		g.alone(News{})
@@ -129,8 +129,8 @@ func (g *gate) unlock(before hold) {
 	g.release(before, now)
 	g.setTimer(now)
 	g.schedule(now)
-	look := g.hold.generation << 1
-	if !g.hold.well() || g.share.failing {
+	look := g.hold.Generation() << 1
+	if !g.hold.IsHealthy() || g.share.failing {
 		look |= 1
 	}
 	g.glance.Store(look)
@@ -142,38 +142,25 @@ func (g *gate) unlock(before hold) {
 }
 
 // grant gives leave for one send, once that is due.
-func (g *gate) grant(now time.Time) (pass, bool) {
-	if h := &g.hold; h.spaced() && now.Before(h.due()) {
-		return pass{}, false
-	}
-	lease := g.lease()
-	g.hold.latency = slowness(lease)
-	return g.hold.grant(now, lease)
-}
-
-// slowness is the latency of which lease was made, if it is long.
-func slowness(lease time.Duration) time.Duration {
-	if lease <= minLease {
-		return 0
-	}
-	return lease / 4
+func (g *gate) grant(now time.Time) (hold.Permit, bool) {
+	return g.hold.Grant(now, g.lease(), jitter.Uniform)
 }
 
 // setTimer arranges for a look at the next T, while somebody waits for it or a
 // ramp may end.
 func (g *gate) setTimer(now time.Time) {
 	h := &g.hold
-	idle := g.waiters.Len() == 0 && !g.hold.slotted()
-	asked := h.shared && !now.Before(h.until) // what comes next is the store's to say
-	if h.phase == Healthy || idle || asked {
+	idle := g.waiters.Len() == 0 && !g.hold.HasDeadline()
+	asked := h.Shared() && !now.Before(h.Until()) // what comes next is the store's to say
+	if h.Phase() == Healthy || idle || asked {
 		if g.timer != nil {
 			g.timer.Stop()
 		}
 		return
 	}
-	at := h.until
-	if h.spaced() && g.waiters.Len() > 0 {
-		at = h.due()
+	at := h.Until()
+	if h.IsPaced() && g.waiters.Len() > 0 {
+		at = h.NextSendAt()
 	}
 	d := max(at.Sub(now), 0)
 	if g.timer == nil {
@@ -185,26 +172,26 @@ func (g *gate) setTimer(now time.Time) {
 
 func (g *gate) tick() {
 	before := g.lock()
-	g.hold.roll(time.Now(), uniform)
+	g.hold.Advance(time.Now(), jitter.Uniform)
 	g.unlock(before)
 }
 
 // compare describes the change since before, if it is worth an event.
-func (g *gate) compare(before hold, now time.Time) (Event, bool) {
+func (g *gate) compare(before hold.Machine, now time.Time) (Event, bool) {
 	h := &g.hold
 	e := Event{
-		Key: g.key, Kind: HoldChanged, Phase: h.phase, Level: h.level,
-		Attempts: h.attempts, Status: h.status, Shared: h.shared,
+		Key: g.key, Kind: HoldChanged, Phase: h.Phase(), Level: h.Level(),
+		Attempts: h.Attempts(), Status: h.Status(), Shared: h.Shared(),
 	}
-	if h.phase == Held {
-		e.Hold = max(h.until.Sub(now), 0)
+	if h.Phase() == Held {
+		e.Hold = max(h.Until().Sub(now), 0)
 	}
 	switch {
-	case !h.moved(before), h.phase == before.phase && h.phase != Held:
+	case !h.MateriallyChanged(before), h.Phase() == before.Phase() && h.Phase() != Held:
 		return Event{}, false
-	case before.free() && !h.free():
+	case before.Unlimited() && !h.Unlimited():
 		e.Kind = HoldStarted
-	case h.free() && !before.free():
+	case h.Unlimited() && !before.Unlimited():
 		e.Kind = HoldEnded
 	}
 	return e, true

@@ -6,11 +6,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/hostkey"
+	"github.com/go-holdoff/holdoff/internal/jitter"
 )
 
 // host is a Base with a clock: it notes when each request came, in time since
@@ -88,10 +93,11 @@ func gateAt(t testing.TB, tr *Transport, url string) *gate {
 	return tr.gates.of(newRequest(t, "GET", url, ""))
 }
 
-func (g *gate) now() hold {
+func (g *gate) now() *hold.Machine {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.hold
+	copied := g.hold
+	return &copied
 }
 
 func (g *gate) waiting() int {
@@ -159,8 +165,8 @@ func TestStaleSuccessDoesNotClearTheHold(t *testing.T) {
 		time.Sleep(time.Second)
 		wants(t, tr, "http://h/bad", 429)
 		time.Sleep(3 * time.Second) // the slow one is answered
-		if got := gateAt(t, tr, "http://h/").now(); got.phase != Held {
-			t.Errorf("got %v after a stale success, want held", got.phase)
+		if got := gateAt(t, tr, "http://h/").now(); got.Phase() != Held {
+			t.Errorf("got %v after a stale success, want held", got.Phase())
 		}
 		sendsAt(t, tr, h.start, "http://h/", 11*time.Second)
 	})
@@ -216,9 +222,9 @@ func TestKeysWithWaitersAreNotEvicted(t *testing.T) {
 			if tr.gates.count >= maxKeys {
 				tr.gates.evict()
 			}
-			name := keyName{"http", fmt.Sprintf("h%d", i)}
+			name := hostkey.Name{Scheme: "http", Host: fmt.Sprintf("h%d", i)}
 			g := &gate{name: name, emit: tr.gates.emit}
-			g.hold.attempts = 1 // not well
+			g.hold.Record(hold.Result{Lesson: Failed}, time.Now(), jitter.Uniform) // a failure is counted
 			tr.gates.byName.Store(name, g)
 			tr.gates.count++
 		}
@@ -296,7 +302,7 @@ func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
 				ctx := WithOutcome(t.Context(), &out)
 				if tt.deadline > 0 {
 					var cancel context.CancelFunc
-					ctx, cancel = context.WithDeadline(ctx, hold.until.Add(tt.deadline-30*time.Second))
+					ctx, cancel = context.WithDeadline(ctx, hold.Until().Add(tt.deadline-30*time.Second))
 					defer cancel()
 				}
 				req := newRequest(t, "PUT", "http://h.example/", "").WithContext(ctx)
@@ -313,7 +319,7 @@ func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
 				if held.Key != "http://h.example" || held.Status != 503 || held.Attempts < 1 {
 					t.Errorf("got key %q, status %d, %d attempts; want http://h.example, 503, at least 1", held.Key, held.Status, held.Attempts)
 				}
-				if got, want := held.RetryAfter(), time.Until(hold.until); got != want || got <= 0 {
+				if got, want := held.RetryAfter(), time.Until(hold.Until()); got != want || got <= 0 {
 					t.Errorf("got RetryAfter %v, want %v", got, want)
 				}
 				if got := held.Timeout(); got != tt.timeout {
@@ -394,15 +400,15 @@ func TestManyWaitersAreReleasedByProbeAndRamp(t *testing.T) {
 					t.Errorf("got %d requests before the first success, want 1", got)
 				}
 				permits := 2
-				for at := success; permits < n; at += slot {
-					if got := h.between(at, at+slot); got > permits {
-						t.Errorf("got %d requests in the slot from %v, want at most %d", got, at, permits)
+				for at := success; permits < n; at += hold.Slot {
+					if got := h.between(at, at+hold.Slot); got > permits {
+						t.Errorf("got %d requests in the hold.Slot from %v, want at most %d", got, at, permits)
 					}
 					permits *= 2
 				}
 				time.Sleep(time.Second)
-				if got := gateAt(t, tr, "http://h/").now(); !got.well() {
-					t.Errorf("got %v when all is over, want healthy", got.phase)
+				if got := gateAt(t, tr, "http://h/").now(); !got.IsHealthy() {
+					t.Errorf("got %v when all is over, want healthy", got.Phase())
 				}
 			})
 		})
@@ -515,8 +521,8 @@ func TestOutageCostsOneProbePerHold(t *testing.T) {
 		}
 		for i := 21; i < len(h.hits); i++ {
 			least := []time.Duration{250, 500, 1000}[min(i-21, 2)] * time.Millisecond
-			if gap := h.hits[i] - h.hits[i-1]; i > 21 && (gap < least || gap > holdCap) {
-				t.Errorf("probe %d came %v after the one before, want %v to %v", i-20, gap, least, holdCap)
+			if gap := h.hits[i] - h.hits[i-1]; i > 21 && (gap < least || gap > hold.MaxBackoff) {
+				t.Errorf("probe %d came %v after the one before, want %v to %v", i-20, gap, least, hold.MaxBackoff)
 			}
 		}
 	})
@@ -543,11 +549,11 @@ func TestRefusalInTheRampHoldsAll(t *testing.T) {
 			t.Errorf("got %d requests before the refusal, want 15", got)
 		}
 		if got := h.between(5300*time.Millisecond, 10300*time.Millisecond); got < 1 || got > 16 {
-			t.Errorf("got %d requests from the refusal to the end of its hint, want those of one slot, 1 to 16", got)
+			t.Errorf("got %d requests from the refusal to the end of its hint, want those of one hold.Slot, 1 to 16", got)
 		}
 		if got := h.between(10300*time.Millisecond, 10300*time.Millisecond+1); got != 1+2 {
 			// The answer comes at once here, so the first slot begins with the probe.
-			t.Errorf("got %d requests when the second hint ended, want a probe and a slot of 2", got)
+			t.Errorf("got %d requests when the second hint ended, want a probe and a hold.Slot of 2", got)
 		}
 	})
 }
@@ -573,8 +579,8 @@ func TestManyRefusalsInFlightAreOneHold(t *testing.T) {
 			all.Go(func() { get(t, tr, "http://h/") })
 		}
 		all.Wait()
-		if got := gateAt(t, tr, "http://h/").now(); got.generation != 1 || got.level != 0 || got.attempts != 800 {
-			t.Errorf("got hold %d of level %d with %d attempts, want the first, level 0, 800", got.generation, got.level, got.attempts)
+		if got := gateAt(t, tr, "http://h/").now(); got.Generation() != 1 || got.Level() != 0 || got.Attempts() != 800 {
+			t.Errorf("got hold %d of level %d with %d attempts, want the first, level 0, 800", got.Generation(), got.Level(), got.Attempts())
 		}
 		if started != 1 {
 			t.Errorf("got %d events about holds, want 1", started)
@@ -615,8 +621,8 @@ func TestRelapseGoesOn(t *testing.T) {
 		after time.Duration
 		level int
 	}{
-		{"within grace", 50 * time.Second, 1},
-		{"after grace", 61 * time.Second, 0},
+		{"within hold.Grace", 50 * time.Second, 1},
+		{"after hold.Grace", 61 * time.Second, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -628,23 +634,23 @@ func TestRelapseGoesOn(t *testing.T) {
 					return answer(200), nil
 				})
 				tr := &Transport{Base: h, MaxAttempts: 1}
-				for range tripAfter {
+				for range 20 {
 					wants(t, tr, "http://h/", 500)
 				}
 				bad = false
 				wants(t, tr, "http://h/", 200)
 				time.Sleep(time.Second)
 				gate := gateAt(t, tr, "http://h/")
-				if got := gate.now().phase; got != Healthy {
+				if got := gate.now().Phase(); got != Healthy {
 					t.Fatalf("got %v, want healthy", got)
 				}
 				time.Sleep(tt.after)
 				bad = true
-				for range tripAfter {
+				for range 20 {
 					wants(t, tr, "http://h/", 500)
 				}
-				if got := gate.now(); got.phase != Held || got.level != tt.level {
-					t.Errorf("got %v at level %d, want held at level %d", got.phase, got.level, tt.level)
+				if got := gate.now(); got.Phase() != Held || got.Level() != tt.level {
+					t.Errorf("got %v at level %d, want held at level %d", got.Phase(), got.Level(), tt.level)
 				}
 			})
 		})
@@ -681,16 +687,16 @@ func TestLateFailureOfAnOldGeneration(t *testing.T) {
 				wants(t, tr, "http://h/", 200)
 				time.Sleep(time.Second)
 				gate := gateAt(t, tr, "http://h/")
-				if got := gate.now().phase; got != Healthy {
+				if got := gate.now().Phase(); got != Healthy {
 					t.Fatalf("got %v before the late answer, want healthy", got)
 				}
 				time.Sleep(9 * time.Second)
 				got := gate.now()
-				if got.phase != tt.want {
-					t.Errorf("got %v, want %v", got.phase, tt.want)
+				if got.Phase() != tt.want {
+					t.Errorf("got %v, want %v", got.Phase(), tt.want)
 				}
-				if tt.want == Healthy && got.attempts != 0 {
-					t.Errorf("got %d attempts on the books, want none", got.attempts)
+				if tt.want == Healthy && got.Attempts() != 0 {
+					t.Errorf("got %d attempts on the books, want none", got.Attempts())
 				}
 			})
 		})
@@ -765,17 +771,18 @@ func TestPermitOfACancelledWaiterGoesOn(t *testing.T) {
 			// At the same moment it is granted the probe, and cancelled. Which
 			// of the two it sees depends on which comes first.
 			gate.mu.Lock()
-			gate.hold.until = time.Now()
+			gate.hold.Adopt(hold.Snapshot{Phase: Held, Until: time.Now()}, time.Now(), jitter.Uniform)
+			gate.hold.Detach(time.Now())
 			if cancelledFirst {
 				cancel()
 			}
 			gate.release(gate.hold, time.Now())
 			cancel()
 			gate.mu.Unlock()
-			time.Sleep(slot + 1)
+			time.Sleep(hold.Slot + 1)
 			synctest.Wait()
 			if others != 1 {
-				t.Errorf("cancelled first %v: the other waiter's request was sent %d times by a slot after the probe's waiter was cancelled, want once", cancelledFirst, others)
+				t.Errorf("cancelled first %v: the other waiter's request was sent %d times by a hold.Slot after the probe's waiter was cancelled, want once", cancelledFirst, others)
 			}
 			time.Sleep(time.Second)
 		})
@@ -816,7 +823,7 @@ func TestLostProbeIsFollowedByAnother(t *testing.T) {
 // The lease of a probe follows the host's latency, within bounds.
 func TestLeaseFollowsLatency(t *testing.T) {
 	for _, tt := range []struct{ latency, want time.Duration }{
-		{0, minLease}, {time.Millisecond, minLease}, {time.Second, 4 * time.Second}, {time.Minute, maxLease},
+		{0, time.Second}, {time.Millisecond, time.Second}, {time.Second, 4 * time.Second}, {time.Minute, (30 * time.Second)},
 	} {
 		var g gate
 		g.latency.Store(int64(tt.latency))
@@ -881,8 +888,8 @@ func TestBrokenPathsDoNotKeepTheKeyHeld(t *testing.T) {
 			all.Go(func() { get(t, tr, "http://h"+path) })
 			time.Sleep(2500 * time.Microsecond)
 		}
-		if got := gateAt(t, tr, "http://h/").now(); got.phase != Healthy {
-			t.Errorf("got %v at level %d, 10 s after the end of the hint, want healthy", got.phase, got.level)
+		if got := gateAt(t, tr, "http://h/").now(); got.Phase() != Healthy {
+			t.Errorf("got %v at level %d, 10 s after the end of the hint, want healthy", got.Phase(), got.Level())
 		}
 		all.Wait()
 		time.Sleep(time.Second)
@@ -897,7 +904,7 @@ func TestKeyGateDoesNotDependOnTheOneBefore(t *testing.T) {
 	for _, host := range []string{"a.example..", "bücher.example。", "a:80:80", "a:80.", "[::1]:80.", "a.example.:80", strings.Repeat("ü", 400)} {
 		req := &http.Request{URL: &url.URL{Scheme: "http", Host: host}}
 		g := gs.of(req)
-		again := &http.Request{URL: &url.URL{Scheme: "http", Host: g.name.host}}
+		again := &http.Request{URL: &url.URL{Scheme: "http", Host: g.name.Host}}
 		for range 2 { // the second lookup is not through gates.last
 			if other := gs.of(again); other != g {
 				t.Errorf("host %q has gate %q, whose own name has gate %q", host, g.key, other.key)
@@ -905,4 +912,31 @@ func TestKeyGateDoesNotDependOnTheOneBefore(t *testing.T) {
 			gs.last.Store(nil)
 		}
 	}
+}
+
+// All that a gate hears while its key is counted is counted, whenever it was sent;
+// after that, what was sent before is history.
+func TestAllThatComesInWhileCountedIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &Transport{Base: script(200)}
+		wants(t, tr, fleetKey+"/", 200)
+		g := gateAt(t, tr, fleetKey+"/")
+		p, _ := g.open()
+		before := g.lock()
+		g.hold.Measure(time.Now())
+		g.unlock(before)
+		for range 10 {
+			g.learn(hold.Result{Permit: p, Lesson: Good})
+			g.learn(hold.Result{Permit: p, Lesson: Refused})
+		}
+		if h := g.now(); h.Phase() != Counted {
+			t.Errorf("%v, want counted", h.Phase())
+		}
+		time.Sleep(500*ms + ms)
+		g.learn(hold.Result{Permit: p, Lesson: Refused})
+		if h := g.now(); h.Phase() != Paced {
+			t.Errorf("%v, want a pace", h.Phase())
+		}
+		time.Sleep(time.Minute)
+	})
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hostkey"
 )
 
 // maxKeys bounds the keys that a process remembers.
@@ -28,11 +30,11 @@ type gates struct {
 func (gs *gates) of(req *http.Request) *gate {
 	if gs.custom == nil {
 		g := gs.last.Load()
-		if g != nil && g.name.host == req.URL.Host && g.name.scheme == req.URL.Scheme && !g.evicted.Load() {
+		if g != nil && g.name.Host == req.URL.Host && g.name.Scheme == req.URL.Scheme && !g.evicted.Load() {
 			return g
 		}
 	}
-	name := nameOf(req, gs.custom)
+	name := hostkey.Of(req, gs.custom)
 	found, ok := gs.byName.Load(name)
 	if !ok {
 		return gs.add(name)
@@ -46,9 +48,9 @@ func (gs *gates) of(req *http.Request) *gate {
 	return g
 }
 
-func (gs *gates) add(name keyName) *gate {
+func (gs *gates) add(name hostkey.Name) *gate {
 	// The name may be a part of a much longer string of the request's.
-	name = keyName{strings.Clone(name.scheme), strings.Clone(name.host)}
+	name = hostkey.Name{Scheme: strings.Clone(name.Scheme), Host: strings.Clone(name.Host)}
 	g := &gate{name: name, key: name.String(), emit: gs.emit}
 	if gs.link != nil {
 		// Before anybody passes the gate: the fleet may hold the key already.
@@ -76,7 +78,7 @@ func (gs *gates) add(name keyName) *gate {
 // against their host, and none at which somebody waits.
 func (gs *gates) evict() {
 	spare := maxKeys * 3 / 4
-	well := func(g *gate) bool { return g.hold.well() }
+	well := func(g *gate) bool { return g.hold.IsHealthy() }
 	told := func(g *gate) bool { return !g.share.hint.After(time.Now()) } // or there is no store to tell
 	all := func(*gate) bool { return true }
 	for _, mayGo := range []func(*gate) bool{well, told, all} {

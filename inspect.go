@@ -80,13 +80,11 @@ func (g *gate) inspect(room int) (KeyState, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	h := &g.hold
-	s := KeyState{Key: g.key, Shared: h.shared, Waiters: g.waiters.Len(), Retries: g.budget.left(room)}
-	s.State = State{
-		Phase: h.phase, Permits: h.permits - h.granted, Until: h.until, Generation: h.generation, Level: h.level, Rate: h.rate,
-		Word: h.word, Attempts: h.attempts, Last: latest(g.bad, g.share.last), Status: h.status, Witnesses: h.witnesses, Version: g.share.version,
-	}
-	s.Witness = g.bad.After(h.calm)
-	return s, s.Waiters > 0 || (!h.well() && !s.over())
+	s := KeyState{Key: g.key, Shared: h.Shared(), Waiters: g.waiters.Len(), Retries: g.budget.Left(room)}
+	s.State = State(h.Snapshot())
+	s.Last, s.Version = latest(g.bad, g.share.last), g.share.version
+	s.Witness = g.bad.After(h.RecoveredAt())
+	return s, s.Waiters > 0 || (!h.IsHealthy() && !s.State.over())
 }
 
 func latest(a, b time.Time) time.Time {

@@ -4,6 +4,8 @@ import (
 	"container/list"
 	"context"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
 // The line of those who wait at a gate.
@@ -14,7 +16,7 @@ type waiter struct {
 	place  *list.Element // in the line; nil when it is let go
 	retry  bool          // it has failed before
 	ready  chan struct{} // closed when pass or held is set
-	pass   pass
+	pass   hold.Permit
 	held   *HeldError
 }
 
@@ -26,7 +28,7 @@ func (g *gate) join(w *waiter) (inLine bool, err error) {
 	if g.waiters.Len() == 0 {
 		var ok bool
 		if w.pass, ok = g.grant(time.Now()); ok {
-			w.pass.retry = w.retry
+			w.pass.Retry = w.retry
 			return false, nil
 		}
 	}
@@ -82,21 +84,21 @@ func (g *gate) leave(w *waiter, impatient bool) *HeldError {
 
 // release lets waiters go: as many as there are permits, the oldest first, and
 // those whose patience the hold has outgrown.
-func (g *gate) release(before hold, now time.Time) {
+func (g *gate) release(before hold.Machine, now time.Time) {
 	for e := g.waiters.Front(); e != nil; e = g.waiters.Front() {
 		p, ok := g.grant(now)
 		if !ok {
 			break
 		}
-		if g.hold.phase == Probing {
+		if g.hold.Phase() == Probing {
 			e = g.prober()
 		}
 		w := e.Value.(*waiter)
 		w.pass = p
-		w.pass.retry = w.retry
+		w.pass.Retry = w.retry
 		g.letGo(w)
 	}
-	if g.hold.phase != Held || g.hold.until.Equal(before.until) {
+	if g.hold.Phase() != Held || g.hold.Until().Equal(before.Until()) {
 		return
 	}
 	var next *list.Element
@@ -129,15 +131,15 @@ func (g *gate) prober() *list.Element {
 
 // hopeless reports whether the hold is certain to outlast the patience of w.
 func (g *gate) hopeless(w *waiter) bool {
-	return g.hold.phase == Held && !w.latest.After(g.hold.until)
+	return g.hold.Phase() == Held && !w.latest.After(g.hold.Until())
 }
 
 // heldError says that requests are held until T; during a probe or a ramp, for
 // a slot at least.
 func (g *gate) heldError() *HeldError {
-	until := g.hold.until
-	if soon := time.Now().Add(slot); g.hold.phase != Held && until.Before(soon) {
+	until := g.hold.Until()
+	if soon := time.Now().Add(hold.Slot); g.hold.Phase() != Held && until.Before(soon) {
 		until = soon
 	}
-	return &HeldError{Key: g.key, Until: until, Attempts: g.hold.attempts, Status: g.hold.status}
+	return &HeldError{Key: g.key, Until: until, Attempts: g.hold.Attempts(), Status: g.hold.Status()}
 }

@@ -2,12 +2,9 @@ package holdoff
 
 import (
 	"context"
-	"errors"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/redact"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -84,7 +81,7 @@ func (w *watcher) wants() bool {
 }
 
 func (w *watcher) observe(ctx context.Context, e Event) {
-	e.Err = scrub(e.Err)
+	e.Err = redact.Error(e.Err)
 	if w.log != nil {
 		w.write(e)
 	}

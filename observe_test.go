@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/hold"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -416,14 +417,14 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 					}
 				}
 				// A permit that was lost would make the next wait for a lease.
-				time.Sleep(slot)
-				if now := gate.now(); now.phase == Held {
-					time.Sleep(time.Until(now.until))
+				time.Sleep(hold.Slot)
+				if now := gate.now(); now.Phase() == Held {
+					time.Sleep(time.Until(now.Until()))
 				}
 				begun := time.Now()
 				wants(t, tr, "http://h/200", 200)
-				if got := time.Since(begun); got > slot {
-					t.Errorf("the next request waited %v, want at most a slot: a permit was lost", got)
+				if got := time.Since(begun); got > hold.Slot {
+					t.Errorf("the next request waited %v, want at most a hold.Slot: a permit was lost", got)
 				}
 			})
 		})

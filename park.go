@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/redact"
 )
 
 // A Lot keeps requests that were given up, so that they can be sent later:
@@ -58,7 +60,7 @@ func (c *call) park(why Ending) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.req.Context()), parkTimeout)
 	defer cancel()
 	c.parked, c.parkErr = c.t.Park.Park(ctx, Parked{
-		Request: req, Key: c.gate.key, Attempts: c.sends, Ended: why, Status: c.status, Err: scrub(c.err),
+		Request: req, Key: c.gate.key, Attempts: c.sends, Ended: why, Status: c.status, Err: redact.Error(c.err),
 	})
 }
 

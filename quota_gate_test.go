@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
 // limiter is a host that takes so many requests per second, or per window, and
@@ -154,21 +156,21 @@ func TestServerIsFedAtItsOwnRate(t *testing.T) {
 				for i, tr := range trs {
 					// A quota that was used up last is awaited until somebody asks.
 					h, waiting := gateAt(t, tr, fleetKey+"/").now(), gateAt(t, tr, fleetKey+"/").waiting()
-					if over := h.phase == Held && !time.Now().Before(h.until); h.phase != Healthy && !over || waiting != 0 {
-						t.Errorf("a minute later, process %d: %v, %d waiting", i, h.phase, waiting)
+					if over := h.Phase() == Held && !time.Now().Before(h.Until()); h.Phase() != Healthy && !over || waiting != 0 {
+						t.Errorf("a minute later, process %d: %v, %d waiting", i, h.Phase(), waiting)
 					}
 				}
 				for i, tr := range trs {
 					begun := time.Now()
 					wants(t, tr, fleetKey+"/", 200)
-					if d := time.Since(begun); d > 3*slot {
+					if d := time.Since(begun); d > 3*hold.Slot {
 						t.Errorf("a minute later, process %d: served after %v", i, d)
 					}
 				}
 				time.Sleep(time.Minute)
 				for i, tr := range trs {
-					if h := gateAt(t, tr, fleetKey+"/").now(); h.phase != Healthy {
-						t.Errorf("two minutes later, process %d: %v", i, h.phase)
+					if h := gateAt(t, tr, fleetKey+"/").now(); h.Phase() != Healthy {
+						t.Errorf("two minutes later, process %d: %v", i, h.Phase())
 					}
 				}
 				asked := store.asked.Load()
@@ -204,8 +206,8 @@ func TestWaitersOfAPacedKeyMayAllLeave(t *testing.T) {
 					time.Sleep(10 * ms)
 				}
 				g := gateAt(t, tr, fleetKey+"/")
-				if h := g.now(); h.phase != Paced || g.waiting() < 50 {
-					t.Errorf("%v, %d waiting; want a paced key with a line", h.phase, g.waiting())
+				if h := g.now(); h.Phase() != Paced || g.waiting() < 50 {
+					t.Errorf("%v, %d waiting; want a paced key with a line", h.Phase(), g.waiting())
 				}
 				cancel()
 				wg.Wait()
@@ -215,11 +217,11 @@ func TestWaitersOfAPacedKeyMayAllLeave(t *testing.T) {
 				begun := time.Now()
 				wants(t, tr, fleetKey+"/", 200)
 				if d := time.Since(begun); d > 3*time.Second {
-					t.Errorf("the next was served after %v, want a slot or so", d)
+					t.Errorf("the next was served after %v, want a hold.Slot or so", d)
 				}
 				time.Sleep(time.Minute)
-				if h := g.now(); h.phase != Healthy {
-					t.Errorf("%v a minute later", h.phase)
+				if h := g.now(); h.Phase() != Healthy {
+					t.Errorf("%v a minute later", h.Phase())
 				}
 			})
 		})
@@ -347,11 +349,16 @@ func TestHealthyPathWithQuotaHeadersDoesNotAllocate(t *testing.T) {
 				t.Fatalf("got %v, %v; want Base's response", r, err)
 			}
 		})
-		if used := gateAt(t, tr, "https://api.example.com/").quota.used.Load(); used != (headers != nil) {
+		if used := gateAt(t, tr, "https://api.example.com/").quota.Used(); used != (headers != nil) {
 			t.Errorf("%q: the numbers were seen: %t", headers, used)
 		}
 		if got != 0 {
 			t.Errorf("%q: got %v allocations per request, want 0", headers, got)
 		}
 	}
+}
+
+// field is a RateLimit field.
+func field(left, seconds int) string {
+	return fmt.Sprintf(`RateLimit: "default";r=%d;t=%d`, left, seconds)
 }

@@ -5,6 +5,9 @@ import (
 	"iter"
 	"sync"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/jitter"
 )
 
 // A Store shares the states of keys among replicas, so that all of them know
@@ -111,16 +114,7 @@ type State struct {
 }
 
 // over reports whether a state says nothing, or nothing any more.
-func (s State) over() bool {
-	if s.Phase == Healthy {
-		return s.Attempts == 0 || time.Since(s.Last) > grace
-	}
-	return time.Since(s.Until) > grace
-}
-
-// quorum is how many replicas must have seen a host fail before all are held
-// without the server's word: one alone may be at fault itself.
-const quorum = 2
+func (s State) over() bool { return hold.Snapshot(s).Expired(time.Now()) }
 
 // MemoryStore shares states among the Transports of one process: several
 // clients of one service, or replicas in a test. The zero value is ready for
@@ -133,9 +127,7 @@ type MemoryStore struct {
 
 // record is one key of a MemoryStore.
 type record struct {
-	hold     hold
-	seen     map[string]bool // the replicas that witnessed
-	last     time.Time
+	fleet    hold.Fleet
 	version  uint64
 	watchers map[*func(State)]bool
 }
@@ -144,11 +136,10 @@ type record struct {
 func (s *MemoryStore) Exchange(_ context.Context, key string, n News) (State, error) {
 	s.mu.Lock()
 	r := s.record(key)
-	now := time.Now()
-	before := r.hold
-	permits := r.exchange(n, now)
+	before := r.fleet.Machine
+	permits := r.fleet.Apply(hold.Report(n), time.Now(), jitter.Uniform)
 	var told []func(State)
-	if h := &r.hold; h.moved(before) || (h.attempts == 0) != (before.attempts == 0) {
+	if h := &r.fleet.Machine; h.MateriallyChanged(before) || (h.Attempts() == 0) != (before.Attempts() == 0) {
 		s.version++
 		r.version = s.version
 		for w := range r.watchers {
@@ -210,7 +201,7 @@ func (s *MemoryStore) record(key string) *record {
 	}
 	r := s.records[key]
 	if r == nil {
-		r = &record{hold: hold{quorum: quorum}, seen: make(map[string]bool), watchers: make(map[*func(State)]bool)}
+		r = &record{fleet: hold.NewFleet(), watchers: make(map[*func(State)]bool)}
 		s.records[key] = r
 	}
 	return r
@@ -218,91 +209,13 @@ func (s *MemoryStore) record(key string) *record {
 
 // drop forgets a record that says nothing and that nobody watches.
 func (s *MemoryStore) drop(key string, r *record) {
-	h, now := &r.hold, time.Now()
-	calm := h.calm.IsZero() || now.Sub(h.calm) >= grace
-	if len(r.watchers) == 0 && h.well() && calm && !now.Before(h.quiet) && !now.Before(h.refill) {
+	if len(r.watchers) == 0 && r.fleet.Forgettable(time.Now()) {
 		delete(s.records, key)
 	}
 }
 
 func (r *record) state() State {
-	h := &r.hold
-	return State{
-		Phase: h.phase, Until: h.until, Rate: h.rate, Generation: h.generation, Level: h.level, Word: h.word,
-		Attempts: h.attempts, Last: r.last, Status: h.status, Witnesses: h.witnesses, Version: r.version,
-	}
-}
-
-// exchange takes in n and returns how many permits it grants. The Redis store's
-// exchange.lua is the same rules; the conformance suite holds them together.
-func (r *record) exchange(n News, now time.Time) (granted int) {
-	h := &r.hold
-	permit := pass{generation: n.Generation, permit: true}
-	h.latency = slowness(n.Lease)
-	for i := range n.Good {
-		permit.retry = i >= n.Good-n.GoodRetries
-		h.learn(outcome{pass: permit, lesson: Good}, now, uniform)
-	}
-	permit.retry = false
-	if n.Well && h.phase == Healthy {
-		h.forget()
-	}
-	if h.well() {
-		clear(r.seen)
-	}
-	h.roll(now, uniform)
-
-	bad := outcome{pass: permit, lesson: Failed, hint: n.Hint, word: n.Word && n.Hint > 0, status: n.Status}
-	if n.Failures == 0 {
-		bad.lesson = Refused
-	}
-	switch {
-	case n.Bad+n.Refused > 0:
-		bad.lesson = Failed
-		for range n.Bad {
-			h.learn(bad, now, uniform)
-		}
-		bad.lesson = Refused
-		for i := range n.Refused {
-			bad.retry = i < n.RefusedRetries
-			h.learn(bad, now, uniform)
-		}
-	case n.Hint > 0:
-		bad.permit = false
-		h.learn(bad, now, uniform)
-	}
-	if h.phase == Healthy && n.Failures > 0 {
-		r.seen[n.Replica] = true
-		h.witnesses = len(r.seen)
-		for range n.Failures {
-			h.learn(outcome{pass: pass{generation: h.generation}, lesson: Failed, status: n.Status}, now, uniform)
-		}
-	}
-	if n.Refill > 0 || n.Lies {
-		h.ration(ration{left: n.Left, refill: now.Add(n.Refill), near: n.Near, lies: n.Lies}, now)
-	}
-	if n.Refusals > 0 {
-		h.count(now)
-	}
-	if n.Bad+n.Refused+n.Failures > 0 || n.Hint > 0 {
-		r.last = now
-	}
-
-	h.roll(now, uniform)
-	if n.Returned > 0 && h.phase == Probing && n.Generation == h.generation {
-		h.handBack(now)
-	}
-	for range n.Want {
-		if h.phase == Healthy || h.phase == Counted {
-			break
-		}
-		if _, ok := h.grant(now, n.Lease); !ok {
-			break
-		}
-		granted++
-	}
-	if h.phase != Healthy {
-		clear(r.seen)
-	}
-	return granted
+	s := State(r.fleet.Snapshot())
+	s.Version = r.version
+	return s
 }

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
 // How a RedisStore keeps its copy of what Redis knows: pushes are the fast way,
@@ -169,7 +171,7 @@ func (s *RedisStore) poll() {
 func (s *RedisStore) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Since(s.swept) < grace/4 {
+	if time.Since(s.swept) < hold.Grace/4 {
 		return
 	}
 	s.swept = time.Now()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/hostkey"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -39,22 +41,11 @@ var (
 // constants are those of hold.go and pace.go, for exchange.lua. Times are in ms.
 func constants() string {
 	var lua strings.Builder
-	for _, c := range []struct {
-		name  string
-		value any
-	}{
-		{"tripAfter", tripAfter}, {"quorum", quorum}, {"holdBase", holdBase}, {"holdCap", holdCap},
-		{"slot", slot}, {"grace", grace}, {"maxPermits", maxPermits}, {"countFor", countFor},
-		{"countAgain", countAgain}, {"inVainAfter", inVainAfter}, {"cureWeighs", cureWeighs},
-		{"vainly", vainly}, {"quietFor", quietFor}, {"metAfter", metAfter},
-		{"growth", growth}, {"bolderAfter", bolderAfter}, {"perSlot", perSlot}, {"maxSlot", maxSlot},
-		{"minRate", minRate}, {"maxRate", maxRate}, {"closed", closed}, {"quotaSlack", quotaSlack},
-		{"quotaReorder", quotaReorder}, {"minLease", minLease}, {"minHold", minHold},
-	} {
-		if d, ok := c.value.(time.Duration); ok {
-			c.value = d.Milliseconds()
+	for _, c := range hold.Constants() {
+		if d, ok := c.Value.(time.Duration); ok {
+			c.Value = d.Milliseconds()
 		}
-		fmt.Fprintf(&lua, "local %s = %v\n", c.name, c.value)
+		fmt.Fprintf(&lua, "local %s = %v\n", c.Name, c.Value)
 	}
 	return lua.String()
 }
@@ -72,7 +63,7 @@ func (s *RedisStore) name(part string) string {
 // canonical is a key in the form in which it crosses: of bounded length, and
 // text. What a Transport hands over is bounded already.
 func canonical(key string) string {
-	return bounded(strings.ToValidUTF8(key, "\ufffd"))
+	return hostkey.Bounded(strings.ToValidUTF8(key, "\ufffd"))
 }
 
 // idOf is how a canonical key is named in Redis: of one length, and without a character
@@ -146,7 +137,7 @@ func decodeReply(reply []any, maxHold time.Duration) (snapshot, int, error) {
 	}
 	snap, ok := decodeSnapshot(reply[1:len(reply)-1], maxHold)
 	var granted number
-	granted.read(reply[len(reply)-1], maxPermits)
+	granted.read(reply[len(reply)-1], hold.MaxPermits)
 	if !ok || granted.bad {
 		return snapshot{}, 0, errors.New("holdoff: Redis answered in an unknown form")
 	}
@@ -198,7 +189,7 @@ func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 	snap.key = key
 	var ok4 bool
 	s.Phase, ok4 = phaseOf(phase)
-	if n.bad || !ok1 || !ok2 || !ok3 || !ok4 || len(key) > maxKeyLen {
+	if n.bad || !ok1 || !ok2 || !ok3 || !ok4 || len(key) > hostkey.MaxLen {
 		return snapshot{}, false
 	}
 	now := time.Now()
@@ -212,7 +203,7 @@ func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 }
 
 func phaseOf(s string) (Phase, bool) {
-	for _, p := range []Phase{Healthy, Held, Probing, Ramping, Counted, Paced, Rationed} {
+	for _, p := range hold.Phases {
 		if s == p.String() {
 			return p, true
 		}

@@ -1,6 +1,10 @@
 package holdoff
 
-import "time"
+import (
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/jitter"
+)
 
 // minSpread is the least room for jitter on top of a hint.
 const minSpread = 100 * time.Millisecond
@@ -24,7 +28,7 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 	case v.Hint > 0:
 		// Jitter only adds to a hint, and makes none miss the deadline.
 		spread := min(max(v.Hint/2, minSpread), patience-v.Hint-1)
-		wait = v.Hint + uniform(spread)
+		wait = v.Hint + jitter.Uniform(spread)
 	default:
 		wait = max(c.t.backoff.Delay(Retry{
 			Attempt: c.attempt, Previous: c.delay,
@@ -40,7 +44,7 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 		return 0, EndBody
 	}
 	c.free = held
-	if !c.free && !c.gate.budget.take(c.t.room()) {
+	if !c.free && !c.gate.budget.Take(c.t.room()) {
 		return 0, EndBudget
 	}
 	return wait, ""

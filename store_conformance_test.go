@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/redisrun"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
@@ -146,7 +147,7 @@ func (r *storeRig) say(s *Store, n News) State {
 		n.Replica = "b"
 	}
 	if n.Lease == 0 {
-		n.Lease = minLease // a longer one tells of a slow host
+		n.Lease = time.Second // a longer one tells of a slow host
 	}
 	state, err := (*s).Exchange(context.Background(), r.key, n)
 	if err != nil {
@@ -178,7 +179,7 @@ func (r *storeRig) permits(state State, n int, what string) {
 
 // slackOfRules is by how much real time may miss what a rule says: a store notes
 // who was denied once a slot.
-const slackOfRules = slot
+const slackOfRules = hold.Slot
 
 // sleepPast sleeps until t is over.
 func sleepPast(t time.Time) { time.Sleep(time.Until(t) + 5*time.Millisecond) }
@@ -508,8 +509,8 @@ var storeRules = []struct {
 		probe := r.probe()
 		state := r.say(&r.a, News{Generation: probe.Generation, Returned: 1})
 		r.want(state, Probing, 0, "a probe handed back")
-		if left := time.Until(state.Until); left > slot {
-			r.fatalf("a probe that was handed back is leased for %v, want %v at most", left, slot)
+		if left := time.Until(state.Until); left > hold.Slot {
+			r.fatalf("a probe that was handed back is leased for %v, want %v at most", left, hold.Slot)
 		}
 		sleepPast(state.Until)
 		r.permits(r.say(&r.b, News{Want: 1}), 1, "after it")
@@ -555,8 +556,8 @@ var storeRules = []struct {
 		state := r.say(&r.a, News{Refusals: 1, Status: 429})
 		r.want(state, Counted, 0, "refusals")
 		end := state.Until
-		if left := time.Until(end); left > countFor+5*time.Millisecond || left < countFor-50*time.Millisecond {
-			r.fatalf("counted for %v, want %v", left, countFor)
+		if left := time.Until(end); left > 500*time.Millisecond+5*time.Millisecond || left < 500*time.Millisecond-50*time.Millisecond {
+			r.fatalf("counted for %v, want %v", left, 500*time.Millisecond)
 		}
 		r.permits(r.say(&r.b, News{Want: 5}), 0, "where everybody sends") // nobody has to ask
 		r.say(&r.a, News{Generation: state.Generation, Good: 60})
@@ -633,12 +634,12 @@ var storeRules = []struct {
 		for range 3 {
 			sleepPast(state.Until)
 			state = r.say(&r.b, News{})
-			if time.Since(denied) > metAfter-slackOfRules {
+			if time.Since(denied) > time.Second-slackOfRules {
 				panic(ruleFailure{errSlow})
 			}
 			r.want(state, Paced, 0, "a slot that nobody used")
 		}
-		sleepPast(denied.Add(metAfter + slackOfRules))
+		sleepPast(denied.Add(time.Second + slackOfRules))
 		r.want(r.say(&r.a, News{}), Ramping, 0, "a second later")
 	}},
 	{"slots come at the rate, though who asks is late", func(r *storeRig) {
@@ -648,11 +649,11 @@ var storeRules = []struct {
 		sleepPast(state.Until.Add(30 * time.Millisecond))
 		next := r.say(&r.b, News{})
 		r.want(next, Paced, 0, "30 ms late")
-		if time.Since(state.Until) > slot {
+		if time.Since(state.Until) > hold.Slot {
 			panic(ruleFailure{errSlow})
 		}
-		if d := next.Until.Sub(state.Until); d > slot+5*time.Millisecond {
-			r.fatalf("a slot ends %v after the one before, want %v", d, slot)
+		if d := next.Until.Sub(state.Until); d > hold.Slot+5*time.Millisecond {
+			r.fatalf("a slot ends %v after the one before, want %v", d, hold.Slot)
 		}
 	}},
 	{"a host that answers late is counted and paced for longer", func(r *storeRig) {
@@ -679,25 +680,25 @@ var storeRules = []struct {
 			r.say(&r.b, News{Generation: state.Generation, Good: granted.Permits})
 			r.before(end)
 			sleepPast(end)
-			if state = r.say(&r.a, News{}); time.Since(end) > slot/2 {
+			if state = r.say(&r.a, News{}); time.Since(end) > hold.Slot/2 {
 				panic(ruleFailure{errSlow})
 			}
 			r.want(state, Paced, 0, "a slot that was used up")
-			least, most := 1+growth, 1+growth
+			least, most := 1+0.05, 1+0.05
 			switch clean := i + 1; {
-			case clean > 2*bolderAfter:
-				least, most = 1+4*growth, 1+4*growth
-			case clean > bolderAfter:
-				least, most = 1+2*growth, 1+4*growth
-			case clean == bolderAfter:
-				most = 1 + 2*growth
+			case clean > 2*6:
+				least, most = 1+4*0.05, 1+4*0.05
+			case clean > 6:
+				least, most = 1+2*0.05, 1+4*0.05
+			case clean == 6:
+				most = 1 + 2*0.05
 			}
 			if grown := state.Rate / before; grown < least-0.01 || grown > most+0.01 {
 				r.fatalf("slot %d: the rate grew by %v, want %v to %v", i, grown, least, most)
 			}
 		}
 		// Twice what is proven, or more: it falls at once to three quarters or to that.
-		before, proven := state.Rate, begun*math.Pow(1+growth, 15)
+		before, proven := state.Rate, begun*math.Pow(1+0.05, 15)
 		r.say(&r.a, News{Want: 256})
 		r.say(&r.b, News{Generation: state.Generation, Good: 2, Refused: 20, Status: 429})
 		r.before(state.Until)
@@ -712,7 +713,7 @@ var storeRules = []struct {
 		granted := r.say(&r.a, News{Want: 256})
 		r.say(&r.a, News{Generation: state.Generation, Good: granted.Permits})
 		r.before(state.Until)
-		sleepPast(state.Until.Add(8 * slot))
+		sleepPast(state.Until.Add(8 * hold.Slot))
 		after := r.say(&r.b, News{})
 		r.want(after, Paced, 0, "after a pause")
 		if after.Rate > 1.001*state.Rate {
@@ -759,7 +760,7 @@ var storeRules = []struct {
 		for i, tt := range []struct {
 			cured, stubborn int
 			want            Phase
-		}{{0, inVainAfter, Ramping}, {0, inVainAfter - 1, Paced}, {1, inVainAfter + cureWeighs - 1, Paced}, {1, inVainAfter + cureWeighs, Ramping}} {
+		}{{0, 5, Ramping}, {0, 5 - 1, Paced}, {1, 5 + 3 - 1, Paced}, {1, 5 + 3, Ramping}} {
 			r.key = fmt.Sprintf("%s%d", key, i)
 			state := r.paced()
 			good := r.say(&r.a, News{Want: 256}).Permits - tt.stubborn
@@ -772,9 +773,9 @@ var storeRules = []struct {
 	}},
 	{"a key that was counted was well before", func(r *storeRig) {
 		r.want(r.say(&r.a, News{Refusals: 1, Status: 429}), Counted, 0, "refusals")
-		time.Sleep(countFor + 10*time.Millisecond)
+		time.Sleep(500*time.Millisecond + 10*time.Millisecond)
 		r.want(r.say(&r.a, News{}), Healthy, 0, "nothing refused")
-		r.say(&r.a, News{Failures: tripAfter, Status: 503})
+		r.say(&r.a, News{Failures: 20, Status: 503})
 		held := r.say(&r.b, News{Failures: 1, Status: 503})
 		r.want(held, Held, 0, "failures that two have seen")
 		if held.Level != 0 {
@@ -784,7 +785,7 @@ var storeRules = []struct {
 	{"the end of a count may be found late", func(r *storeRig) {
 		counted := r.say(&r.a, News{Refusals: 1, Status: 429})
 		r.say(&r.a, News{Generation: counted.Generation, Good: 100, Refused: 100, Status: 429})
-		time.Sleep(4 * countFor)
+		time.Sleep(4 * 500 * time.Millisecond)
 		state := r.say(&r.b, News{})
 		r.want(state, Paced, 0, "after counting")
 		if state.Rate != 100 {
@@ -835,8 +836,8 @@ var storeRules = []struct {
 		}
 	}},
 	{"a hint below 2 s holds nobody without the word", func(r *storeRig) {
-		r.want(r.say(&r.a, News{Hint: minHold - ms, Status: 429}), Healthy, 0, "a short hint")
-		r.want(r.say(&r.a, News{Hint: minHold, Status: 429}), Held, 0, "a hint of 2 s")
+		r.want(r.say(&r.a, News{Hint: hold.MinHold - ms, Status: 429}), Healthy, 0, "a short hint")
+		r.want(r.say(&r.a, News{Hint: hold.MinHold, Status: 429}), Held, 0, "a hint of 2 s")
 	}},
 	{"a quota near its end is shared out over its time", func(r *storeRig) {
 		r.want(r.say(&r.a, News{Left: 100, Refill: 10 * time.Second}), Healthy, 0, "a quota that is not near its end")

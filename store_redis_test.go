@@ -21,6 +21,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/hostkey"
 	"github.com/go-holdoff/holdoff/internal/redisrun"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
@@ -255,7 +257,7 @@ func TestEveryRedisKeyExpires(t *testing.T) {
 	for iter.Next(t.Context()) {
 		keys++
 		ttl, err := rdb.PTTL(t.Context(), iter.Val()).Result()
-		limit := maxHold + 2*grace + time.Second
+		limit := maxHold + 2*hold.Grace + time.Second
 		if strings.HasSuffix(iter.Val(), ":meta") {
 			limit = 24 * time.Hour // two numbers, of the whole namespace
 		}
@@ -354,18 +356,18 @@ func TestRecordsOfPacesThatWentOn(t *testing.T) {
 		if quiet < again*time.Second || quiet > again*time.Second+10*time.Second || number(record, "vain") != float64(vain+1) {
 			t.Errorf("after counting %d times in vain: quiet for %v, vain %v; want %v s", vain, quiet, number(record, "vain"), int64(again))
 		}
-		if ttl := rdb.PTTL(t.Context(), record).Val(); ttl < min(again*time.Second, grace)-time.Second {
+		if ttl := rdb.PTTL(t.Context(), record).Val(); ttl < min(again*time.Second, hold.Grace)-time.Second {
 			t.Errorf("the record is kept for %v, and quiet for %v", ttl, quiet)
 		}
 	}
 
 	record := s.name(idOf("fast"))
 	now := time.Now().UnixMilli()
-	rdb.HSet(t.Context(), record, "v", "1", "phase", "paced", "until", now, "generation", "5", "good", "10", "rate", fmt.Sprint(maxRate/1.01),
-		"proof", fmt.Sprint(maxRate/1.01), "permits", maxPermits, "granted", maxPermits)
+	rdb.HSet(t.Context(), record, "v", "1", "phase", "paced", "until", now, "generation", "5", "good", "10", "rate", fmt.Sprint((hold.MaxPermits*float64(time.Second/hold.Slot))/1.01),
+		"proof", fmt.Sprint((hold.MaxPermits*float64(time.Second/hold.Slot))/1.01), "permits", hold.MaxPermits, "granted", hold.MaxPermits)
 	tell(t, s, "fast", News{Lease: time.Second})
-	if rate, permits := number(record, "rate"), number(record, "permits"); rate != maxRate || permits != maxPermits {
-		t.Errorf("%v per second, %v permits; want %v and %d", rate, permits, maxRate, maxPermits)
+	if rate, permits := number(record, "rate"), number(record, "permits"); rate != (hold.MaxPermits*float64(time.Second/hold.Slot)) || permits != hold.MaxPermits {
+		t.Errorf("%v per second, %v permits; want %v and %d", rate, permits, (hold.MaxPermits * float64(time.Second/hold.Slot)), hold.MaxPermits)
 	}
 
 	record = s.name(idOf("vain"))
@@ -422,7 +424,7 @@ func TestHostileNamesAreJustNames(t *testing.T) {
 	rdb := srv.Client()
 	a := redisStore(t, rdb, RedisOptions{})
 	b := redisStore(t, srv.Client(), RedisOptions{})
-	long := keyName{"https", bounded(strings.Repeat("a", 8<<10))}.String()
+	long := hostkey.Name{Scheme: "https", Host: hostkey.Bounded(strings.Repeat("a", 8<<10))}.String()
 	names := []string{
 		"", " ", long, "https://{a}.example.com", "{", "}{", "https://a\r\nSET x y\r\n",
 		"https://a\x00b", "https://\xff\xfe.example.com", "https://[fe80::1%25eth0]:8443", "https://user:pass@a.example.com",
@@ -1066,7 +1068,7 @@ func FuzzReply(f *testing.F) {
 		}
 		if snap, granted, err := decodeReply(reply, time.Minute); err == nil {
 			checkState(t, snap.state, time.Minute)
-			if granted < 0 || granted > maxPermits {
+			if granted < 0 || granted > hold.MaxPermits {
 				t.Errorf("%d permits", granted)
 			}
 		}

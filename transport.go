@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/retrybudget"
 	"github.com/hashicorp/go-cleanhttp"
 	"go.uber.org/zap"
 )
@@ -148,7 +149,7 @@ func (t *Transport) validate() error {
 func (t *Transport) maxAttempts() int       { return cmp.Or(t.MaxAttempts, defaultAttempts) }
 func (t *Transport) maxWait() time.Duration { return max(cmp.Or(t.MaxWait, defaultMaxWait), 0) }
 func (t *Transport) maxHold() time.Duration { return cmp.Or(t.MaxHold, defaultMaxHold) }
-func (t *Transport) room() int              { return cmp.Or(t.Budget, defaultBudget) }
+func (t *Transport) room() int              { return cmp.Or(t.Budget, retrybudget.Default) }
 
 // CloseIdleConnections closes the idle connections of Base, as
 // http.Client.CloseIdleConnections asks.

@@ -14,6 +14,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/retrybudget"
 )
 
 // A quick walk through the whole: a hint that delays one request, and one that
@@ -621,8 +624,8 @@ func TestDecisions(t *testing.T) {
 				if took < tt.min || took > tt.max {
 					t.Errorf("took %v, want %v to %v", took, tt.min, tt.max)
 				}
-				if got := gateAt(t, tr, "http://h/").now(); got.phase != tt.phase || got.attempts != tt.attempts {
-					t.Errorf("the key is %v with %d failed attempts, want %v with %d", got.phase, got.attempts, tt.phase, tt.attempts)
+				if got := gateAt(t, tr, "http://h/").now(); got.Phase() != tt.phase || got.Attempts() != tt.attempts {
+					t.Errorf("the key is %v with %d failed attempts, want %v with %d", got.Phase(), got.Attempts(), tt.phase, tt.attempts)
 				}
 				time.Sleep(time.Second)
 			})
@@ -635,7 +638,7 @@ func TestProbeThatGets404IsGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &Transport{Base: script(with(503, "Retry-After: 5"), 404, 200)}
 		wants(t, tr, "http://h/", 404)
-		if got := gateAt(t, tr, "http://h/").now().phase; got != Ramping {
+		if got := gateAt(t, tr, "http://h/").now().Phase(); got != Ramping {
 			t.Errorf("got %v, want ramping", got)
 		}
 		time.Sleep(time.Second)
@@ -666,8 +669,8 @@ func TestCancelInFlightIsNotTheHostsFault(t *testing.T) {
 		if !errors.Is(err, context.Canceled) || out.Ended != EndContext {
 			t.Errorf("got %v, ended %q; want context.Canceled, %q", err, out.Ended, EndContext)
 		}
-		if got := gateAt(t, tr, "http://h/").now(); got.attempts != 1 || got.phase != Probing {
-			t.Errorf("got %v with %d failed attempts, want probing with 1", got.phase, got.attempts)
+		if got := gateAt(t, tr, "http://h/").now(); got.Attempts() != 1 || got.Phase() != Probing {
+			t.Errorf("got %v with %d failed attempts, want probing with 1", got.Phase(), got.Attempts())
 		}
 		sendsAt(t, tr, h.start, "http://h/", 5400*ms)
 		time.Sleep(time.Second)
@@ -691,7 +694,7 @@ func TestOneBadPathHoldsNobody(t *testing.T) {
 				path = "/bad"
 			}
 			get(t, tr, "http://h"+path)
-			if got := gateAt(t, tr, "http://h/").now().phase; got != Healthy {
+			if got := gateAt(t, tr, "http://h/").now().Phase(); got != Healthy {
 				t.Fatalf("request %d: got %v, want healthy", i, got)
 			}
 		}
@@ -730,7 +733,7 @@ func TestNothingIsSentBeforeAHintIsOver(t *testing.T) {
 				mu.Lock()
 				own[req.Context().Value(who{})] = end
 				mu.Unlock()
-				if hint >= minHold {
+				if hint >= hold.MinHold {
 					// Known as soon as the response is judged, which takes no time.
 					time.AfterFunc(1, func() {
 						mu.Lock()
@@ -768,7 +771,7 @@ func TestBudgetBoundsRetries(t *testing.T) {
 			sent, good, streak := 0, 0, 0
 			base := baseFunc(func(*http.Request) (*http.Response, error) {
 				sent++
-				if rng.IntN(2) == 0 && streak < tripAfter/2 { // nobody is to be held: what waits for a hold is free
+				if rng.IntN(2) == 0 && streak < 20/2 { // nobody is to be held: what waits for a hold is free
 					streak++
 					return answer(503), nil
 				}
@@ -779,8 +782,8 @@ func TestBudgetBoundsRetries(t *testing.T) {
 			tr := &Transport{Base: base}
 			for calls := 1; calls <= 2000; calls++ {
 				get(t, tr, "http://h/")
-				if retries := sent - calls; 10*retries > 10*defaultBudget+good {
-					t.Fatalf("seed %d: %d retries after %d successes, want at most %v", seed, retries, good, defaultBudget+float64(good)/10)
+				if retries := sent - calls; 10*retries > 10*retrybudget.Default+good {
+					t.Fatalf("seed %d: %d retries after %d successes, want at most %v", seed, retries, good, retrybudget.Default+float64(good)/10)
 				}
 			}
 			if retries := sent - 2000; 10*retries < good {

@@ -25,8 +25,8 @@
 -- cut a rate by a little more, or end a pace before its time.
 --
 -- Before this text come the constants of hold.go, as locals:
--- tripAfter quorum holdBase holdCap slot grace maxPermits countFor countAgain inVainAfter cureWeighs vainly
--- quietFor metAfter growth bolderAfter perSlot maxSlot minRate maxRate closed quotaSlack quotaReorder minLease minHold (times in ms).
+-- tripAfter quorum holdBase holdCap slot grace maxPermits measureWindow pacingCooldown retryRefusalLimit retrySuccessWeight maxCooldownDoublings
+-- steadyAfterDecrease idleAfter increaseFactor accelerateAfterSlots sendsPerSlot maxSlot minRate maxRate allRefusedThreshold quotaSlack quotaReorder minLease minHold (times in ms).
 
 local names = {'v', 'phase', 'until', 'generation', 'level', 'permits', 'granted', 'good', 'bad',
 	'attempts', 'failures', 'status', 'timestamp', 'word', 'calm', 'rate', 'proof', 'vain', 'quiet',
@@ -67,7 +67,7 @@ local cured, stubborn = math.max(math.min(tonumber(ARGV[27]), good), 0), tonumbe
 -- A clock that was set back must not make a hold longer than any hold may be.
 h['until'] = math.min(h['until'], now + longest)
 h.timestamp, h.calm = math.min(h.timestamp, now), math.min(h.calm, now)
-h.quiet = math.min(h.quiet, now + countAgain * 2 ^ vainly)
+h.quiet = math.min(h.quiet, now + pacingCooldown * 2 ^ maxCooldownDoublings)
 h.unmet = math.min(h.unmet, now)
 h.asked, h.refill = math.min(h.asked, now + longest), math.min(h.refill, now + longest)
 -- What waited in a stopped server's socket is older than it says.
@@ -126,7 +126,7 @@ local function spaced() return h.phase == 'paced' or h.phase == 'rationed' end
 
 local function slot_length()
 	local one = 1000 / math.max(h.rate, minRate)
-	return math.max(math.min(math.max(perSlot * one, slot), math.max(maxSlot, one)), latency)
+	return math.max(math.min(math.max(sendsPerSlot * one, slot), math.max(maxSlot, one)), latency)
 end
 
 local function permits_in(length)
@@ -141,7 +141,7 @@ end
 
 local function pace_at(rate)
 	h.rate = math.min(math.max(rate, minRate), maxRate)
-	h.proof, h.quiet = h.rate, now + quietFor + 2 * latency
+	h.proof, h.quiet = h.rate, now + steadyAfterDecrease + 2 * latency
 	h.stubborn, h.cured = 0, 0
 	next_slot()
 end
@@ -156,11 +156,11 @@ local function count()
 	end
 	stir()
 	h.failures = 0
-	enter('counted', 0, now + math.max(countFor, latency))
+	enter('counted', 0, now + math.max(measureWindow, latency))
 end
 
 local function in_vain()
-	h.quiet = now + countAgain * 2 ^ math.min(h.vain, vainly)
+	h.quiet = now + pacingCooldown * 2 ^ math.min(h.vain, maxCooldownDoublings)
 	h.vain = h.vain + 1
 end
 
@@ -170,17 +170,17 @@ local function grow()
 		return
 	end
 	local clean = math.floor((now - h.quiet) / slot_length())
-	h.rate = math.min(h.rate * (1 + math.min(growth * 2 ^ math.floor(clean / bolderAfter), 1)), maxRate)
+	h.rate = math.min(h.rate * (1 + math.min(increaseFactor * 2 ^ math.floor(clean / accelerateAfterSlots), 1)), maxRate)
 end
 
-local function shut() return h.good == 0 and h.bad >= math.min(h.permits, closed) end
+local function shut() return h.good == 0 and h.bad >= math.min(h.permits, allRefusedThreshold) end
 
-local function met() return 2 * h.granted < h.permits and now - h.unmet >= metAfter end
+local function met() return 2 * h.granted < h.permits and now - h.unmet >= idleAfter end
 
 local function pace()
-	local length = math.max(countFor, latency)
+	local length = math.max(measureWindow, latency)
 	if h.phase == 'paced' then length = slot_length() end
-	h.stubborn, h.cured = math.max(h.stubborn - cureWeighs * h.cured, 0), 0
+	h.stubborn, h.cured = math.max(h.stubborn - retrySuccessWeight * h.cured, 0), 0
 	local taken = h.good * 1000 / (length + math.min(now - h['until'], length))
 	if h.phase == 'counted' and 20 * h.bad <= h.good then
 		local calm = h.calm
@@ -196,8 +196,8 @@ local function pace()
 	elseif h.bad > 0 then
 		taken = math.max(taken, h.rate * h.good / (h.good + h.bad))
 		h.rate = math.max(math.min(h.rate, taken), math.min(h.rate * 3 / 4, h.proof), minRate)
-		h.quiet = now + quietFor + 2 * latency
-		if h.rate < h.proof / 4 or h.stubborn >= inVainAfter then
+		h.quiet = now + steadyAfterDecrease + 2 * latency
+		if h.rate < h.proof / 4 or h.stubborn >= retryRefusalLimit then
 			in_vain()
 			to_ramp()
 		else
@@ -208,7 +208,7 @@ local function pace()
 		to_ramp()
 	else
 		if now >= h.quiet then
-			h.proof = math.min(h.rate, h.proof * (1 + growth))
+			h.proof = math.min(h.rate, h.proof * (1 + increaseFactor))
 			grow()
 		end
 		next_slot()

@@ -98,6 +98,9 @@ func (m *Machine) Until() time.Time { return m.until }
 // Generation returns the number of the present hold or measurement.
 func (m *Machine) Generation() uint64 { return m.generation }
 
+// Round returns the number of the present slot or lease.
+func (m *Machine) Round() uint64 { return m.round }
+
 // Status returns the last status code of a failure.
 func (m *Machine) Status() int { return m.status }
 

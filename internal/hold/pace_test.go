@@ -729,7 +729,7 @@ func TestPaceInvariantsUnderRandomEvents(t *testing.T) {
 				now = now.Add(2 * Grace)
 			}
 			before := h
-			h.latency = []time.Duration{0, 0, time.Second, maxLease / 4}[rng.IntN(4)]
+			h.latency = []time.Duration{0, 0, time.Second, MaxLease / 4}[rng.IntN(4)]
 			switch rng.IntN(8) {
 			case 0, 1, 2:
 				if p, ok := h.grant(now, time.Second, uniform); ok {

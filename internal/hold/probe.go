@@ -7,12 +7,12 @@ const (
 	// as lost, and another is sent. Its lease is four times that latency, within
 	// these bounds.
 	minLease = time.Second
-	maxLease = 30 * time.Second
+	MaxLease = 30 * time.Second
 )
 
 // Lease returns how long a probe may take, from the server's smoothed latency.
 func Lease(latency time.Duration) time.Duration {
-	return min(max(4*latency, minLease), maxLease)
+	return min(max(4*latency, minLease), MaxLease)
 }
 
 // slowLatency returns the latency from which a lease was made, if it is long

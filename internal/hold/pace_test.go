@@ -7,92 +7,9 @@ import (
 	"time"
 )
 
-// counts is a surplus of refusals that a process made known.
-func counts(tr *trace, now time.Time) error {
-	tr.h.Measure(now)
-	return nil
-}
-
-// answered is as many requests, each let through and answered at once.
-func answered(good, refused int) func(*trace, time.Time) error {
-	return answeredWith(good, refused, Refused, 0)
-}
-
-func answeredWith(good, bad int, lesson Lesson, hint time.Duration) func(*trace, time.Time) error {
-	return func(tr *trace, now time.Time) error {
-		for i := range good + bad {
-			p, ok := tr.h.grant(now, traceLease, uniform)
-			if !ok {
-				return fmt.Errorf("request %d may not send, want leave", i)
-			}
-			o := Result{Permit: p, Lesson: Good, Status: 200}
-			if i >= good {
-				o.Lesson, o.Hint, o.Status = lesson, hint, 429
-			}
-			tr.h.Record(o, now, tr.jitter)
-		}
-		return nil
-	}
-}
-
-// paced20 is a key whose server was seen to take 100 requests in half a second,
-// and to refuse some: from 0.5 s on it is paced at 200/s, in slots of 20.
-func paced20(t *testing.T) *trace {
-	t.Helper()
-	tr := newTrace(t)
-	tr.at(0, counts, "counted 0 of 0 until 500ms")
-	tr.at(0, answered(100, 10), "counted 0 of 0 until 500ms")
-	tr.at(500*ms, passes, "paced 0 of 20 until 600ms")
-	return tr
-}
-
-// Counting holds nobody. It ends well where little was refused, and is not
-// repeated for four seconds, then for eight, and so on.
-func TestCountingEndsWellWhereLittleIsRefused(t *testing.T) {
-	for _, tt := range []struct{ good, refused int }{{0, 0}, {200, 0}, {20, 1}, {200, 10}} {
-		tr := newTrace(t)
-		at := time.Duration(0)
-		for _, again := range []time.Duration{4, 8, 16, 32, 64, 128, 128} {
-			end := fmt.Sprintf("counted 0 of 0 until %v", at+measureWindow)
-			tr.at(at, counts, end)
-			tr.at(at, answered(tt.good, tt.refused), end)
-			tr.at(at+measureWindow-1, passes, end)
-			at += measureWindow
-			tr.at(at, passes, "healthy")
-			at += again * time.Second
-			tr.at(at-1, counts, "healthy")
-		}
-		if tr.h.attempts != 0 {
-			t.Errorf("%d attempts are held against a healthy key", tr.h.attempts)
-		}
-	}
-}
-
-// More than one for twenty is much. The rate is what was taken, in the time that
-// it took to look.
-func TestCountingPacesAtWhatWasTaken(t *testing.T) {
-	for _, tt := range []struct {
-		good, refused int
-		look          time.Duration
-		want          string
-	}{
-		{19, 1, 500 * ms, "paced 0 of 10 until 763.15789ms"},
-		{199, 10, 500 * ms, "paced 0 of 40 until 600ms"},
-		{100, 10, 500 * ms, "paced 0 of 20 until 600ms"},
-		{100, 10, time.Second, "paced 0 of 10 until 1.1s"},
-		{1000, 1000, 500 * ms, "paced 0 of 200 until 600ms"},
-		{1, 4, 500 * ms, "paced 0 of 4 until 2.5s"},
-	} {
-		tr := newTrace(t)
-		tr.at(0, counts, "counted 0 of 0 until 500ms")
-		tr.at(0, answered(tt.good, tt.refused), "counted 0 of 0 until 500ms")
-		tr.at(tt.look, passes, tt.want)
-	}
-}
-
 // Where answers take long, what a host takes is known no sooner: all times are as
 // long as that.
-func TestPacingWaitsForSlowAnswers(t *testing.T) {
+func TestPace_WaitsForSlowAnswers(t *testing.T) {
 	tr := newTrace(t)
 	tr.h.latency = 2 * time.Second
 	tr.at(0, counts, "counted 0 of 0 until 2s")
@@ -108,51 +25,9 @@ func TestPacingWaitsForSlowAnswers(t *testing.T) {
 	tr.at(10*time.Second, passes, "paced 0 of 95 until 12s")
 }
 
-// What was sent while everybody might was not sent at the rate that it showed.
-func TestCountedSendsDoNotCountAgainstTheRate(t *testing.T) {
-	tr := newTrace(t)
-	tr.at(0, counts, "counted 0 of 0 until 500ms")
-	tr.at(0, asks("a", "b"), "counted 0 of 0 until 500ms")
-	tr.at(0, answered(100, 10), "counted 0 of 0 until 500ms")
-	tr.at(500*ms, passes, "paced 0 of 20 until 600ms")
-	tr.at(510*ms, ends("a", Refused, 0), "paced 0 of 20 until 600ms")
-	tr.at(510*ms, answered(20, 0), "paced 20 of 20 until 600ms")
-	tr.at(600*ms, passes, "paced 0 of 21 until 700ms") // grown, not cut
-	tr.at(600*ms, ends("b", Refused, 2*time.Second), "held until 2.6s, level 0")
-}
-
-// A server that takes nothing at all has a quota that is used up. It is asked
-// again when it said, not at a tenth of a request per second.
-func TestServerThatTakesNothingIsHeld(t *testing.T) {
-	tr := newTrace(t)
-	tr.at(0, counts, "counted 0 of 0 until 500ms")
-	tr.at(400*ms, answeredWith(0, 6, Refused, time.Second), "counted 0 of 0 until 500ms")
-	tr.at(500*ms, passes, "held until 1.4s, level 0")
-	tr.at(1400*ms, asks("probe"), "probing 1 of 1 until 2.4s")
-	tr.at(1400*ms, good("probe"), "ramping 0 of 2 until 1.5s")
-
-	tr = newTrace(t)
-	tr.at(0, counts, "counted 0 of 0 until 500ms")
-	tr.at(400*ms, answeredWith(0, 1, Refused, time.Second), "counted 0 of 0 until 500ms")
-	tr.at(500*ms, passes, "held until 1.4s, level 0") // one of one
-
-	tr = newTrace(t)
-	tr.h.startPacing(1, tr.start)
-	tr.at(0, answeredWith(0, 2, Refused, 0), "paced 2 of 2 until 2s") // fewer than five, and all
-	tr.at(2*time.Second, passes, "held until 2.5s, level 0")
-
-	tr = paced20(t)
-	tr.at(550*ms, answeredWith(0, allRefusedThreshold, Refused, 1500*ms), "paced 5 of 20 until 600ms")
-	tr.at(600*ms, passes, "held until 2.05s, level 0")
-
-	tr = paced20(t)
-	tr.at(550*ms, answeredWith(0, allRefusedThreshold, Refused, 0), "paced 5 of 20 until 600ms")
-	tr.at(600*ms, passes, "held until 1.1s, level 0")
-}
-
 // A refusal cuts the rate to what was taken, or to the share that was where the
 // slot was late; but not below three quarters of it, and it never raises it.
-func TestRefusalsCutTheRate(t *testing.T) {
+func TestPace_RefusalsLowerTheRate(t *testing.T) {
 	for _, tt := range []struct {
 		good, refused int
 		look          time.Duration
@@ -178,7 +53,7 @@ func TestRefusalsCutTheRate(t *testing.T) {
 
 // The rate grows by 5 % a slot while all of it is used up. After a refusal it stays
 // as it is for a second.
-func TestRateGrowsWhileUsedUp(t *testing.T) {
+func TestPace_RateGrowsWhileUsedUp(t *testing.T) {
 	tr := paced20(t)
 	tr.at(500*ms, answered(20, 0), "paced 20 of 20 until 600ms")
 	tr.at(600*ms, passes, "paced 0 of 21 until 700ms") // counting was not a refusal
@@ -198,7 +73,7 @@ func TestRateGrowsWhileUsedUp(t *testing.T) {
 
 // The longer nothing is refused, the bolder the rate grows, to twice of itself at
 // most, as long as all of it is used up. One slot that is not has it begin anew.
-func TestRateGrowsBolder(t *testing.T) {
+func TestPace_GrowthAcceleratesWithoutRefusals(t *testing.T) {
 	tr := paced20(t)
 	use := func(sends int) (grown float64) {
 		tr.h.rate, tr.h.permits, tr.h.granted, tr.h.good = 200, 20, sends, sends
@@ -227,7 +102,7 @@ func TestRateGrowsBolder(t *testing.T) {
 }
 
 // Time in which nobody looked is no time in which nothing was refused.
-func TestRateGrowsAnewAfterAPause(t *testing.T) {
+func TestPace_PauseRestartsAcceleration(t *testing.T) {
 	tr := paced20(t)
 	tr.h.granted, tr.h.good = 20, 20
 	tr.h.Advance(tr.h.until.Add(30*time.Second), tr.jitter)
@@ -243,7 +118,7 @@ func TestRateGrowsAnewAfterAPause(t *testing.T) {
 
 // What is proven grows by no more than a twentieth a slot, however bold the rate is: a
 // bucket that was full takes for a while what it will not for long.
-func TestBoldRateIsNoProof(t *testing.T) {
+func TestPace_AcceleratedRateIsNotProven(t *testing.T) {
 	tr := paced20(t)
 	for i := range 20 {
 		before := tr.h.provenRate
@@ -269,7 +144,7 @@ func TestBoldRateIsNoProof(t *testing.T) {
 }
 
 // Who was too bold goes back to what was proven, where no more was taken.
-func TestRefusalAfterABoldStep(t *testing.T) {
+func TestPace_RefusalAfterAcceleratedStep(t *testing.T) {
 	for _, tt := range []struct{ good, bad, want int }{
 		{10, 10, 200}, // a half
 		{30, 10, 300}, // three quarters
@@ -286,7 +161,7 @@ func TestRefusalAfterABoldStep(t *testing.T) {
 }
 
 // However long a rate grows, it stays one that a slot can hold.
-func TestRateIsBounded(t *testing.T) {
+func TestPace_RateIsBounded(t *testing.T) {
 	tr := newTrace(t)
 	tr.h.startPacing(maxRate/1.1, tr.start)
 	for range 100 {
@@ -300,7 +175,7 @@ func TestRateIsBounded(t *testing.T) {
 
 // Slots come at the rate, though who looks is late: a slot that begins late ends
 // as if it were not. One that is missed altogether is not made up for.
-func TestSlotsComeOnAGrid(t *testing.T) {
+func TestPace_SlotsKeepTheRate(t *testing.T) {
 	tr := paced20(t)
 	tr.at(500*ms, answered(20, 0), "paced 20 of 20 until 600ms")
 	tr.at(630*ms, answered(21, 0), "paced 21 of 21 until 700ms")
@@ -310,7 +185,7 @@ func TestSlotsComeOnAGrid(t *testing.T) {
 
 // A slot is so long that ten sends fit, from 100 ms to 2 s; below one in 2 s it
 // is longer, so that one fits.
-func TestSlotsAreSoLongThatTenSendsFit(t *testing.T) {
+func TestPace_SlotFitsTenSends(t *testing.T) {
 	for _, tt := range []struct {
 		rate    float64
 		length  time.Duration
@@ -341,7 +216,7 @@ func TestSlotsAreSoLongThatTenSendsFit(t *testing.T) {
 // Where as much is refused at a quarter of the rate, it is not the rate. Everybody
 // sends, and the key is not counted again for four seconds, then for eight, and so
 // on.
-func TestPacingInVainIsGivenUp(t *testing.T) {
+func TestPace_StopsFarBelowProvenRate(t *testing.T) {
 	tr := newTrace(t)
 	at := time.Duration(0)
 	for i, again := range []time.Duration{4, 8, 16, 32, 64, 128, 128} {
@@ -374,7 +249,7 @@ func TestPacingInVainIsGivenUp(t *testing.T) {
 
 // Those that are refused again and again are refused whatever the rate, where
 // others that had failed before are taken no oftener than one in four.
-func TestThoseThatAreRefusedAgainEndThePace(t *testing.T) {
+func TestPace_StopsWhenRetriesKeepBeingRefused(t *testing.T) {
 	for _, tt := range []struct {
 		slots []string // what becomes of each request: good, refused; capital: had failed before
 		want  Phase
@@ -414,7 +289,7 @@ func TestThoseThatAreRefusedAgainEndThePace(t *testing.T) {
 
 // Who is refused in the ramp that follows learns nothing of a rate. The ramp goes
 // on, unless nothing is taken: then the key is held until what was asked.
-func TestRefusalsInTheRampAfterPacingInVain(t *testing.T) {
+func TestPace_RampDuringCooldownDoesNotPace(t *testing.T) {
 	tr := ramp5(t)
 	tr.h.cooldownUntil = tr.start.Add(time.Minute)
 	tr.h.permits = 100
@@ -434,7 +309,7 @@ func TestRefusalsInTheRampAfterPacingInVain(t *testing.T) {
 
 // A pace of which less than half is used ends in a ramp, and that where demand
 // is met.
-func TestPacingEndsByDemand(t *testing.T) {
+func TestPace_EndsWhenDemandIsMet(t *testing.T) {
 	tr := paced20(t)
 	tr.h.cooldownExp = 3
 	tr.at(500*ms, answered(9, 0), "paced 9 of 20 until 600ms")
@@ -454,7 +329,7 @@ func TestPacingEndsByDemand(t *testing.T) {
 
 // Who was denied sits out some slots, and is not gone: demand is met when nobody
 // was for a second.
-func TestDemandIsNotMetWhereSomebodyWasDenied(t *testing.T) {
+func TestPace_DeniedRequestMeansDemand(t *testing.T) {
 	for _, spaced := range []func(*testing.T) *trace{paced20, rationed10} {
 		tr := spaced(t)
 		if err := answered(tr.h.permits, 0)(tr, tr.h.until.Add(-50*ms)); err != nil {
@@ -477,7 +352,7 @@ func TestDemandIsNotMetWhereSomebodyWasDenied(t *testing.T) {
 }
 
 // The permits of a slot are spread over it.
-func TestPermitsOfASlotAreSpread(t *testing.T) {
+func TestPace_SpreadsPermitsOverSlot(t *testing.T) {
 	tr := paced20(t)
 	for i := range 20 {
 		if got, want := tr.h.NextSendAt().Sub(tr.start), 500*ms+time.Duration(i)*5*ms; got != want {
@@ -498,7 +373,7 @@ func TestPermitsOfASlotAreSpread(t *testing.T) {
 }
 
 // Twenty failures with no success between hold a paced key as any other.
-func TestFailuresHoldAPacedKey(t *testing.T) {
+func TestPace_FailuresStartHold(t *testing.T) {
 	for _, phase := range []Phase{Counted, Paced, Rationed} {
 		tr := newTrace(t)
 		tr.h.enter(phase, 100, tr.start.Add(time.Second))
@@ -518,7 +393,7 @@ func TestFailuresHoldAPacedKey(t *testing.T) {
 }
 
 // A hint of 2 s or more holds a key in whatever phase it is.
-func TestHintHoldsAPacedKey(t *testing.T) {
+func TestPace_HintStartsHold(t *testing.T) {
 	for _, phase := range []Phase{Counted, Paced, Rationed} {
 		tr := newTrace(t)
 		tr.h.enter(phase, 100, tr.start.Add(time.Second))
@@ -526,198 +401,9 @@ func TestHintHoldsAPacedKey(t *testing.T) {
 	}
 }
 
-// Without the fleet, what a server takes of this process is found anew, from
-// little.
-func TestPartingFromTheFleet(t *testing.T) {
-	for phase, want := range map[Phase]string{
-		Held: "held until 1s, level 0", Probing: "probing 1 of 1 until 1s", Ramping: "probing 1 of 1 until 1s",
-		Counted: "counted 0 of 0 until 1s", Paced: "ramping 0 of 2 until 100ms", Rationed: "ramping 0 of 2 until 100ms",
-	} {
-		tr := newTrace(t)
-		tr.h.enter(phase, 0, tr.start.Add(time.Second))
-		tr.h.shared = true
-		tr.h.Detach(tr.start)
-		if got := tr.state(); got != want || tr.h.shared {
-			t.Errorf("%v: got %q, shared %t; want %q, alone", phase, got, tr.h.shared, want)
-		}
-	}
-}
-
-// says is what an answer says of a quota: so many left, for so long.
-func says(left int, refill time.Duration) func(*trace, time.Time) error {
-	return func(tr *trace, now time.Time) error {
-		tr.h.recordQuota(Quota{Remaining: left, ResetAt: now.Add(refill), NearExhaustion: true}, now)
-		return nil
-	}
-}
-
-func lies(tr *trace, now time.Time) error {
-	tr.h.recordQuota(Quota{Inconsistent: true}, now)
-	return nil
-}
-
-// rationed10 is a key with 100 left for 2 s: 50/s, in slots of ten.
-func rationed10(t *testing.T) *trace {
-	t.Helper()
-	tr := newTrace(t)
-	tr.at(0, asks("old"), "healthy")
-	tr.at(0, says(100, 2*time.Second), "rationed 0 of 10 until 200ms")
-	return tr
-}
-
-// A quota that nears its end is spread over the rest of its time. One that does
-// not is everybody's.
-func TestQuotaNearItsEndIsRationed(t *testing.T) {
-	tr := newTrace(t)
-	tr.h.recordQuota(Quota{Remaining: 100, ResetAt: tr.start.Add(2 * time.Second)}, tr.start)
-	tr.at(0, passes, "healthy")
-	tr.at(0, says(100, 2*time.Second), "rationed 0 of 10 until 200ms")
-	at := time.Duration(0)
-	for range 8 {
-		tr.at(at, answered(10, 0), fmt.Sprintf("rationed 10 of 10 until %v", at+200*ms))
-		tr.at(at, denied, fmt.Sprintf("rationed 10 of 10 until %v", at+200*ms))
-		at += 200 * ms
-		tr.at(at, passes, fmt.Sprintf("rationed 0 of 10 until %v", at+200*ms))
-	}
-	// The slot that would end less than a slot before the refill is the last.
-	tr.at(at, answered(10, 0), "rationed 10 of 10 until 1.8s")
-	tr.at(1850*ms, passes, "rationed 0 of 10 until 2s")
-	tr.at(1850*ms, answered(10, 0), "rationed 10 of 10 until 2s")
-	tr.at(2*time.Second, asks("probe"), "probing 1 of 1 until 3s")
-}
-
-// What is used up holds the key until it is refilled: then one probe, and a ramp
-// that looks ahead.
-func TestQuotaUsedUpIsAwaited(t *testing.T) {
-	tr := rationed10(t)
-	generation := tr.h.generation
-	tr.h.serverDirected = true // of a hold before
-	tr.at(0, answered(10, 0), "rationed 10 of 10 until 200ms")
-	tr.at(50*ms, says(0, 1950*ms), "rationed 10 of 10 until 200ms")
-	tr.at(200*ms, denied, "held until 2s, level 0")
-	if tr.h.generation != generation+1 || tr.h.serverDirected {
-		t.Errorf("got generation %d, word %t; want %d: it is a hold, and not the server's word", tr.h.generation, tr.h.serverDirected, generation+1)
-	}
-	tr.at(2*time.Second, asks("probe"), "probing 1 of 1 until 3s")
-	tr.at(2010*ms, good("probe"), "ramping 0 of 2 until 2.11s")
-	tr.at(2010*ms, says(5, 2*time.Second), "ramping 0 of 2 until 2.11s")
-	tr.at(2010*ms, answered(2, 0), "ramping 2 of 2 until 2.11s")
-	tr.at(2110*ms, passes, "ramping 0 of 4 until 2.21s") // 4 of 5
-	tr.at(2110*ms, answered(4, 0), "ramping 4 of 4 until 2.21s")
-	tr.at(2120*ms, says(1, 1890*ms), "ramping 4 of 4 until 2.21s")
-	tr.at(2210*ms, passes, "rationed 0 of 1 until 4.01s")
-}
-
-// A failure in flight from before the quota was used up says nothing of the time
-// after its refill.
-func TestAnswersFromBeforeTheRefillAreHistory(t *testing.T) {
-	tr := rationed10(t)
-	tr.at(0, asks("a", "b"), "rationed 2 of 10 until 200ms")
-	tr.at(0, answered(8, 0), "rationed 10 of 10 until 200ms")
-	tr.at(0, says(0, 2*time.Second), "rationed 10 of 10 until 200ms")
-	tr.at(2*time.Second, passes, "held until 2s, level 0")
-	tr.at(2*time.Second, asks("probe"), "probing 1 of 1 until 3s")
-	tr.at(2*time.Second, failed("a"), "probing 1 of 1 until 3s")
-	tr.at(2*time.Second, good("b"), "probing 1 of 1 until 3s")
-	tr.at(2*time.Second, ends("b", Refused, 3*time.Second), "held until 5s, level 0")
-}
-
-// A server that rounds down says that a window is over before it is. Until an answer
-// tells of more, a ramp takes what was left for what is left.
-func TestRefillThatNobodyHasSeen(t *testing.T) {
-	for _, tt := range []struct {
-		left, next int
-		want       string // of the next slot
-		now, known int    // what the next answer says, and what is taken for left then
-	}{
-		{90, 1000, "rationed 0 of 10 until 222.22222ms", 399, 399},
-		{90, 1000, "rationed 0 of 10 until 222.22222ms", 122, 80}, // late, perhaps
-		{90, 1000, "rationed 0 of 10 until 222.22222ms", 70, 70},
-		{90, 2300, "rationed 0 of 10 until 222.22222ms", 100, 100}, // another window
-		{60, 1000, "rationed 0 of 10 until 283.33333ms", 60, 50},   // more than that may be on the way
-		{0, 1000, "ramping 0 of 128 until 200ms", 399, 399},
-		{129, 1000, "ramping 0 of 128 until 200ms", 60, 60},
-	} {
-		tr := newTrace(t)
-		tr.h.enter(Ramping, 64, tr.start.Add(Slot))
-		tr.at(0, says(tt.left, 50*ms), "ramping 0 of 64 until 100ms")
-		tr.at(0, answered(64, 0), "ramping 64 of 64 until 100ms")
-		tr.at(Slot, passes, tt.want)
-		tr.at(150*ms, says(tt.now, time.Duration(tt.next)*ms), tt.want)
-		if tr.h.remaining != tt.known {
-			t.Errorf("%d were left, then %d were said to be: %d are left, want %d", tt.left, tt.now, tr.h.remaining, tt.known)
-		}
-	}
-	tr := newTrace(t)
-	tr.h.enter(Ramping, 64, tr.start.Add(QuotaSlack+51*ms))
-	tr.at(0, says(90, 50*ms), "ramping 0 of 64 until 1.151s")
-	tr.at(0, answered(64, 0), "ramping 64 of 64 until 1.151s")
-	tr.at(QuotaSlack+51*ms, passes, "ramping 0 of 128 until 1.251s") // it must have come
-}
-
-// Permits that were not used are what is left for the next slots.
-func TestUnusedShareIsNotLost(t *testing.T) {
-	tr := rationed10(t)
-	tr.at(0, answered(5, 0), "rationed 5 of 10 until 200ms")
-	tr.at(200*ms, passes, "rationed 0 of 10 until 389.47368ms") // 95 for 1.8 s
-	tr.at(200*ms, answered(4, 0), "rationed 4 of 10 until 389.47368ms")
-	tr.at(400*ms, passes, "ramping 0 of 10 until 500ms")
-	if tr.h.remaining != 91 {
-		t.Errorf("%d are left, want 91", tr.h.remaining)
-	}
-	tr.at(500*ms, passes, "healthy")
-}
-
-// A refusal while something should remain: somebody else has had it.
-func TestRefusalEndsTheRation(t *testing.T) {
-	tr := rationed10(t)
-	tr.at(0, answered(3, 1), "rationed 4 of 4 until 200ms")
-	tr.at(0, denied, "rationed 4 of 4 until 200ms")
-	tr.at(200*ms, passes, "held until 2s, level 0")
-}
-
-// Numbers that contradict each other are forgotten, in whatever phase.
-func TestNumbersThatLieAreForgotten(t *testing.T) {
-	tr := rationed10(t)
-	tr.at(0, answered(10, 0), "rationed 10 of 10 until 200ms")
-	tr.at(10*ms, lies, "ramping 0 of 10 until 110ms")
-	tr.at(10*ms, answered(10, 0), "ramping 10 of 10 until 110ms")
-	tr.at(110*ms, passes, "ramping 0 of 20 until 210ms") // scarce no more
-
-	tr = paced20(t)
-	tr.at(500*ms, lies, "paced 0 of 20 until 600ms")
-	tr = newTrace(t)
-	tr.at(0, lies, "healthy")
-	tr = held5(t)
-	tr.at(0, lies, "held until 5s, level 0")
-}
-
-// The numbers of a window: the least that remains, and the earliest end that fits
-// all. Those of a later window replace them, those of an earlier one are late.
-func TestNumbersOfOneWindow(t *testing.T) {
-	tr := rationed10(t)
-	want := func(left int, refill time.Duration) {
-		t.Helper()
-		if got := tr.h.resetAt.Sub(tr.start); tr.h.remaining != left || got != refill {
-			t.Errorf("got %d left until %v, want %d until %v", tr.h.remaining, got, left, refill)
-		}
-	}
-	want(90, 2*time.Second) // ten are out
-	tr.at(0, says(95, 2*time.Second), "rationed 0 of 10 until 200ms")
-	want(90, 2*time.Second)
-	tr.at(0, says(80, 2900*ms), "rationed 0 of 10 until 200ms")
-	want(80, 2*time.Second)
-	tr.at(0, says(70, 1500*ms), "rationed 0 of 10 until 200ms")
-	want(70, 1500*ms)
-	tr.at(0, says(1, 100*ms), "rationed 0 of 10 until 200ms") // of the window before
-	want(70, 1500*ms)
-	tr.at(100*ms, says(200, 3*time.Second), "rationed 0 of 10 until 200ms")
-	want(200, 3100*ms)
-}
-
 // Whatever is heard, of whatever phase: what is granted stays within what was
 // said, a ration's hold ends with its quota, and all numbers stay numbers.
-func TestPaceInvariantsUnderRandomEvents(t *testing.T) {
+func TestPace_KeepsInvariantsUnderRandomEvents(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -765,54 +451,6 @@ func TestPaceInvariantsUnderRandomEvents(t *testing.T) {
 			case h.generation < before.generation:
 				t.Fatalf("seed %d, step %d: the generation went back", seed, step)
 			}
-		}
-	}
-}
-
-// A key that is counted was well before, however that ends: a hold thereafter is
-// its first, and one of long ago is forgotten.
-func TestCountingIsNoHold(t *testing.T) {
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	none := func(time.Duration) time.Duration { return 0 }
-	var h Machine
-	h.Measure(start)
-	h.Advance(start.Add(measureWindow), none)
-	if h.phase != Healthy || !h.recoveredAt.IsZero() {
-		t.Errorf("%v, well since %v; want a healthy key that was never unwell", h.phase, h.recoveredAt)
-	}
-
-	for name, leave := range map[string]func(h *Machine, now time.Time){
-		"counted": func(h *Machine, now time.Time) {
-			h.Measure(now)
-			h.Record(Result{Permit: Permit{Generation: h.generation, Limited: true}, Lesson: Refused, Status: 429}, now, none)
-		},
-		"rationed": func(h *Machine, now time.Time) {
-			h.recordQuota(Quota{Remaining: 1, ResetAt: now.Add(20 * time.Second), NearExhaustion: true}, now)
-		},
-	} {
-		for _, tt := range []struct {
-			since time.Duration
-			level int
-		}{{Grace - 1, 3}, {Grace, 0}} {
-			h := Machine{level: 3, generation: 4, recoveredAt: start}
-			leave(&h, start.Add(tt.since))
-			if h.Advance(start.Add(tt.since+measureWindow), none); h.phase == Healthy || h.level != tt.level {
-				t.Errorf("%s %v after a hold: %v, level %d; want level %d", name, tt.since, h.phase, h.level, tt.level)
-			}
-		}
-	}
-}
-
-// A rate is what was taken while there was somebody to send, also where the end of
-// a count is found late.
-func TestCountThatEndsLate(t *testing.T) {
-	for _, late := range []time.Duration{0, measureWindow, time.Minute - 1, time.Hour} {
-		tr := newTrace(t)
-		tr.at(0, counts, "counted 0 of 0 until 500ms")
-		tr.at(0, answered(100, 10), "counted 0 of 0 until 500ms")
-		tr.h.Advance(tr.start.Add(measureWindow+late), tr.jitter)
-		if tr.h.phase != Paced || tr.h.rate < 100 || tr.h.rate > 200 {
-			t.Errorf("%v late: %v at %v/s, want it paced at 100/s or more", late, tr.h.phase, tr.h.rate)
 		}
 	}
 }

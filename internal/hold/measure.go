@@ -27,7 +27,8 @@ func (m *Machine) Measure(now time.Time) {
 	}
 	m.newGeneration(now)
 	m.failures = 0
-	m.enter(Counted, 0, now.Add(max(measureWindow, m.latency)))
+	m.length = max(measureWindow, m.latency)
+	m.enter(Counted, 0, now.Add(m.length))
 }
 
 // endMeasurement paces the key where more than one result in twenty was a
@@ -42,18 +43,17 @@ func (m *Machine) endMeasurement(now time.Time, jitter Jitter) {
 	case m.allRefused():
 		m.startHold(Result{Hint: m.retryAfter.Sub(now)}, false, now, jitter)
 	default:
-		accepted := m.acceptedRate(max(measureWindow, m.latency), now)
+		accepted := m.acceptedRate(now)
 		m.generation++ // what is refused from now on is refused at that rate
 		m.startPacing(accepted, now)
 		m.cooldownUntil = now // reports take a moment: more was accepted than was reported
 	}
 }
 
-// acceptedRate returns how many successes per second a round of that length had.
-// Where the end of the round was found late, no request was there to be sent
-// after it.
-func (m *Machine) acceptedRate(length time.Duration, now time.Time) float64 {
-	return float64(m.good) / (length + min(now.Sub(m.until), length)).Seconds()
+// acceptedRate returns how many successes per second this round had. Where its
+// end was found late, no request was there to be sent after it.
+func (m *Machine) acceptedRate(now time.Time) float64 {
+	return float64(m.good) / (m.length + min(now.Sub(m.until), m.length)).Seconds()
 }
 
 // allRefused reports whether the server accepts nothing for a while, so that the

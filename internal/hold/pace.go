@@ -44,9 +44,10 @@ type pacing struct {
 	// latency is how long the server takes to answer, if that is long: what a
 	// slot says is not known before.
 	latency    time.Duration
-	retryAfter time.Time // the latest time that refusals of this slot asked for
-	lastDenied time.Time // when a request last asked for a permit and got none
-	slotStart  time.Time // since when this slot's permits may be used, one by one
+	retryAfter time.Time     // the latest time that refusals of this slot asked for
+	lastDenied time.Time     // when a request last asked for a permit and got none
+	slotStart  time.Time     // since when this slot's permits may be used, one by one
+	length     time.Duration // of this slot, or of this measurement
 
 	remaining int       // of a quota, beyond this slot's permits
 	resetAt   time.Time // when that quota is refilled; zero where none is known
@@ -89,7 +90,7 @@ func (m *Machine) endPaceSlot(now time.Time, jitter Jitter) {
 // a path, or a caller, has a limit of its own.
 func (m *Machine) decreaseRate(now time.Time) {
 	share := m.rate * float64(m.good) / float64(m.good+m.bad)
-	accepted := max(m.acceptedRate(m.slotLength(), now), share)
+	accepted := max(m.acceptedRate(now), share)
 	m.rate = max(min(m.rate, accepted), min(m.rate*3/4, m.provenRate), minRate)
 	m.cooldownUntil = now.Add(steadyAfterDecrease + 2*m.latency)
 	if m.rate < m.provenRate/4 || m.refusedRetryScore >= retryRefusalLimit {
@@ -103,11 +104,11 @@ func (m *Machine) decreaseRate(now time.Time) {
 // increaseRate raises a rate that was used up, except for a permit or two that
 // came too late for the slot.
 func (m *Machine) increaseRate(now time.Time) {
-	if 20*m.granted < 19*m.permits || now.Sub(m.until) >= m.slotLength() {
+	if 20*m.granted < 19*m.permits || now.Sub(m.until) >= m.length {
 		m.cooldownUntil = now // the slot says nothing of a higher rate: acceleration starts again
 		return
 	}
-	clean := int(now.Sub(m.cooldownUntil) / m.slotLength())
+	clean := int(now.Sub(m.cooldownUntil) / max(m.length, Slot))
 	m.rate = min(m.rate*(1+min(math.Ldexp(increaseFactor, clean/accelerateAfterSlots), 1)), maxRate)
 }
 
@@ -127,12 +128,12 @@ func (m *Machine) startPacing(rate float64, now time.Time) {
 }
 
 func (m *Machine) nextPaceSlot(now time.Time) {
-	length := m.slotLength()
+	m.length = m.slotLength()
 	begin := now
-	if m.phase == Paced && now.Sub(m.until) < length {
+	if m.phase == Paced && now.Sub(m.until) < m.length {
 		begin = m.until // slots come at the rate, whether their end is found late or not
 	}
-	m.enter(Paced, m.permitsIn(length), begin.Add(length))
+	m.enter(Paced, m.permitsIn(m.length), begin.Add(m.length))
 	m.slotStart = now
 }
 

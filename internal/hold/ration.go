@@ -90,12 +90,12 @@ func (m *Machine) startQuotaSlot(now time.Time) {
 		return
 	}
 	m.rate = min(max(float64(m.remaining)/span.Seconds(), minRate), maxRate)
-	length := m.slotLength()
-	if span < length+Slot {
-		length = span
+	m.length = m.slotLength()
+	if span < m.length+Slot {
+		m.length = span
 	}
-	permits := min(m.permitsIn(length), m.remaining)
+	permits := min(m.permitsIn(m.length), m.remaining)
 	m.remaining -= permits
-	m.enter(Rationed, permits, now.Add(length))
+	m.enter(Rationed, permits, now.Add(m.length))
 	m.slotStart = now
 }

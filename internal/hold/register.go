@@ -1,0 +1,358 @@
+package hold
+
+import "time"
+
+const (
+	// claimTime is how long one replica has the right to decide. When it dies, the
+	// next decides after that.
+	claimTime = 50 * time.Millisecond
+	// MaxAge is how old the record may be that a decision was made for.
+	MaxAge = 250 * time.Millisecond
+	// maxWitnesses bounds the replicas that are remembered as witnesses.
+	maxWitnesses = 8
+)
+
+// A Record is what a store keeps of one key. A store is a register: it adds
+// reports up, hands out the permits of the round, and says when a decision is due.
+// What a decision is, it does not know: see [Advance]. The zero value is a healthy
+// key.
+//
+// Add and Commit are the register in Go, for stores that can hold a lock. A store
+// that can't, does the same in its own language.
+type Record struct {
+	// The round is written by a decision, and by nothing else.
+
+	Rev        uint64 // number of the decision
+	Phase      Phase
+	Generation uint64 // counts holds and measurements: results of an older one are late
+	Began      Millis
+	Until      Millis
+	Permits    int
+	Alarms     Alarms
+	Memory     Memory
+	Keep       Millis // until when Memory matters
+
+	// What came since.
+
+	Granted int
+	Totals  Totals
+
+	// What outlives rounds.
+
+	HintUntil, HintAt Millis            // the longest hint, and since when there is one
+	Witnesses         map[string]uint64 // replicas that reported Failures, each with its last Call
+	Attempts, Status  int
+	LastFailure       Millis
+	DeniedAt          Millis // when permits were last wanting
+	Claim             string // the replica that may decide
+	ClaimUntil        Millis
+}
+
+// Alarms are what makes a decision due before the round ends: so many results
+// since the decision. 0 is never.
+type Alarms struct {
+	Good, Bad, Refused, Returned int
+	Failures, Witnesses          int  // so many failures of a healthy key, seen by so many replicas
+	Refusals                     bool // any refusal of a healthy key, from RefusalsFrom on
+	RefusalsFrom                 Millis
+	Near                         bool // a quota that is nearly used up
+	Spent                        bool // a quota that is used up, or was not one
+}
+
+// A Reply is what a store answers.
+type Reply struct {
+	// Snapshot is the state, with the permits that were granted. Its times are of
+	// the register's clock: see Now.
+	Snapshot Snapshot
+	// Decide tells the replica to decide, by Advance and Commit, with Record.
+	Decide bool
+	Record Record
+	// Due tells that another replica is deciding at this moment: ask again soon.
+	Due bool
+	// Changed tells that the other replicas must learn of the new state.
+	Changed bool
+	// Now is the time of the register's clock.
+	Now time.Time
+}
+
+// Add adds a report to the record. longest bounds holds.
+func (r *Record) Add(rep Report, now time.Time, longest time.Duration) Reply {
+	at := millis(now)
+	before := r.view()
+	r.rewind(at, longest)
+	if rep.Generation == r.Generation {
+		r.Totals.addResults(rep)
+	}
+	r.addHealth(rep, at)
+	r.Totals.addQuota(rep, at, longest)
+	r.addHint(rep, at, longest)
+	granted := r.grant(rep.Want, at)
+
+	due := r.due(rep, at)
+	decide := due && (at >= r.ClaimUntil || r.Claim == rep.Replica) && rep.Version >= r.Memory.Version
+	if decide {
+		r.Claim, r.ClaimUntil = rep.Replica, at+toMillis(claimTime)
+	}
+	reply := r.reply(granted, now)
+	reply.Decide, reply.Due = decide, due && !decide
+	reply.Changed = r.view().differs(before)
+	if decide {
+		reply.Record = r.clone()
+	}
+	return reply
+}
+
+// rewind keeps a round's length where the clock was set back: a hold grows by no
+// more than the step, and never beyond its natural length.
+func (r *Record) rewind(at Millis, longest time.Duration) {
+	if step := r.Began - at; step > 0 {
+		r.Began, r.Until = at, r.Until-step
+	}
+	if step := r.HintAt - at; step > 0 && r.HintUntil > 0 {
+		r.HintAt, r.HintUntil = at, max(r.HintUntil-step, 1)
+	}
+	latest := at + toMillis(longest)
+	r.Until, r.HintUntil = min(r.Until, latest), min(r.HintUntil, latest)
+	r.ClaimUntil = min(r.ClaimUntil, at+toMillis(claimTime))
+	r.DeniedAt, r.LastFailure = min(r.DeniedAt, at), min(r.LastFailure, at)
+}
+
+// addHealth adds what was met while the key was healthy, and counts failures for
+// people.
+func (r *Record) addHealth(rep Report, at Millis) {
+	mine := rep.Generation == r.Generation
+	healthy := r.Phase == Healthy && r.HintUntil == 0
+	if healthy && (rep.Well || (mine && rep.Good > 0)) {
+		r.Totals.Failures, r.Totals.Hints, r.Totals.Bad, r.Totals.Refused = 0, 0, 0, 0
+		r.Attempts, r.Status, r.Witnesses = 0, 0, nil
+	}
+	failed := 0
+	if mine {
+		failed = within(rep.Bad, maxReported) + within(rep.Refused, maxReported)
+	}
+	if healthy && rep.Failures > 0 && r.witness(rep) {
+		r.Totals.Failures = plus(r.Totals.Failures, rep.Failures)
+		failed += within(rep.Failures, maxReported)
+	}
+	if healthy {
+		r.Totals.Refusals = plus(r.Totals.Refusals, rep.Refusals)
+	}
+	if failed == 0 && rep.Hint > 0 {
+		r.Totals.Hints = plus(r.Totals.Hints, 1)
+		failed = 1
+	}
+	if failed > 0 {
+		r.Attempts, r.Status, r.LastFailure = min(r.Attempts+failed, maxCount), rep.Status, at
+	}
+}
+
+// witness notes that a replica reported failures, and returns false where this
+// very report was added before.
+func (r *Record) witness(rep Report) bool {
+	last, known := r.Witnesses[rep.Replica]
+	switch {
+	case known && last >= rep.Call:
+		return false
+	case !known && len(r.Witnesses) >= maxWitnesses:
+		return true
+	case r.Witnesses == nil:
+		r.Witnesses = make(map[string]uint64)
+	}
+	r.Witnesses[rep.Replica] = rep.Call
+	return true
+}
+
+// addHint raises the hint. It is a maximum, so that a report which arrives twice
+// changes nothing.
+func (r *Record) addHint(rep Report, at Millis, longest time.Duration) {
+	if rep.Hint <= 0 {
+		return
+	}
+	until := at + toMillis(min(rep.Hint, longest))
+	if !rep.ServerDirected && rep.Hint < MinHold {
+		r.Totals.RetryAt = max(r.Totals.RetryAt, until)
+		return
+	}
+	if until <= r.HintUntil {
+		return
+	}
+	if r.HintUntil == 0 {
+		r.HintAt = at
+	}
+	r.HintUntil = until
+}
+
+// grant hands out permits of the round.
+func (r *Record) grant(want int, at Millis) int {
+	if want <= 0 || r.Phase == Healthy || r.Phase == Counted {
+		return 0
+	}
+	granted := 0
+	if r.HintUntil == 0 && at < r.Until {
+		granted = max(min(want, r.Permits-r.Granted), 0)
+	}
+	r.Granted += granted
+	if granted < want {
+		r.DeniedAt = at
+	}
+	return granted
+}
+
+// due reports whether a decision is due.
+func (r *Record) due(rep Report, at Millis) bool {
+	onDemand := r.Phase == Held || r.Phase == Probing
+	a, t := r.Alarms, &r.Totals
+	if r.Rev == 0 {
+		a = FirstAlarms()
+	}
+	switch {
+	case r.HintUntil > 0:
+		return rep.Want > 0 && at >= max(r.HintUntil, r.heldUntil())
+	case r.Phase != Healthy && at >= r.Until:
+		return rep.Want > 0 || !onDemand
+	case reached(t.Failures, a.Failures) && len(r.Witnesses) >= a.Witnesses, t.Refusals > 0 && a.Refusals && at >= a.RefusalsFrom:
+		return true
+	case t.NearExhaustion && a.Near:
+		return true
+	case a.Spent && (t.Inconsistent || t.ResetAt > 0 && t.Remaining == 0):
+		return true
+	}
+	return reached(t.Good, a.Good) || reached(t.Bad, a.Bad) || reached(t.Refused, a.Refused) || reached(t.Returned, a.Returned)
+}
+
+func reached(n, alarm int) bool { return alarm > 0 && n >= alarm }
+
+// heldUntil is the end of the round of a key that is held.
+func (r *Record) heldUntil() Millis {
+	if r.Phase != Held {
+		return 0
+	}
+	return r.Until
+}
+
+// A Decision is the next round of a record.
+type Decision struct {
+	Rev      uint64 // of the record that it was made for
+	At       Millis // when that record was read
+	Seen     Totals // of that record
+	SeenHint Millis
+	// SeenAttempts are of that record as well.
+	SeenAttempts int
+
+	Phase      Phase
+	Generation uint64
+	Until      Millis
+	Permits    int
+	Alarms     Alarms
+	Memory     Memory
+	Keep       Millis
+	Attempts   int
+	Status     int
+	Failures   int // of a healthy key, that were seen and still count
+
+	NewRound bool   // else the round goes on, with other alarms
+	Changed  bool   // the other replicas must learn of it
+	Replica  string // who decides
+	Want     int    // how many permits it has use for
+	// MaxAge is how old the record may be by now.
+	MaxAge time.Duration
+}
+
+// Commit starts the round of d, unless another replica has decided since, or d is
+// too old. It grants permits either way.
+func (r *Record) Commit(d Decision, now time.Time) Reply {
+	at := millis(now)
+	if d.Rev != r.Rev || at-d.At > toMillis(d.MaxAge) {
+		reply := r.reply(r.grant(d.Want, at), now)
+		reply.Due = d.Rev == r.Rev
+		return reply
+	}
+	rest := r.Totals.without(d.Seen)
+	if d.Generation != r.Generation {
+		rest.Good, rest.Bad, rest.Refused, rest.GoodRetries, rest.RefusedRetries, rest.Returned = 0, 0, 0, 0, 0, 0
+	}
+	rest.Failures = plus(rest.Failures, d.Failures)
+	r.Attempts = max(r.Attempts-d.SeenAttempts, 0) + d.Attempts
+	if d.Phase != Healthy || r.Attempts == 0 {
+		rest.Failures, r.Witnesses = 0, nil
+	}
+	if d.Phase != Healthy {
+		rest.Refusals = 0
+	}
+	if r.HintUntil == d.SeenHint {
+		r.HintUntil, r.HintAt = 0, 0
+	}
+	r.Rev++
+	r.Phase, r.Generation, r.Until, r.Permits = d.Phase, d.Generation, d.Until, d.Permits
+	if d.NewRound {
+		r.Began, r.Granted = at, 0
+	}
+	r.Alarms, r.Memory, r.Keep, r.Totals = d.Alarms, d.Memory, d.Keep, rest
+	if r.Attempts == d.Attempts {
+		r.Status = d.Status
+	}
+	r.Claim, r.ClaimUntil = "", 0
+	reply := r.reply(r.grant(d.Want, at), now)
+	reply.Changed = d.Changed
+	return reply
+}
+
+func (r *Record) reply(granted int, now time.Time) Reply {
+	s := r.Snapshot()
+	s.Permits = granted
+	return Reply{Snapshot: s, Now: now}
+}
+
+// Snapshot returns the state as replicas follow it. A hint that no decision has
+// seen yet is a hold.
+func (r *Record) Snapshot() Snapshot {
+	v := r.view()
+	return Snapshot{
+		Phase: v.phase, Until: v.until.Time(), Generation: r.Generation, Rate: r.Memory.Rate, Level: r.Memory.Level, Word: v.directed,
+		Attempts: r.Attempts, Last: r.LastFailure.Time(), Status: r.Status, Witnesses: len(r.Witnesses),
+	}
+}
+
+// view is what a replica sees of a record.
+type view struct {
+	phase    Phase
+	until    Millis
+	directed bool
+	failing  bool
+}
+
+func (r *Record) view() view {
+	v := view{phase: r.Phase, until: r.Until, directed: r.Memory.ServerDirected && r.Phase == Held, failing: r.Attempts > 0}
+	if r.HintUntil > r.heldUntil() {
+		v.phase, v.until, v.directed = Held, r.HintUntil, true
+	}
+	return v
+}
+
+// differs reports whether v is news for the other replicas. A hold that grows by
+// less than a slot is none: a replica that asks too early is told.
+func (v view) differs(before view) bool {
+	grown := v.until - before.until
+	return v.phase != before.phase || v.failing != before.failing ||
+		(v.phase == Held && grown != 0 && !(0 < grown && grown < toMillis(Slot)))
+}
+
+// Forgettable reports whether nothing is left in the record that a later request
+// would need.
+func (r *Record) Forgettable(now time.Time) bool {
+	return r.Phase == Healthy && r.HintUntil == 0 && r.Attempts == 0 && millis(now) >= r.Keep
+}
+
+func (r *Record) clone() Record {
+	c := *r
+	c.Witnesses = make(map[string]uint64, len(r.Witnesses))
+	for replica, call := range r.Witnesses {
+		c.Witnesses[replica] = call
+	}
+	return c
+}
+
+// toMillis rounds up: a hint is never undercut.
+func toMillis(d time.Duration) Millis {
+	return Millis((d + time.Millisecond - 1) / time.Millisecond)
+}

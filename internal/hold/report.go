@@ -1,0 +1,129 @@
+package hold
+
+import "time"
+
+// A Report is what a replica met since its last report, added up, and what it
+// asks for. Times are durations, since no two clocks agree.
+type Report struct {
+	// Replica names the replica, and Call counts its reports, so that a report
+	// that arrives twice adds no second witness.
+	Replica string
+	Call    uint64
+	// Version is the highest version of a record's Memory that the replica reads.
+	Version int
+	// Generation is that of the permits whose results follow.
+	Generation uint64
+	// Good, Bad and Refused count results of permits: successes, failures that the
+	// server answered, and refusals. GoodRetries and RefusedRetries are those of
+	// them that were retries.
+	Good, Bad, Refused          int
+	GoodRetries, RefusedRetries int
+	// Returned counts permits that were not used, or whose result is unknown.
+	Returned int
+	// Failures counts failures that the server answered while the key was healthy.
+	// Timeouts and connection errors are never reported: the fault may be the
+	// replica's own network.
+	Failures int
+	// Refusals counts refusals while the key was healthy, beyond those that a
+	// replica tolerates.
+	Refusals int
+	// Well tells that a request succeeded, which ends a row of Failures.
+	Well bool
+	// Remaining is what is left of a quota until its reset, in ResetIn; where
+	// ResetIn is 0, no quota is known. NearExhaustion tells that the quota will be
+	// used up before all replicas have learned of it, and Inconsistent that the
+	// numbers contradict each other.
+	Remaining      int
+	ResetIn        time.Duration
+	NearExhaustion bool
+	Inconsistent   bool
+	// Status is the last status code among all those.
+	Status int
+	// Hint is how much is left of the longest hint that the server gave.
+	// ServerDirected tells that it holds every request, whatever is left of it.
+	Hint           time.Duration
+	ServerDirected bool
+	// Want is how many permits the replica has use for, and Lease is how long a
+	// probe of this replica may take.
+	Want  int
+	Lease time.Duration
+}
+
+// Totals are the reports since the last decision, added up. All of it commutes:
+// counters add up, times are maxima, and of two quotas the later window counts, or
+// the smaller remainder in one window.
+type Totals struct {
+	Good, Bad, Refused          int
+	GoodRetries, RefusedRetries int
+	Returned                    int
+	Failures, Refusals          int
+	Hints                       int    // hints that came without another result
+	RetryAt                     Millis // the latest time that hints below MinHold asked for
+	Remaining                   int
+	ResetAt                     Millis
+	NearExhaustion              bool
+	Inconsistent                bool
+}
+
+const (
+	// maxCount bounds every counter.
+	maxCount = 1 << 30
+	// maxReported bounds what one report adds to a counter.
+	maxReported = 1 << 16
+)
+
+func plus(a, b int) int { return min(a+within(b, maxReported), maxCount) }
+
+// addResults adds the results of permits.
+func (t *Totals) addResults(r Report) {
+	t.Good, t.Bad, t.Refused = plus(t.Good, r.Good), plus(t.Bad, r.Bad), plus(t.Refused, r.Refused)
+	t.GoodRetries, t.RefusedRetries = plus(t.GoodRetries, r.GoodRetries), plus(t.RefusedRetries, r.RefusedRetries)
+	t.Returned = plus(t.Returned, r.Returned)
+}
+
+// addQuota adds what a replica knows of a quota.
+func (t *Totals) addQuota(r Report, now Millis, longest time.Duration) {
+	if r.Inconsistent {
+		t.Inconsistent = true
+	}
+	if r.ResetIn <= 0 || r.ResetIn > longest || r.Inconsistent {
+		return
+	}
+	const slack = Millis(QuotaSlack / time.Millisecond)
+	reset, remaining := now+toMillis(r.ResetIn), within(r.Remaining, maxCount)
+	switch {
+	case reset > t.ResetAt+slack:
+		t.Remaining, t.ResetAt, t.NearExhaustion = remaining, reset, r.NearExhaustion
+	case reset >= t.ResetAt-slack:
+		t.Remaining, t.ResetAt = min(t.Remaining, remaining), min(t.ResetAt, reset)
+		t.NearExhaustion = t.NearExhaustion || r.NearExhaustion
+	}
+}
+
+// without returns the totals that came after seen.
+func (t Totals) without(seen Totals) Totals {
+	t.Good, t.Bad, t.Refused = max(t.Good-seen.Good, 0), max(t.Bad-seen.Bad, 0), max(t.Refused-seen.Refused, 0)
+	t.GoodRetries, t.RefusedRetries = max(t.GoodRetries-seen.GoodRetries, 0), max(t.RefusedRetries-seen.RefusedRetries, 0)
+	t.Returned, t.Failures = max(t.Returned-seen.Returned, 0), max(t.Failures-seen.Failures, 0)
+	t.Refusals, t.Hints = max(t.Refusals-seen.Refusals, 0), max(t.Hints-seen.Hints, 0)
+	if t.RetryAt == seen.RetryAt {
+		t.RetryAt = 0
+	}
+	if t.ResetAt == seen.ResetAt && t.Remaining == seen.Remaining && t.Inconsistent == seen.Inconsistent {
+		t.Remaining, t.ResetAt, t.NearExhaustion, t.Inconsistent = 0, 0, false, false
+	}
+	return t
+}
+
+// bounded returns totals that a machine can take in one by one, whoever wrote them.
+func (t Totals) bounded() Totals {
+	for _, n := range []*int{
+		&t.Good, &t.Bad, &t.Refused, &t.GoodRetries, &t.RefusedRetries, &t.Returned, &t.Failures, &t.Refusals, &t.Hints, &t.Remaining,
+	} {
+		*n = within(*n, 1<<20)
+	}
+	return t
+}
+
+// attempts is how many attempts that failed the totals hold.
+func (t *Totals) attempts() int { return t.Bad + t.Refused + t.Failures + t.Hints }

@@ -329,12 +329,12 @@ func ExampleDefaultClassify_verdicts() {
 // A MemoryStore has the keys that are not healthy.
 func ExampleMemoryStore_All() {
 	store := &holdoff.MemoryStore{}
-	news := holdoff.News{Replica: "a", Status: 429, Hint: 30 * time.Second, Word: true}
-	state, err := store.Exchange(context.Background(), "https://api.example.com", news)
+	report := holdoff.Report{Replica: "a", Status: 429, Hint: 30 * time.Second, ServerDirected: true}
+	reply, err := store.Report(context.Background(), "https://api.example.com", report)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(state.Phase, slices.Collect(maps.Keys(maps.Collect(store.All()))))
+	fmt.Println(reply.Snapshot.Phase, slices.Collect(maps.Keys(maps.Collect(store.All()))))
 	// Output: held [https://api.example.com]
 }

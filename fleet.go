@@ -60,7 +60,7 @@ type share struct {
 
 	// What is to be told.
 
-	news     News
+	report   Report
 	hint     time.Time // until when the server asked for silence
 	word     bool      // that holds everybody
 	quota    hold.Quota
@@ -95,10 +95,10 @@ func (g *gate) learnShared(o hold.Result, now time.Time) {
 	word := o.Hint >= hold.MinHold
 	mine := o.Limited && h.Shared() && o.Generation == h.Generation()
 	fresh := h.Phase() == Healthy && o.Generation == h.Generation()
-	if mine && s.news.Generation != o.Generation {
-		s.news.Good, s.news.Bad, s.news.Refused, s.news.Returned = 0, 0, 0, 0
-		s.news.GoodRetries, s.news.RefusedRetries = 0, 0
-		s.news.Generation = o.Generation
+	if mine && s.report.Generation != o.Generation {
+		s.report.Good, s.report.Bad, s.report.Refused, s.report.Returned = 0, 0, 0, 0
+		s.report.GoodRetries, s.report.RefusedRetries = 0, 0
+		s.report.Generation = o.Generation
 	}
 	if o.HasQuota && o.Generation == h.Generation() && (o.NearExhaustion || o.Inconsistent || h.Phase() != Healthy) {
 		s.quota, s.hasQuota = o.Quota, true
@@ -110,18 +110,18 @@ func (g *gate) learnShared(o hold.Result, now time.Time) {
 	switch o.Lesson {
 	case Nothing:
 		if mine && h.Phase() == Probing && o.Round == h.Round() {
-			s.news.Returned++
+			s.report.Returned++
 		}
 		return
 	case Good:
 		if mine {
-			s.news.Good++
+			s.report.Good++
 			if o.Retry {
-				s.news.GoodRetries++
+				s.report.GoodRetries++
 			}
 		}
 		s.row = 0
-		s.news.Well = s.failing
+		s.report.Well = s.failing
 		return
 	case Unreachable:
 		if mine && !h.IsPaced() && h.Phase() != Counted {
@@ -134,7 +134,7 @@ func (g *gate) learnShared(o hold.Result, now time.Time) {
 
 	// The server answered that it will not, or that it can't.
 	if word || mine {
-		s.news.Status = o.Status
+		s.report.Status = o.Status
 		if end := now.Add(o.Hint); end.After(s.hint) {
 			s.hint = end
 		}
@@ -142,22 +142,22 @@ func (g *gate) learnShared(o hold.Result, now time.Time) {
 	}
 	switch {
 	case mine && o.Lesson == Refused:
-		s.news.Refused++
+		s.report.Refused++
 		if o.Retry {
-			s.news.RefusedRetries++
+			s.report.RefusedRetries++
 		}
 		if !h.IsPaced() {
 			h.ForfeitPermits() // what is left of them would be refused as well
 		}
 	case mine && (h.Phase() == Probing || !o.Retry):
-		s.news.Bad++
+		s.report.Bad++
 	case fresh && o.Lesson == Failed:
 		s.row++
 		if s.row >= reportAfter {
-			s.news.Status = o.Status
-			s.news.Failures++
+			s.report.Status = o.Status
+			s.report.Failures++
 			if s.row == reportAfter {
-				s.news.Failures = reportAfter
+				s.report.Failures = reportAfter
 			}
 		}
 	}
@@ -167,7 +167,7 @@ func (g *gate) learnShared(o hold.Result, now time.Time) {
 func (g *gate) exchange() {
 	g.mu.Lock()
 	now := time.Now()
-	news, hint, worth := g.takeNews(now)
+	report, hint, worth := g.takeReport(now)
 	if !worth {
 		g.share.talking = false
 		g.mu.Unlock()
@@ -176,7 +176,8 @@ func (g *gate) exchange() {
 	g.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	state, err := g.share.link.store.Exchange(ctx, g.key, news)
+	reply, err := exchange(ctx, g.share.link.store, g.key, report)
+	state := reply.Snapshot
 	cancel()
 	g.share.link.watch(g.key, err)
 
@@ -184,19 +185,19 @@ func (g *gate) exchange() {
 	s := &g.share
 	s.talking = false
 	if err != nil {
-		g.alone(news)
+		g.alone(report)
 	} else {
 		s.retry = time.Time{}
 		if !s.hint.After(hint) {
 			s.hint, s.word = time.Time{}, false // told
 		}
 		g.take(state, true)
-		if news.Word && state.Phase == Healthy && hint.After(now.Add(storeRetry)) {
+		if report.ServerDirected && state.Phase == Healthy && hint.After(now.Add(storeRetry)) {
 			// Redis' clock went forward, and took the hint for an old one.
 			s.hint, s.word, s.retry = hint, true, time.Now().Add(storeRetry)
 		}
-		s.dry = state.Permits < news.Want
-		g.sitOut(state.Permits, news.Want)
+		s.dry = state.Permits < report.Want
+		g.sitOut(state.Permits, report.Want)
 		g.release(before, time.Now())
 		g.handBackUnused()
 	}
@@ -226,30 +227,30 @@ func (g *gate) handBackUnused() {
 		return
 	}
 	h.ForfeitPermits()
-	g.share.news.Generation = h.Generation()
-	g.share.news.Returned++
+	g.share.report.Generation = h.Generation()
+	g.share.report.Returned++
 }
 
-// takeNews returns what is to be told and asked now.
-func (g *gate) takeNews(now time.Time) (news News, hint time.Time, worth bool) {
+// takeReport returns what is to be told and asked now.
+func (g *gate) takeReport(now time.Time) (report Report, hint time.Time, worth bool) {
 	s := &g.share
 	_, worth = g.tell(now)
 	_, want := g.ask(now)
-	news, hint = s.news, s.hint
-	news.Replica = s.link.replica
-	news.Lease = g.lease()
+	report, hint = s.report, s.hint
+	report.Replica, report.Call, report.Version = s.link.replica, s.link.calls.Add(1), hold.Version
+	report.Lease = g.lease()
 	if hint.After(now) {
-		news.Hint, news.Word = hint.Sub(now), s.word
+		report.Hint, report.ServerDirected = hint.Sub(now), s.word
 	}
 	if s.hasQuota {
-		news.Left, news.Refill, news.Lies = s.quota.Remaining, s.quota.ResetAt.Sub(now), s.quota.Inconsistent
-		news.Near = s.quota.NearExhaustion
+		report.Remaining, report.ResetIn, report.Inconsistent = s.quota.Remaining, s.quota.ResetAt.Sub(now), s.quota.Inconsistent
+		report.NearExhaustion = s.quota.NearExhaustion
 		s.hasQuota = false
 	}
 	if want {
-		news.Want = g.wanted(now)
+		report.Want = g.wanted(now)
 		s.turned = 0
 	}
-	s.news = News{Generation: s.news.Generation}
-	return news, hint, worth || want
+	s.report = Report{Generation: s.report.Generation}
+	return report, hint, worth || want
 }

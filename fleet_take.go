@@ -12,23 +12,23 @@ import (
 // alone notes that the store failed. Where the next step was the store's to
 // take, this process goes on by itself, from the state that is known and with
 // the results that could not be told.
-func (g *gate) alone(news News) {
+func (g *gate) alone(report Report) {
 	h, s := &g.hold, &g.share
 	now := time.Now()
 	s.retry = now.Add(storeRetry + jitter.Uniform(storeRetry))
-	if !h.Shared() || (now.Before(h.Until()) && news.Good+news.Refused+news.Bad+news.Returned == 0) {
+	if !h.Shared() || (now.Before(h.Until()) && report.Good+report.Refused+report.Bad+report.Returned == 0) {
 		return
 	}
 	s.version = 0
 	if h.IsPaced() {
-		news = News{} // what was paced for all tells nothing of this process alone
+		report = Report{} // what was paced for all tells nothing of this process alone
 	}
 	h.Detach(now)
-	o := hold.Result{Permit: hold.Permit{Generation: news.Generation, Limited: true}, Status: news.Status, Hint: news.Hint}
+	o := hold.Result{Permit: hold.Permit{Generation: report.Generation, Limited: true}, Status: report.Status, Hint: report.Hint}
 	for _, results := range []struct {
 		n      int
 		lesson Lesson
-	}{{news.Good, Good}, {news.Refused, Refused}, {news.Bad, Failed}, {news.Returned, Nothing}} {
+	}{{report.Good, Good}, {report.Refused, Refused}, {report.Bad, Failed}, {report.Returned, Nothing}} {
 		o.Lesson = results.lesson
 		for range results.n {
 			h.Record(o, now, jitter.Uniform)
@@ -81,7 +81,7 @@ func (g *gate) take(state State, reply bool) {
 	}
 	if longer := h.OutlastsHold(hold.Snapshot(state)); longer && !reply && s.hint.IsZero() && h.Until().Sub(state.Until) > hold.Rounding {
 		// Two halves of a fleet have met again: the longer hold wins.
-		s.hint, s.word, s.news.Status = h.Until(), true, h.Status()
+		s.hint, s.word, s.report.Status = h.Until(), true, h.Status()
 	}
 	h.Adopt(hold.Snapshot(state), time.Now(), jitter.Uniform)
 	s.dry = false
@@ -97,7 +97,7 @@ func (g *gate) lost() {
 	}
 	h.Detach(time.Now())
 	if h.Phase() == Held && h.ServerDirected() {
-		s.hint, s.word, s.news.Status = h.Until(), true, h.Status()
+		s.hint, s.word, s.report.Status = h.Until(), true, h.Status()
 		s.retry = time.Now().Add(jitter.Uniform(storeRetry / 2))
 	}
 }

@@ -24,7 +24,7 @@ func (g *gate) due(now time.Time) (time.Duration, bool) {
 
 // tell reports whether there is news, and how long it may wait.
 func (g *gate) tell(now time.Time) (time.Duration, bool) {
-	n := &g.share.news
+	n := &g.share.report
 	switch {
 	case g.share.hasQuota && (g.hold.Phase() != Rationed || g.share.quota.Inconsistent):
 		return 0, true

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
 // odd is a MemoryStore that can be away, or keep a grant under way for a while.
@@ -20,29 +22,41 @@ type odd struct {
 	asked atomic.Int64 // exchanges
 }
 
-func (s *odd) Exchange(ctx context.Context, key string, n News) (State, error) {
+func (s *odd) Report(ctx context.Context, key string, n Report) (Reply, error) {
 	s.asked.Add(1)
 	if s.away.Load() {
-		return State{}, errors.New("away")
+		return Reply{}, errors.New("away")
 	}
-	state, err := s.MemoryStore.Exchange(ctx, key, n)
-	if n.Want > 0 && state.Permits > 0 {
+	reply, err := s.MemoryStore.Report(ctx, key, n)
+	if n.Want > 0 && reply.Snapshot.Permits > 0 {
 		time.Sleep(time.Duration(s.slow.Swap(0)))
 	}
-	return state, err
+	return reply, err
+}
+
+func (s *odd) Commit(ctx context.Context, key string, d Decision) (Reply, error) {
+	if s.away.Load() {
+		return Reply{}, errors.New("away")
+	}
+	reply, err := s.MemoryStore.Commit(ctx, key, d)
+	if d.Want > 0 && reply.Snapshot.Permits > 0 {
+		time.Sleep(time.Duration(s.slow.Swap(0)))
+	}
+	return reply, err
 }
 
 const fleetKey = "http://h.example"
 
 // tell holds the key as another replica does that was told to wait.
-func (s *odd) tell(t *testing.T, n News) State {
+func (s *odd) tell(t *testing.T, n Report) State {
 	t.Helper()
 	n.Replica = "another"
-	state, err := s.MemoryStore.Exchange(t.Context(), fleetKey, n)
+	n.Version = hold.Version
+	reply, err := exchange(t.Context(), &s.MemoryStore, fleetKey, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return state
+	return reply.Snapshot
 }
 
 // Store case 16, 23: where the store goes away while another replica probes, or
@@ -55,12 +69,12 @@ func TestStoreThatIsAwayInMidProbeStopsNobody(t *testing.T) {
 					store := &odd{}
 					tr := &Transport{Base: script(200), Store: store}
 					wants(t, tr, fleetKey+"/", 200)
-					store.tell(t, News{Hint: 2 * time.Second, Word: true, Status: 429})
+					store.tell(t, Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
 					time.Sleep(2 * time.Second)
 					if phase != Held {
-						s := store.tell(t, News{Want: 1, Lease: time.Second})
+						s := store.tell(t, Report{Want: 1, Lease: time.Second})
 						if phase == Ramping {
-							store.tell(t, News{Generation: s.Generation, Good: 1, Want: 2})
+							store.tell(t, Report{Generation: s.Generation, Good: 1, Want: 2})
 						}
 					}
 					start := time.Now()
@@ -72,7 +86,7 @@ func TestStoreThatIsAwayInMidProbeStopsNobody(t *testing.T) {
 					if end == "away" {
 						store.away.Store(true)
 					} else {
-						store.records = nil
+						store.keys = nil
 						gateAt(t, tr, fleetKey+"/").told(State{Lost: true})
 					}
 					wg.Wait()
@@ -102,7 +116,7 @@ func TestSharedHoldOutlivesItsStore(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { wants(t, tr, fleetKey+"/", 429) })
 		synctest.Wait()
-		store.tell(t, News{Hint: time.Minute, Word: true, Status: 429})
+		store.tell(t, Report{Hint: time.Minute, ServerDirected: true, Status: 429})
 		end := time.Now().Add(time.Minute)
 		store.away.Store(true)
 		close(answered)
@@ -141,7 +155,7 @@ func TestHintIsNotUndercutByPermitsUnderWay(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { get(t, tr, fleetKey+"/late") })
 		synctest.Wait()
-		store.tell(t, News{Hint: 2 * time.Second, Word: true, Status: 429})
+		store.tell(t, Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
 		store.slow.Store(int64(100 * time.Millisecond))
 		wg.Go(func() { wants(t, tr, fleetKey+"/", 200) })
 		time.Sleep(2*time.Second + 50*time.Millisecond) // the permit is under way
@@ -163,7 +177,7 @@ func TestProbeForWhichNobodyWaitsIsGivenBack(t *testing.T) {
 		stayer := &Transport{Base: script(200), Store: store}
 		wants(t, leaver, fleetKey+"/", 200)
 		gateAt(t, leaver, fleetKey+"/").latency.Store(int64(3 * time.Second)) // a lease of 12 s
-		store.tell(t, News{Hint: 2 * time.Second, Word: true, Status: 429})
+		store.tell(t, Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
 		ctx, cancel := context.WithCancel(t.Context())
 		store.slow.Store(int64(100 * time.Millisecond))
 		var wg sync.WaitGroup
@@ -220,16 +234,17 @@ func TestLongerHoldWinsWherePartsMeet(t *testing.T) {
 		store := &odd{}
 		tr := &Transport{Base: script(200), Store: store}
 		wants(t, tr, fleetKey+"/", 200)
-		store.tell(t, News{Hint: 80 * time.Second, Word: true, Status: 429})
+		store.tell(t, Report{Hint: 80 * time.Second, ServerDirected: true, Status: 429})
 		end := time.Now().Add(80 * time.Second)
 		time.Sleep(time.Second)
 		// The other half's store, whose versions go on from here.
 		other := &MemoryStore{version: 1000}
-		state, _ := other.Exchange(t.Context(), fleetKey, News{Replica: "another", Hint: 20 * time.Second, Word: true, Status: 503})
+		reply, _ := exchange(t.Context(), other, fleetKey, Report{Replica: "another", Hint: 20 * time.Second, ServerDirected: true, Status: 503})
 		store.mu.Lock()
+		state := reply.Snapshot
 		state.Version = store.version + 1
 		store.version++
-		store.records[fleetKey].fleet.Machine = other.records[fleetKey].fleet.Machine
+		store.keys[fleetKey].record = other.keys[fleetKey].record
 		store.mu.Unlock()
 		gateAt(t, tr, fleetKey+"/").told(state)
 		synctest.Wait()
@@ -274,11 +289,11 @@ type forgetful struct {
 	asked int
 }
 
-func (s *forgetful) Exchange(ctx context.Context, key string, n News) (State, error) {
+func (s *forgetful) Report(ctx context.Context, key string, n Report) (Reply, error) {
 	if s.asked++; s.asked == 1 {
-		n.Hint, n.Word = 0, false
+		n.Hint, n.ServerDirected = 0, false
 	}
-	return s.MemoryStore.Exchange(ctx, key, n)
+	return s.MemoryStore.Report(ctx, key, n)
 }
 
 // Store case 42, with a store that hangs: hosts that were forgotten don't wait
@@ -307,9 +322,9 @@ type hanging struct {
 	until chan struct{}
 }
 
-func (s *hanging) Exchange(ctx context.Context, key string, n News) (State, error) {
+func (s *hanging) Report(ctx context.Context, key string, n Report) (Reply, error) {
 	<-s.until
-	return s.MemoryStore.Exchange(ctx, key, n)
+	return s.MemoryStore.Report(ctx, key, n)
 }
 
 // What is long over is not shown as held.

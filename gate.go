@@ -68,7 +68,7 @@ func (g *gate) learn(o hold.Result) bool {
 	case g.share.link == nil || now.Before(g.share.retry):
 		g.hold.Measure(now)
 	default:
-		g.share.news.Refusals++
+		g.share.report.Refusals++
 	}
 	return true
 }
@@ -124,7 +124,7 @@ func (g *gate) lock() hold.Machine {
 func (g *gate) unlock(before hold.Machine) {
 	now := time.Now()
 	if g.orphaned(now) {
-		g.alone(News{})
+		g.alone(Report{})
 	}
 	g.release(before, now)
 	g.setTimer(now)

@@ -84,7 +84,7 @@ func (g *gate) inspect(room int) (KeyState, bool) {
 	s.State = State(h.Snapshot())
 	s.Last, s.Version = latest(g.bad, g.share.last), g.share.version
 	s.Witness = g.bad.After(h.RecoveredAt())
-	return s, s.Waiters > 0 || (!h.IsHealthy() && !s.State.over())
+	return s, s.Waiters > 0 || (!h.IsHealthy() && !s.State.Expired(time.Now()))
 }
 
 func latest(a, b time.Time) time.Time {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
 // maxWorkers bounds the conversations that a Transport has with its store at a
@@ -19,7 +21,8 @@ type link struct {
 	store   Store
 	replica string
 	emit    func(Event)
-	failing atomic.Bool // the last exchange failed
+	calls   atomic.Uint64 // reports so far
+	failing atomic.Bool   // the last exchange failed
 
 	mu      sync.Mutex // guards what follows
 	queue   []*gate
@@ -33,7 +36,7 @@ func newLink(store Store, emit func(Event)) *link {
 // watch tells whoever observes when exchanges begin to fail, and when they work
 // again: once for each change.
 func (l *link) watch(key string, err error) {
-	if errors.Is(err, errForeign) || errors.Is(err, errFull) || l.failing.Swap(err != nil) == (err != nil) {
+	if _, notShared := errors.AsType[hold.NotShared](err); notShared || l.failing.Swap(err != nil) == (err != nil) {
 		return
 	}
 	kind := StoreBack

@@ -10,151 +10,119 @@ import (
 	"github.com/go-holdoff/holdoff/internal/jitter"
 )
 
-// A Store shares the states of keys among replicas, so that all of them know
-// what one was told. [MemoryStore] does so within a process, [RedisStore] among
-// processes.
+// A Store shares the states of keys among replicas, so that all of them act on
+// what one of them learned. [MemoryStore] does so within a process, [RedisStore]
+// among processes.
+//
+// A store is a register and a change feed. It adds up what replicas report,
+// hands out the permits of the present round, and tells one replica when a
+// decision is due; that replica decides, and commits. So a store needs no rule of
+// the machine. [Record] is such a register in Go, for a store that can hold a lock;
+// package storetest checks any other.
 //
 // A store is advice. A [Transport] never waits for it on behalf of a request
 // that it may send by what it knows itself, and where the store fails, each
-// replica goes on alone. It knows the Transports that use it until it is dropped:
-// a Transport should live as long as its store.
+// replica continues alone. A store keeps its watchers until they stop: a
+// Transport should live as long as its store.
 type Store interface {
-	// Exchange tells the store what a replica learnt about key, and returns the
-	// key's state thereafter, with the permits that the replica was granted. It
-	// is called from the Transport's own goroutines, and may block within
-	// reason.
-	Exchange(ctx context.Context, key string, news News) (State, error)
+	// Report adds r to the record of key, and returns the state thereafter, with
+	// the permits that the replica was granted: see [Record.Add]. It is called from
+	// the Transport's own goroutines, and may block within reason.
+	Report(ctx context.Context, key string, r Report) (Reply, error)
+
+	// Commit starts the round of d, unless another replica has decided since: see
+	// [Record.Commit].
+	Commit(ctx context.Context, key string, d Decision) (Reply, error)
 
 	// Watch calls changed with the state of key as it is known here, before it
-	// returns if the key isn't healthy, and whenever it changes thereafter, by
-	// whomever, until stop is called. It must not block, and neither does
+	// returns if the key isn't healthy, and whenever it changes thereafter, through
+	// any replica, until stop is called. It must not block, and neither does
 	// changed.
 	Watch(key string, changed func(State)) (stop func())
 }
 
-// News is what a replica has to say about a key, and what it asks for: what it
-// met since it last spoke, added up. Times are durations, since no two clocks
-// agree.
-type News struct {
-	// Replica names who speaks. To a RedisStore a process is one replica, and
-	// what is said here makes no difference.
-	Replica string
-	// Generation is that of the hold whose permits Good, Bad, Refused and
-	// Returned speak of.
-	Generation uint64
-	// Good, Bad and Refused count the results of permits: successes, failures
-	// that the server answered, and refusals.
-	Good, Bad, Refused int
-	// GoodRetries and RefusedRetries are how many of those were of requests that had
-	// failed before.
-	GoodRetries, RefusedRetries int
-	// Returned counts permits that were not used, or whose result is unknown.
-	// That of a probe is for another to use; the others lapse with their slot.
-	Returned int
-	// Failures counts failures that the server answered while the key was
-	// healthy. What never got an answer stays with the replica: its network may
-	// be at fault.
-	Failures int
-	// Refusals counts refusals while the key was healthy, beyond those that a
-	// replica keeps to itself.
-	Refusals int
-	// Left is what the server says to remain of a quota until it is refilled,
-	// after Refill; where Refill is zero, it says nothing. Near tells that the
-	// quota will be used up before all have heard of it; Lies, that such numbers
-	// contradicted each other, and are not to be believed.
-	Left   int
-	Refill time.Duration
-	Near   bool
-	Lies   bool
-	// Status is the last status code among all those.
-	Status int
-	// Hint is how much is left of the longest hint that the server gave.
-	Hint time.Duration
-	// Word tells that Hint holds everybody, whatever is left of it.
-	Word bool
-	// Well tells that a request succeeded, which ends a row of failures.
-	Well bool
-	// Want is how many permits the replica has use for.
-	Want int
-	// Lease is how long a probe of this replica may take.
-	Lease time.Duration
+type (
+	// A Report is what a replica met since its last report, added up, and what it
+	// asks for.
+	Report = hold.Report
+	// A Reply is what a store answers: the state, the permits that were granted, and
+	// whether the replica is to decide.
+	Reply = hold.Reply
+	// A Record is what a store keeps of one key.
+	Record = hold.Record
+	// A Decision is the next round of a record.
+	Decision = hold.Decision
+	// State is what a [Store] knows of a key: N sends until T. Phase, Until and Permits
+	// say just that. Level is how many holds in a row came before this one, Word
+	// tells that the server itself asked for it, Rate is in sends per second where
+	// the key is paced or rationed. Attempts, Last, Status and Witnesses are of the
+	// failures since the key was last healthy.
+	State = hold.Snapshot
+)
+
+// exchange reports to the store, and decides where that is due. lease is how long
+// a probe of this replica may take.
+func exchange(ctx context.Context, store Store, key string, r Report) (Reply, error) {
+	reply, err := store.Report(ctx, key, r)
+	if err != nil || !reply.Decide {
+		return reply, err
+	}
+	return store.Commit(ctx, key, hold.Advance(reply.Record, r, reply.Now, reply.MaxHold, jitter.Uniform))
 }
 
-// State is what a [Store] knows of a key: N sends until T.
-type State struct {
-	Phase Phase
-	// Permits is how many sends the replica that asked was granted, until Until.
-	Permits int
-	// Until is when the hold, the probe's lease or the ramp's slot ends, by the
-	// clock of this process.
-	Until time.Time
-	// Generation counts holds; it tells what was sent before from what was
-	// sent since.
-	Generation uint64
-	// Rate is how many sends per second a paced or rationed key is granted.
-	Rate float64
-	// Level is how many holds in a row came before this one.
-	Level int
-	// Word tells that the hold rests on the server's own word.
-	Word bool
-	// Attempts is how many attempts have failed since the key was last well,
-	// as far as they were reported; Last is when the latest was.
-	Attempts int
-	Last     time.Time
-	// Status is the last status code among them.
-	Status int
-	// Witnesses is how many replicas reported failures of a healthy key.
-	Witnesses int
-	// Version orders the states of a key as one process hears of them: of two, the
-	// higher is the later.
-	Version uint64
-	// Lost tells that the store no longer knows a key that it knew: it was
-	// flushed, or has lost writes. Who still holds the key tells it again.
-	Lost bool
-}
-
-// over reports whether a state says nothing, or nothing any more.
-func (s State) over() bool { return hold.Snapshot(s).Expired(time.Now()) }
+// maxMemoryHold bounds the holds of a MemoryStore. A Transport has cut them to its
+// MaxHold before.
+const maxMemoryHold = 366 * 24 * time.Hour
 
 // MemoryStore shares states among the Transports of one process: several
 // clients of one service, or replicas in a test. The zero value is ready for
 // use.
 type MemoryStore struct {
 	mu      sync.Mutex // guards what follows
-	records map[string]*record
-	version uint64
+	keys    map[string]*memoryKey
+	version uint64 // of the last change of any key
 }
 
-// record is one key of a MemoryStore.
-type record struct {
-	fleet    hold.Fleet
+// memoryKey is one key of a MemoryStore.
+type memoryKey struct {
+	record   Record
 	version  uint64
 	watchers map[*func(State)]bool
 }
 
-// Exchange implements [Store]. It never fails.
-func (s *MemoryStore) Exchange(_ context.Context, key string, n News) (State, error) {
+// Report implements [Store]. It never fails.
+func (s *MemoryStore) Report(_ context.Context, key string, r Report) (Reply, error) {
+	return s.update(key, func(rec *Record, now time.Time) Reply { return rec.Add(r, now, maxMemoryHold) })
+}
+
+// Commit implements [Store]. It never fails.
+func (s *MemoryStore) Commit(_ context.Context, key string, d Decision) (Reply, error) {
+	return s.update(key, func(rec *Record, now time.Time) Reply { return rec.Commit(d, now) })
+}
+
+// update changes a record, and tells the watchers.
+func (s *MemoryStore) update(key string, change func(*Record, time.Time) Reply) (Reply, error) {
 	s.mu.Lock()
-	r := s.record(key)
-	before := r.fleet.Machine
-	permits := r.fleet.Apply(hold.Report(n), time.Now(), jitter.Uniform)
-	var told []func(State)
-	if h := &r.fleet.Machine; h.MateriallyChanged(before) || (h.Attempts() == 0) != (before.Attempts() == 0) {
+	k := s.key(key)
+	reply := change(&k.record, time.Now())
+	var watchers []func(State)
+	if reply.Changed {
 		s.version++
-		r.version = s.version
-		for w := range r.watchers {
-			told = append(told, *w)
+		k.version = s.version
+		for w := range k.watchers {
+			watchers = append(watchers, *w)
 		}
 	}
-	state := r.state()
-	s.drop(key, r)
+	reply.Snapshot.Version = k.version
+	s.drop(key, k)
 	s.mu.Unlock()
 
-	for _, changed := range told {
-		changed(state)
+	told := reply.Snapshot
+	told.Permits = 0
+	for _, changed := range watchers {
+		changed(told)
 	}
-	state.Permits = permits
-	return state, nil
+	return reply, nil
 }
 
 // All yields the keys that are not healthy, with their states.
@@ -162,8 +130,8 @@ func (s *MemoryStore) All() iter.Seq2[string, State] {
 	return func(yield func(string, State) bool) {
 		s.mu.Lock()
 		all := make(map[string]State)
-		for key, r := range s.records {
-			if state := r.state(); !state.over() {
+		for key, k := range s.keys {
+			if state := k.state(); !state.Expired(time.Now()) {
 				all[key] = state
 			}
 		}
@@ -179,43 +147,45 @@ func (s *MemoryStore) All() iter.Seq2[string, State] {
 // Watch implements [Store].
 func (s *MemoryStore) Watch(key string, changed func(State)) (stop func()) {
 	s.mu.Lock()
-	r := s.record(key)
+	k := s.key(key)
 	w := &changed
-	r.watchers[w] = true
-	state := r.state()
+	k.watchers[w] = true
+	state := k.state()
 	s.mu.Unlock()
-	if !state.over() {
+	if !state.Expired(time.Now()) {
 		changed(state)
 	}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(r.watchers, w)
-		s.drop(key, r)
+		delete(k.watchers, w)
+		s.drop(key, k)
 	}
 }
 
-func (s *MemoryStore) record(key string) *record {
-	if s.records == nil {
-		s.records = make(map[string]*record)
+// key returns the key of that name. The caller holds mu.
+func (s *MemoryStore) key(name string) *memoryKey {
+	if s.keys == nil {
+		s.keys = make(map[string]*memoryKey)
 	}
-	r := s.records[key]
-	if r == nil {
-		r = &record{fleet: hold.NewFleet(), watchers: make(map[*func(State)]bool)}
-		s.records[key] = r
+	k := s.keys[name]
+	if k == nil {
+		k = &memoryKey{watchers: make(map[*func(State)]bool)}
+		s.keys[name] = k
 	}
-	return r
+	return k
 }
 
-// drop forgets a record that says nothing and that nobody watches.
-func (s *MemoryStore) drop(key string, r *record) {
-	if len(r.watchers) == 0 && r.fleet.Forgettable(time.Now()) {
-		delete(s.records, key)
+// drop forgets a key of which nothing is left, and that has no watcher. The caller
+// holds mu.
+func (s *MemoryStore) drop(name string, k *memoryKey) {
+	if len(k.watchers) == 0 && k.record.Forgettable(time.Now()) {
+		delete(s.keys, name)
 	}
 }
 
-func (r *record) state() State {
-	s := State(r.fleet.Snapshot())
-	s.Version = r.version
-	return s
+func (k *memoryKey) state() State {
+	state := k.record.Snapshot()
+	state.Version = k.version
+	return state
 }

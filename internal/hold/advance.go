@@ -29,30 +29,27 @@ func Advance(rec Record, rep Report, now time.Time, longest time.Duration, jitte
 	return d
 }
 
-// apply takes in the reports since the last decision. Successes come first: a
-// result that arrives before a slot is closed belongs to that slot. A hint counts
-// from when it came, and everything else from now.
+// apply takes in the reports since the last decision. Results of a slot that is
+// over belong to that slot, successes first. A hint counts from when it came, and
+// everything else from now.
 func (m *Machine) apply(rec Record, now time.Time, jitter Jitter) {
 	t := rec.Totals.bounded()
 	mine := Permit{Generation: m.generation, Round: m.round, Limited: true}
+	at := now
+	if m.HasDeadline() && !now.Before(m.until) {
+		at = m.until.Add(-1)
+	}
 	good := Result{Permit: mine, Lesson: Good}
 	for i := range t.Good {
 		good.Retry = i >= t.Good-t.GoodRetries
-		m.Record(good, now, jitter)
+		m.Record(good, at, jitter)
 	}
-	at := now
+	m.attempts += t.Hints
 	if rec.HintUntil > 0 {
-		if hinted := rec.HintAt.Time(); hinted.Before(now) {
-			at = hinted
-		}
-	}
-	m.Advance(at, jitter)
-	if rec.HintUntil > 0 {
+		at = earlier(rec.HintAt.Time(), now)
 		hint := Result{Permit: Permit{Generation: mine.Generation}, Lesson: Refused, Hint: rec.HintUntil.Time().Sub(at), ServerDirected: true, Status: rec.Status}
 		m.Record(hint, at, jitter)
-		m.attempts = max(m.attempts-1+t.Hints, 0)
-	} else {
-		m.attempts += t.Hints
+		m.attempts = max(m.attempts-1, 0) // it is among the totals
 	}
 	m.applyFailures(t, mine, rec.Status, at, jitter)
 	if t.ResetAt > 0 || t.Inconsistent {
@@ -124,6 +121,13 @@ func (m *Machine) keepUntil(now time.Time) Millis {
 		keep = later(keep, m.recoveredAt.Add(Grace))
 	}
 	return millis(later(keep, m.resetAt))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 func later(a, b time.Time) time.Time {

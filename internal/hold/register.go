@@ -71,8 +71,10 @@ type Reply struct {
 	Due bool
 	// Changed tells that the other replicas must learn of the new state.
 	Changed bool
-	// Now is the time of the register's clock.
-	Now time.Time
+	// Now is the time of the register's clock, and MaxHold is the longest hold that
+	// it keeps.
+	Now     time.Time
+	MaxHold time.Duration
 }
 
 // Add adds a report to the record. longest bounds holds.
@@ -97,7 +99,7 @@ func (r *Record) Add(rep Report, now time.Time, longest time.Duration) Reply {
 	reply.Decide, reply.Due = decide, due && !decide
 	reply.Changed = r.view().differs(before)
 	if decide {
-		reply.Record = r.clone()
+		reply.Record, reply.MaxHold = r.clone(), longest
 	}
 	return reply
 }
@@ -333,8 +335,9 @@ func (r *Record) view() view {
 // less than a slot is none: a replica that asks too early is told.
 func (v view) differs(before view) bool {
 	grown := v.until - before.until
+	paced := v.phase == Paced || v.phase == Rationed // replicas ask for permits by themselves
 	return v.phase != before.phase || v.failing != before.failing ||
-		(v.phase == Held && grown != 0 && !(0 < grown && grown < toMillis(Slot)))
+		(grown != 0 && !paced && !(v.phase == Held && 0 < grown && grown < toMillis(Slot)))
 }
 
 // Forgettable reports whether nothing is left in the record that a later request

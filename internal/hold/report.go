@@ -118,12 +118,19 @@ func (t Totals) without(seen Totals) Totals {
 // bounded returns totals that a machine can take in one by one, whoever wrote them.
 func (t Totals) bounded() Totals {
 	for _, n := range []*int{
-		&t.Good, &t.Bad, &t.Refused, &t.GoodRetries, &t.RefusedRetries, &t.Returned, &t.Failures, &t.Refusals, &t.Hints, &t.Remaining,
+		&t.Good, &t.Bad, &t.Refused, &t.GoodRetries, &t.RefusedRetries, &t.Returned, &t.Failures, &t.Refusals, &t.Hints,
 	} {
 		*n = within(*n, 1<<20)
 	}
+	t.Remaining = within(t.Remaining, maxCount)
 	return t
 }
 
 // attempts is how many attempts that failed the totals hold.
 func (t *Totals) attempts() int { return t.Bad + t.Refused + t.Failures + t.Hints }
+
+// NotShared is the error of a store that works, but does not share this key, for
+// example because it keeps too many.
+type NotShared string
+
+func (e NotShared) Error() string { return string(e) }

@@ -1,4 +1,4 @@
-package holdoff
+package redisstore
 
 import (
 	"math/rand/v2"
@@ -6,9 +6,10 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/jitter"
 )
 
-// How a RedisStore keeps its copy of what Redis knows: pushes are the fast way,
+// How a Store keeps its copy of what Redis knows: pushes are the fast way,
 // and the sequence that a poll looks at is the sure one.
 
 const (
@@ -17,6 +18,8 @@ const (
 	// pushDelay is how long a poll that is ahead of the subscription waits for
 	// it to catch up.
 	pushDelay = 100 * time.Millisecond
+	// pokeSpread spreads the polls of replicas that have heard a change without proof.
+	pokeSpread = 20 * time.Millisecond
 	// lateness is how late a published change may be and still be believed.
 	lateness = time.Second
 	// seqBits of a version are the sequence, the rest the epoch.
@@ -28,58 +31,58 @@ const (
 // entry is what is known of one key.
 type entry struct {
 	key      string
-	state    State
+	state    hold.Snapshot
 	lost     bool // Redis no longer knows of it: who comes to watch is told
-	watchers map[*func(State)]bool
+	watchers map[*func(hold.Snapshot)]bool
 }
 
 // prune forgets what an entry says when its record has expired, and the entry
 // when nobody watches it. The caller holds mu.
-func (s *RedisStore) prune(id string, e *entry) {
-	if e.state.over() {
-		e.state = State{Version: e.state.Version}
+func (s *Store) prune(id string, e *entry) {
+	if e.state.Expired(time.Now()) {
+		e.state = hold.Snapshot{Version: e.state.Version}
 		if len(e.watchers) == 0 {
 			delete(s.mirror, id)
 		}
 	}
 }
 
-// adopt returns the state of a snapshot that was asked for, and sets our notion
+// observe returns the state of a snapshot that was asked for, and sets our notion
 // of Redis' clock by it.
-func (s *RedisStore) adopt(snap snapshot) State {
+func (s *Store) observe(snap snapshot) hold.Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.clock = snap.clock - time.Since(s.born)
+	s.redisOffset = snap.clock - time.Since(s.start)
 	if s.enterEpoch(snap.epoch) {
-		s.miss(snap.seq)
+		s.noteGap(snap.seq)
 	}
 	return s.stamp(snap)
 }
 
 // stamp orders a snapshot's state among those that this process has seen. The
 // caller holds mu.
-func (s *RedisStore) stamp(snap snapshot) State {
+func (s *Store) stamp(snap snapshot) hold.Snapshot {
 	state := snap.state
-	state.Version = version(s.epochNo, snap.seq)
+	state.Version = version(s.epochCount, snap.seq)
 	return state
 }
 
 // version orders states by the epoch of the data and the sequence in it.
-func version(epochNo, seq uint64) uint64 { return epochNo<<seqBits | seq }
+func version(epoch, seq uint64) uint64 { return epoch<<seqBits | seq }
 
-func splitVersion(v uint64) (epochNo, seq uint64) { return v >> seqBits, v & (1<<seqBits - 1) }
+func splitVersion(v uint64) (epoch, seq uint64) { return v >> seqBits, v & (1<<seqBits - 1) }
 
-// take adopts a state into the mirror, unless it is older than the one there,
+// put adopts a state into the mirror, unless it is older than the one there,
 // and tells the watchers.
-func (s *RedisStore) take(id, key string, state State) {
+func (s *Store) put(id, key string, state hold.Snapshot) {
 	s.mu.Lock()
 	e := s.mirror[id]
 	if e == nil {
-		if len(s.mirror) >= maxMirror || (state.Phase == Healthy && state.Attempts == 0) {
+		if len(s.mirror) >= maxMirror || (state.Phase == hold.Healthy && state.Attempts == 0) {
 			s.mu.Unlock()
 			return
 		}
-		e = &entry{key: key, watchers: make(map[*func(State)]bool)}
+		e = &entry{key: key, watchers: make(map[*func(hold.Snapshot)]bool)}
 		s.mirror[id] = e
 	}
 	if state.Lost && len(e.watchers) == 0 {
@@ -88,12 +91,12 @@ func (s *RedisStore) take(id, key string, state State) {
 		s.mu.Unlock()
 		return
 	}
-	if !state.Lost && state.Version <= e.state.Version && !s.back {
+	if !state.Lost && state.Version <= e.state.Version && !s.rejoined {
 		s.mu.Unlock()
 		return
 	}
 	e.state, e.lost = state, false
-	told := make([]func(State), 0, len(e.watchers))
+	told := make([]func(hold.Snapshot), 0, len(e.watchers))
 	for w := range e.watchers {
 		told = append(told, *w)
 	}
@@ -105,13 +108,13 @@ func (s *RedisStore) take(id, key string, state State) {
 }
 
 // keepUp polls, and reads all again when something was missed.
-func (s *RedisStore) keepUp() {
+func (s *Store) keepUp() {
 	for {
 		wait := s.opts.PollInterval - time.Duration(rand.Int64N(int64(s.opts.PollInterval)/5))
 		select {
 		case <-s.ctx.Done():
 			return
-		case <-s.resync:
+		case <-s.fullRead:
 			s.readAll()
 			// A storm of gaps is not to become one of readings.
 			select {
@@ -119,6 +122,14 @@ func (s *RedisStore) keepUp() {
 				return
 			case <-time.After(pushDelay):
 			}
+		case <-s.poke:
+			// All replicas have heard the same: they do not all ask at once.
+			select {
+			case <-s.ctx.Done():
+				return
+			case <-time.After(jitter.Uniform(pokeSpread)):
+			}
+			s.poll()
 		case <-time.After(wait):
 			s.poll()
 			s.sweep()
@@ -127,22 +138,23 @@ func (s *RedisStore) keepUp() {
 }
 
 // poll compares the sequence of changes with what was seen of it.
-func (s *RedisStore) poll() {
+func (s *Store) poll() {
 	s.mu.Lock()
-	known, at := s.epoch, s.seq
+	known, at := s.datasetID, s.seq
 	s.mu.Unlock()
 	reply, err := s.run(pollScript, []string{s.name("meta")})
 	if err != nil {
 		return
 	}
-	epoch, seq, clock, ok := decodeMeta(reply)
+	epoch, seq, clock, secret, ok := decodeMeta(reply)
 	if !ok {
 		return
 	}
 	s.mu.Lock()
-	s.clock = clock - time.Since(s.born)
+	s.secret = secret
+	s.redisOffset = clock - time.Since(s.start)
 	rewound := epoch == known && seq < at
-	s.anew = s.anew || rewound
+	s.serverChanged = s.serverChanged || rewound
 	s.mu.Unlock()
 	switch {
 	case rewound: // to what a replica had, without the last writes
@@ -159,7 +171,7 @@ func (s *RedisStore) poll() {
 	case <-time.After(pushDelay):
 	}
 	if !s.heard(epoch, seq) {
-		signal(s.deaf)
+		signal(s.stalled)
 	}
 	if !s.seen(epoch, seq) {
 		s.readAll()
@@ -168,7 +180,7 @@ func (s *RedisStore) poll() {
 
 // sweep forgets what has passed unnoticed: nobody asked, and the records have
 // expired.
-func (s *RedisStore) sweep() {
+func (s *Store) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Since(s.swept) < hold.Grace/4 {
@@ -182,21 +194,21 @@ func (s *RedisStore) sweep() {
 
 // heard reports whether the subscription has brought the change with that
 // sequence, or a later one.
-func (s *RedisStore) heard(epoch string, seq uint64) bool {
+func (s *Store) heard(epoch string, seq uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return epoch == s.epoch && seq <= s.seq
+	return epoch == s.datasetID && seq <= s.seq
 }
 
 // seen reports whether all changes up to seq were taken in.
-func (s *RedisStore) seen(epoch string, seq uint64) bool {
+func (s *Store) seen(epoch string, seq uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return epoch == s.epoch && seq <= s.seq && s.missed == 0
+	return epoch == s.datasetID && seq <= s.seq && s.missed == 0
 }
 
 // readAll reads every record that matters, and finds those that are gone.
-func (s *RedisStore) readAll() {
+func (s *Store) readAll() {
 	found := make(map[string]bool)
 	var start uint64 // the sequence when the reading began
 	for offset := 0; ; offset += pageSize {
@@ -204,17 +216,18 @@ func (s *RedisStore) readAll() {
 		if err != nil {
 			return
 		}
-		epoch, seq, _, ok := decodeMeta(reply)
+		epoch, seq, _, secret, ok := decodeMeta(reply)
 		if !ok {
 			return
 		}
 		if offset == 0 {
 			start = seq
 			s.mu.Lock()
-			if s.anew {
-				s.anew, s.epoch = false, ""
-				s.epochNo++ // what isn't found is lost, and was not cleared
+			if s.serverChanged {
+				s.serverChanged, s.datasetID = false, ""
+				s.epochCount++ // what isn't found is lost, and was not cleared
 			}
+			s.secret = secret
 			s.enterEpoch(epoch)
 			s.mu.Unlock()
 		}
@@ -222,7 +235,7 @@ func (s *RedisStore) readAll() {
 		if !s.readPage(ids, found, true) {
 			return
 		}
-		if len(reply)-3 < pageSize {
+		if len(reply)-metaFields < pageSize {
 			break
 		}
 	}
@@ -234,38 +247,38 @@ func (s *RedisStore) readAll() {
 		}
 	}
 	s.mu.Lock()
-	s.seq, s.back = max(s.seq, start), false
+	s.seq, s.rejoined = max(s.seq, start), false
 	if s.missed <= start {
 		s.missed = 0
 	}
-	gone := make(map[string]State)
+	gone := make(map[string]hold.Snapshot)
 	for id, e := range s.mirror {
 		if e.state.Version == 0 || found[id] {
 			s.prune(id, e)
 			continue
 		}
-		held := e.state.Phase == Held && time.Now().Before(e.state.Until) // which its record outlives
+		held := e.state.Phase == hold.Held && time.Now().Before(e.state.Until) // which its record outlives
 		switch no, seq := splitVersion(e.state.Version); {
-		case no < s.epochNo, seq <= start && held:
-			gone[id] = State{Lost: true}
+		case no < s.epochCount, seq <= start && held:
+			gone[id] = hold.Snapshot{Lost: true}
 		case seq <= start:
 			// Recovered so long ago that the record has expired, and we did not hear.
-			gone[id] = State{Version: version(s.epochNo, start)}
+			gone[id] = hold.Snapshot{Version: version(s.epochCount, start)}
 		}
 	}
 	s.mu.Unlock()
 	for id, state := range gone {
-		s.take(id, "", state)
+		s.put(id, "", state)
 	}
 }
 
 // missing returns the ids of keys that were known by start and not found.
-func (s *RedisStore) missing(found map[string]bool, start uint64) (ids []string) {
+func (s *Store) missing(found map[string]bool, start uint64) (ids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, e := range s.mirror {
 		no, seq := splitVersion(e.state.Version)
-		if !found[id] && !e.state.over() && (no < s.epochNo || seq <= start) {
+		if !found[id] && !e.state.Expired(time.Now()) && (no < s.epochCount || seq <= start) {
 			ids = append(ids, id)
 		}
 	}
@@ -274,7 +287,7 @@ func (s *RedisStore) missing(found map[string]bool, start uint64) (ids []string)
 
 // readPage reads the records of ids and notes which there are. An id that is
 // listed in the index and has no record was evicted, and counts as lost.
-func (s *RedisStore) readPage(ids []string, found map[string]bool, listed bool) bool {
+func (s *Store) readPage(ids []string, found map[string]bool, listed bool) bool {
 	if len(ids) == 0 {
 		return true
 	}
@@ -292,22 +305,22 @@ func (s *RedisStore) readPage(ids []string, found map[string]bool, listed bool) 
 		found[id] = ok || listed
 		if !ok {
 			if listed {
-				s.take(id, "", State{Lost: true})
+				s.put(id, "", hold.Snapshot{Lost: true})
 			}
 			continue
 		}
-		s.take(id, snap.key, s.adopt(snap))
+		s.put(id, snap.key, s.observe(snap))
 	}
 	return true
 }
 
 // enterEpoch starts to count anew where the data of Redis are other ones than
 // before, and reports whether they are. The caller holds mu.
-func (s *RedisStore) enterEpoch(epoch string) bool {
-	if epoch == s.epoch {
+func (s *Store) enterEpoch(epoch string) bool {
+	if epoch == s.datasetID {
 		return false
 	}
-	s.epoch, s.seq = epoch, 0
-	s.epochNo++
+	s.datasetID, s.seq = epoch, 0
+	s.epochCount++
 	return true
 }

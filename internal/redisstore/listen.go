@@ -1,4 +1,4 @@
-package holdoff
+package redisstore
 
 import (
 	"errors"
@@ -9,11 +9,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// How a RedisStore hears of changes while they happen.
+// How a Store hears of changes while they happen.
+
+// doubtInterval bounds how often changes without proof make a process poll.
+const doubtInterval = time.Second
 
 // listen takes in what other replicas publish. It subscribes anew when that
 // ends, or when a poll finds that it delivers nothing.
-func (s *RedisStore) listen() {
+func (s *Store) listen() {
 	for s.ctx.Err() == nil {
 		if err := s.subscribe(); err != nil {
 			s.opts.Logger.Debug("subscription ended", zap.Error(err))
@@ -25,7 +28,7 @@ func (s *RedisStore) listen() {
 	}
 }
 
-func (s *RedisStore) subscribe() (err error) {
+func (s *Store) subscribe() (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the client panicked: %v", r) // redis.Ring does, without a shard
@@ -46,7 +49,7 @@ func (s *RedisStore) subscribe() (err error) {
 		select {
 		case <-s.ctx.Done():
 			return nil
-		case <-s.deaf:
+		case <-s.stalled:
 			return errors.New("it delivers nothing")
 		case m, ok := <-messages:
 			if !ok {
@@ -58,9 +61,9 @@ func (s *RedisStore) subscribe() (err error) {
 				// well: a replica that was promoted has the epoch of the master that
 				// failed, and perhaps not its last writes.
 				s.mu.Lock()
-				s.anew = true
+				s.serverChanged = true
 				s.mu.Unlock()
-				signal(s.resync)
+				signal(s.fullRead)
 			case *redis.Message:
 				s.hear(m.Payload)
 			}
@@ -69,30 +72,46 @@ func (s *RedisStore) subscribe() (err error) {
 }
 
 // hear takes in one published change.
-func (s *RedisStore) hear(payload string) {
-	snap, ok := decodePayload(payload, s.opts.MaxHold)
-	if !ok {
+//
+// Whoever may publish, may publish anything: a change counts only with the proof
+// that its record made it (see write in common.lua). One without it may be forged,
+// or of another database of this Redis, since pub/sub crosses databases; or Redis
+// has lost the meta data, and the proof with it. So it makes us poll, once a second
+// at most.
+func (s *Store) hear(payload string) {
+	s.mu.Lock()
+	text, proven := verified(payload, s.secret)
+	if !proven {
+		if time.Since(s.doubted) >= doubtInterval {
+			s.doubted = time.Now()
+			signal(s.poke)
+		}
+		s.mu.Unlock()
 		return
 	}
-	s.mu.Lock()
-	late := s.clock > 0 && snap.clock < s.clock+time.Since(s.born)-lateness
+	snap, ok := decodePayload(text, s.opts.MaxHold)
+	if !ok {
+		s.mu.Unlock()
+		return
+	}
+	late := s.redisOffset > 0 && snap.clock < s.redisOffset+time.Since(s.start)-lateness
 	if s.enterEpoch(snap.epoch) || snap.seq > s.seq+1 || late {
 		// What was on the way for long has lost its sense of time.
-		s.miss(snap.seq)
+		s.noteGap(snap.seq)
 	}
 	s.seq = max(s.seq, snap.seq)
 	state := s.stamp(snap)
 	s.mu.Unlock()
 	if !late {
-		s.take(snap.id, snap.key, state)
+		s.put(snap.id, snap.key, state)
 	}
 }
 
-// miss notes that a change before seq was not heard, and has all read again. The
+// noteGap notes that a change before seq was not heard, and has all read again. The
 // caller holds mu.
-func (s *RedisStore) miss(seq uint64) {
+func (s *Store) noteGap(seq uint64) {
 	s.missed = max(s.missed, seq)
-	signal(s.resync)
+	signal(s.fullRead)
 }
 
 // signal leaves a mark for a loop that is perhaps busy.

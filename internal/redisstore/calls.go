@@ -1,4 +1,4 @@
-package holdoff
+package redisstore
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ const (
 )
 
 // run runs a script, and waits no longer than the store's own timeout.
-func (s *RedisStore) run(script *redis.Script, keys []string, args ...any) ([]any, error) {
+func (s *Store) run(script *redis.Script, keys []string, args ...any) ([]any, error) {
 	if s.ctx.Err() != nil {
 		return nil, errClosed
 	}
@@ -45,7 +45,7 @@ func (s *RedisStore) run(script *redis.Script, keys []string, args ...any) ([]an
 // failed notes that a command failed. Where Redis does not answer, it is left
 // alone after several. Where it answers with an error (it is full, or does not
 // let us), asking again costs nobody anything.
-func (s *RedisStore) failed(err error) error {
+func (s *Store) failed(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil {
@@ -68,11 +68,11 @@ func (s *RedisStore) failed(err error) error {
 
 // answered notes that a command succeeded. After a time away, everything is
 // read again.
-func (s *RedisStore) answered(script *redis.Script) {
+func (s *Store) answered(script *redis.Script) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fails = 0
-	if s.refusal != nil && script == exchangeScript {
+	if s.refusal != nil && script == reportScript {
 		s.refusal = nil
 		s.opts.Logger.Info("Redis obliges: holds are shared")
 	}
@@ -80,6 +80,6 @@ func (s *RedisStore) answered(script *redis.Script) {
 		return
 	}
 	s.opts.Logger.Info("Redis is back: holds are shared", zap.Duration("away", time.Since(s.since)))
-	s.away, s.back, s.anew, s.since, s.err = false, true, true, time.Now(), nil
-	signal(s.resync)
+	s.away, s.rejoined, s.serverChanged, s.since, s.err = false, true, true, time.Now(), nil
+	signal(s.fullRead)
 }

@@ -1,0 +1,346 @@
+package redisstore
+
+import (
+	"crypto/rand"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/redisrun"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// Client is what a [Store] needs of a go-redis client:
+// redis.NewClient, NewClusterClient, NewFailoverClient and NewUniversalClient
+// return one.
+type Client interface {
+	redis.Scripter
+	Subscribe(ctx context.Context, channels ...string) *redis.PubSub
+}
+
+// Options are the settings of a [Store]. The zero value is ready for
+// use.
+type Options struct {
+	// Namespace separates fleets that share a Redis: those with one namespace
+	// obey each other. At most 128 bytes, without braces, white space and
+	// control characters. If empty, "default".
+	Namespace string
+	// Prefix begins all keys and the channel in Redis: Prefix:{Namespace}:v1:…
+	// It is bound as Namespace is. If empty, "holdoff".
+	Prefix string
+	// Timeout bounds each command, whatever the client's own timeouts are. If
+	// zero, 250 ms.
+	Timeout time.Duration
+	// PollInterval is how often the store looks whether it missed a change:
+	// the longest that a hold can go unnoticed where pub/sub fails. If zero,
+	// 1 s; at least 100 ms.
+	PollInterval time.Duration
+	// MaxHold is the longest hold that is believed, whoever reported it: the
+	// largest Transport.MaxHold of the fleet. If zero, five minutes.
+	MaxHold time.Duration
+	// Logger gets a WARN when Redis is away, and an INFO when it is back. If
+	// nil, nothing is logged.
+	Logger *zap.Logger
+}
+
+const (
+	// A store that is closed waits for what is being told, in steps, and not for
+	// long.
+	maxDrain  = 300 * time.Millisecond
+	drainStep = 20 * time.Millisecond
+
+	defaultTimeout = 250 * time.Millisecond
+	defaultMaxHold = 5 * time.Minute
+	// damageShown is how long Err tells of data that had to be replaced.
+	damageShown = time.Minute
+
+	defaultPoll = time.Second
+	minPoll     = 100 * time.Millisecond
+	// maxRecords bounds the keys in Redis, for an attacker who makes us meet
+	// refusals from ever new hosts. Above it, keys are held by each alone.
+	maxRecords = 32 << 10
+)
+
+var (
+	errAway   = errors.New("holdoff: Redis is away")
+	errBusy   = errors.New("holdoff: too many Redis commands are under way")
+	errClosed = errors.New("holdoff: Store is closed")
+)
+
+// Store is a [Store] for all processes that use one Redis (6.2 or later,
+// or Valkey; a Sentinel or Cluster set-up as well). It keeps a copy of what
+// Redis knows, so that looking costs nothing: changes come by pub/sub, and a
+// poll finds those that pub/sub lost. Where Redis fails, each process goes on
+// alone, and they come together again when it is back.
+//
+// It shares the client with whoever else uses it, and doesn't close it.
+type Store struct {
+	client    Client
+	opts      Options
+	replica   string
+	start     time.Time // our clock counts from here
+	calls     atomic.Uint64
+	exchanges atomic.Int64  // under way
+	underway  chan struct{} // a place for each command under way
+
+	ctx      context.Context // of all that goes on in the background
+	cancel   context.CancelFunc
+	running  sync.WaitGroup
+	fullRead chan struct{} // something was missed: read all again
+	stalled  chan struct{} // the subscription delivers nothing: make another
+	poke     chan struct{} // poll now
+
+	candidate string // the secret that this process proposes where there is none
+
+	mu            sync.Mutex // guards what follows
+	mirror        map[string]*entry
+	datasetID     string        // of the Redis data: another one means that it was lost
+	epochCount    uint64        // counts epochs
+	seq           uint64        // of the last change that is known
+	missed        uint64        // before which changes were missed; 0 where none was
+	redisOffset   time.Duration // Redis' TIME, as of our birth; 0 where it isn't known
+	fails         int           // commands that failed in a row
+	away          bool          // Redis is left alone
+	refusal       error         // the error with which it answers, if it does
+	rejoined      bool          // it was away, and what it knows is to be told to all who went on alone
+	serverChanged bool          // it may be another server than before: its sequence is not to be compared
+	since         time.Time     // when away last changed
+	err           error         // why it is away
+	warned        time.Time     // when a warning about a record was last logged
+	secret        string        // what proves that a published change is a record's
+	damaged       error         // data that had to be replaced, at damagedAt
+	damagedAt     time.Time
+	doubted       time.Time // when a change without proof last made us poll
+	swept         time.Time
+}
+
+// New returns a store that shares its state through client. That
+// Redis can't be reached is no error: the store joins it when it comes. The
+// store should be closed when it is no longer used.
+func New(client Client, opts Options) (*Store, error) {
+	if v := reflect.ValueOf(client); client == nil || (v.Kind() == reflect.Pointer && v.IsNil()) {
+		return nil, errors.New("holdoff: NewRedisStore: the client is nil")
+	}
+	opts.Namespace = cmp.Or(opts.Namespace, "default")
+	opts.Prefix = cmp.Or(opts.Prefix, "holdoff")
+	opts.Timeout = cmp.Or(opts.Timeout, defaultTimeout)
+	opts.PollInterval = cmp.Or(opts.PollInterval, defaultPoll)
+	opts.MaxHold = cmp.Or(opts.MaxHold, defaultMaxHold)
+	if opts.Logger == nil {
+		opts.Logger = zap.NewNop()
+	}
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Store{
+		client: client, opts: opts, replica: newReplica(), underway: make(chan struct{}, maxCalls),
+		ctx: ctx, cancel: cancel, fullRead: make(chan struct{}, 1), stalled: make(chan struct{}, 1), poke: make(chan struct{}, 1), candidate: rand.Text(),
+		mirror: make(map[string]*entry), start: time.Now(), since: time.Now(),
+	}
+	s.running.Go(s.listen)
+	known := make(chan struct{})
+	s.running.Go(func() {
+		s.readAll()
+		close(known)
+		s.keepUp()
+	})
+	// A replica that starts in mid-hold obeys it from its first request on,
+	// where Redis answers in time.
+	select {
+	case <-known:
+	case <-time.After(opts.Timeout):
+	}
+	return s, nil
+}
+
+func (o *Options) validate() error {
+	for _, f := range []struct{ name, value string }{{"Namespace", o.Namespace}, {"Prefix", o.Prefix}} {
+		if err := redisrun.CheckName(f.value); err != nil {
+			return fmt.Errorf("holdoff: Options.%s %w", f.name, err)
+		}
+	}
+	if o.Timeout < 0 {
+		return fmt.Errorf("holdoff: Options.Timeout is %v; it must not be negative", o.Timeout)
+	}
+	if o.MaxHold < 0 {
+		return fmt.Errorf("holdoff: Options.MaxHold is %v; it must not be negative", o.MaxHold)
+	}
+	if o.PollInterval < minPoll {
+		return fmt.Errorf("holdoff: Options.PollInterval is %v; it must be %v or more", o.PollInterval, minPoll)
+	}
+	return nil
+}
+
+// Close ends what the store does in the background, within a second whatever
+// Redis does. What was learnt a moment ago is told first, if Redis answers. The
+// client stays open.
+func (s *Store) Close() error {
+	s.drain()
+	s.cancel()
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(500 * time.Millisecond):
+		// The client is in the middle of a dial or a read, and its own timeouts
+		// will end it.
+	}
+	return nil
+}
+
+// drain waits for exchanges that are under way, or about to be: that of a
+// process which was told to slow down, and ends.
+func (s *Store) drain() {
+	if s.Err() != nil || s.ctx.Err() != nil {
+		return
+	}
+	for end := time.Now().Add(min(s.opts.Timeout, maxDrain)); time.Now().Before(end); {
+		time.Sleep(drainStep)
+		if s.exchanges.Load() == 0 {
+			return
+		}
+	}
+}
+
+// Err returns why holds are not shared at present, or nil if they are. It takes
+// three commands in a row without an answer before Redis counts as away.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.away:
+		return fmt.Errorf("%w, for %v: %w", errAway, time.Since(s.since).Round(time.Second), s.err)
+	case s.refusal != nil:
+		return fmt.Errorf("holdoff: Redis refuses: %w", s.refusal)
+	case s.damaged != nil && time.Since(s.damagedAt) < damageShown:
+		return s.damaged
+	}
+	return nil
+}
+
+// All yields the keys that are not healthy, as far as this process knows, with
+// their states.
+func (s *Store) All() iter.Seq2[string, hold.Snapshot] {
+	return func(yield func(string, hold.Snapshot) bool) {
+		s.mu.Lock()
+		keys := make([]string, 0, len(s.mirror))
+		states := make([]hold.Snapshot, 0, len(s.mirror))
+		for _, e := range s.mirror {
+			if !e.state.Expired(time.Now()) {
+				keys, states = append(keys, e.key), append(states, e.state)
+			}
+		}
+		s.mu.Unlock()
+		for i := range keys {
+			if !yield(keys[i], states[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Watch implements [Store].
+func (s *Store) Watch(key string, changed func(hold.Snapshot)) (stop func()) {
+	key = canonical(key)
+	id := idOf(key)
+	w := &changed
+	s.mu.Lock()
+	e := s.mirror[id]
+	if e == nil {
+		e = &entry{key: key, watchers: make(map[*func(hold.Snapshot)]bool)}
+		s.mirror[id] = e
+	}
+	e.watchers[w] = true
+	state, lost := e.state, e.lost
+	s.mu.Unlock()
+	if !state.Expired(time.Now()) {
+		changed(state)
+	}
+	if lost {
+		changed(hold.Snapshot{Lost: true}) // and is held by it still, and tells it again
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(e.watchers, w)
+		s.prune(id, e)
+	}
+}
+
+// Report adds r to the record of key. It is bounded by Options.Timeout, and not by
+// its context.
+func (s *Store) Report(_ context.Context, key string, r hold.Report) (hold.Reply, error) {
+	return s.update(reportScript, key, func(id, key string) []any { return s.reportArgs(id, key, r) })
+}
+
+// Commit starts the round of d. It is bounded as Report is.
+func (s *Store) Commit(_ context.Context, key string, d hold.Decision) (hold.Reply, error) {
+	d.MaxAge = max(d.MaxAge, s.opts.Timeout)
+	return s.update(commitScript, key, func(id, key string) []any { return s.commitArgs(id, key, d) })
+}
+
+func (s *Store) update(script *redis.Script, key string, args func(id, key string) []any) (hold.Reply, error) {
+	s.mu.Lock()
+	away := s.away
+	s.mu.Unlock()
+	if away {
+		return hold.Reply{}, errAway
+	}
+	s.exchanges.Add(1)
+	defer s.exchanges.Add(-1)
+	key = canonical(key)
+	id := idOf(key)
+	raw, err := s.run(script, []string{s.name(id), s.name("index"), s.name("meta")}, args(id, key)...)
+	if err != nil {
+		return hold.Reply{}, err
+	}
+	reply, snap, err := s.decodeReply(raw)
+	s.noteRepair(key, raw, err)
+	if err != nil {
+		return hold.Reply{}, err
+	}
+	granted := reply.Snapshot.Permits
+	reply.Snapshot = s.observe(snap)
+	// Record our own change as if it had been received by pub/sub. Otherwise, if
+	// Redis loses it before it is published, no replica would notice the loss.
+	s.put(id, key, reply.Snapshot)
+	reply.Snapshot.Permits = granted
+	return reply, nil
+}
+
+// noteRepair logs, once a minute at most, that a key is not shared, or that its
+// record or the meta data had to be replaced because they could not be read.
+func (s *Store) noteRepair(key string, raw []any, err error) {
+	repaired := len(raw) > 0 && raw[0] == "repaired"
+	if err == nil && !repaired {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if repaired {
+		s.damaged, s.damagedAt = fmt.Errorf("holdoff: the record %s, or the meta data, could not be read and were replaced", s.name(idOf(key))), time.Now()
+	}
+	if time.Since(s.warned) < time.Minute {
+		return
+	}
+	s.warned = time.Now()
+	if err != nil {
+		s.opts.Logger.Warn("a key is not shared", zap.String("key", key), zap.String("record", s.name(idOf(key))), zap.Error(err))
+		return
+	}
+	s.opts.Logger.Warn("damaged data in Redis were replaced", zap.String("key", key), zap.String("record", s.name(idOf(key))))
+}

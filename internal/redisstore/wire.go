@@ -1,0 +1,404 @@
+package redisstore
+
+import (
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/subtle"
+	_ "embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/hostkey"
+	"github.com/redis/go-redis/v9"
+)
+
+// What a Store says to Redis and hears from it. Whatever comes from Redis
+// may have been written by anybody: it is checked, and bounded, here.
+
+//go:embed lua/common.lua
+var commonLua string
+
+//go:embed lua/report.lua
+var reportLua string
+
+//go:embed lua/commit.lua
+var commitLua string
+
+//go:embed lua/read.lua
+var readLua string
+
+//go:embed lua/poll.lua
+var pollLua string
+
+//go:embed lua/index.lua
+var indexLua string
+
+var (
+	reportScript = redis.NewScript(commonLua + reportLua)
+	commitScript = redis.NewScript(commonLua + commitLua)
+	readScript   = redis.NewScript(commonLua + readLua)
+	pollScript   = redis.NewScript(pollLua)
+	indexScript  = redis.NewScript(indexLua)
+)
+
+// wireVersion is that of the records and of what is published. Another one gets
+// other keys: see name.
+const wireVersion = "2"
+
+// name is a key of ours in Redis. The braces make all of them one slot of a
+// Cluster.
+func (s *Store) name(part string) string {
+	return s.opts.Prefix + ":{" + s.opts.Namespace + "}:v" + wireVersion + ":" + part
+}
+
+// canonical is a key in the form in which it crosses: of bounded length, and
+// text. What a Transport hands over is bounded already.
+func canonical(key string) string {
+	return hostkey.Bounded(strings.ToValidUTF8(key, "\ufffd"))
+}
+
+// idOf is how a canonical key is named in Redis: of one length, and without a character
+// that means anything to anybody, whatever host name it was made of.
+func idOf(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:16])
+}
+
+func newReplica() string { return strconv.FormatUint(rand.Uint64(), 36) }
+
+// reportArgs are the arguments of report.lua.
+func (s *Store) reportArgs(id, key string, r hold.Report) []any {
+	s.mu.Lock()
+	var sent time.Duration
+	if s.redisOffset > 0 {
+		sent = s.redisOffset + time.Since(s.start)
+	}
+	s.mu.Unlock()
+	reset := upMillis(r.ResetIn)
+	directed := r.ServerDirected || r.Hint >= hold.MinHold
+	return []any{
+		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), maxRecords, packAlarms(hold.FirstAlarms()),
+		s.replica, s.calls.Add(1), hold.Version, sent.Milliseconds(), r.Generation,
+		pack(r.Good, r.Bad, r.Refused, r.GoodRetries, r.RefusedRetries, r.Returned, r.Failures, r.Refusals, flag(r.Well)),
+		r.Status, upMillis(r.Hint), flag(directed), r.Remaining, reset, flag(r.NearExhaustion), flag(r.Inconsistent), r.Want,
+	}
+}
+
+// commitArgs are the arguments of commit.lua.
+func (s *Store) commitArgs(id, key string, d hold.Decision) []any {
+	t := d.Seen
+	memory, _ := json.Marshal(d.Memory) // numbers only: see hold.Memory
+	round := fmt.Sprintf("0 %d %v 0 %d %d %d %d %s %d %d %s", d.Generation, d.Phase, d.Until, d.Permits, d.Keep, d.Memory.Level,
+		strconv.FormatFloat(d.Memory.Rate, 'g', -1, 64), flag(d.Memory.ServerDirected), d.Memory.Version, packAlarms(d.Alarms))
+	return []any{
+		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(),
+		d.Rev, int64(d.At), d.MaxAge.Milliseconds(),
+		pack(t.Good, t.Bad, t.Refused, t.GoodRetries, t.RefusedRetries, t.Returned, t.Failures, t.Refusals, t.Hints,
+			int(t.RetryAt), t.Remaining, int(t.ResetAt), flag(t.NearExhaustion), flag(t.Inconsistent)),
+		int64(d.SeenHint), d.SeenAttempts, round, memory,
+		d.Attempts, d.Status, d.Failures, flag(d.NewRound), flag(d.Changed), d.Want,
+	}
+}
+
+func packAlarms(a hold.Alarms) string {
+	return pack(a.Good, a.Bad, a.Refused, a.Returned, a.Failures, a.Witnesses, flag(a.Refusals), int(a.RefusalsFrom), flag(a.Near), flag(a.Spent))
+}
+
+// pack writes numbers as the scripts read them.
+func pack(numbers ...int) string {
+	var b []byte
+	for i, n := range numbers {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendInt(b, int64(n), 10)
+	}
+	return string(b)
+}
+
+// upMillis rounds up, and by one more where there is anything: Redis' own
+// milliseconds are rounded down, and a hint must not be undercut.
+func upMillis(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return d.Milliseconds() + 2
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// snapshot is a state as it crosses.
+type snapshot struct {
+	id, key string
+	epoch   string
+	seq     uint64
+	clock   time.Duration // Redis' TIME since 1970
+	state   hold.Snapshot
+}
+
+// errFull is why a key is not shared though Redis answers.
+var errFull = hold.NotShared("holdoff: there are too many records in Redis")
+
+var errForm = errors.New("holdoff: Redis answered in an unknown form")
+
+// decodeReply reads what report.lua and commit.lua return.
+func (s *Store) decodeReply(raw []any) (hold.Reply, snapshot, error) {
+	if len(raw) == 1 && raw[0] == "full" {
+		return hold.Reply{}, snapshot{}, errFull
+	}
+	const head = 1 + snapshotFields
+	if len(raw) < head+2 || (raw[0] != "ok" && raw[0] != "repaired") {
+		return hold.Reply{}, snapshot{}, errForm
+	}
+	snap, ok := decodeSnapshot(raw[1:head], s.opts.MaxHold)
+	var granted number
+	reply := hold.Reply{Snapshot: snap.state, Now: time.UnixMilli(snap.clock.Milliseconds()), MaxHold: s.opts.MaxHold}
+	reply.Snapshot.Permits = int(granted.read(raw[head], hold.MaxPermits))
+	reply.Decide, reply.Due = raw[head+1] == "decide", raw[head+1] == "due"
+	if !ok || granted.bad {
+		return hold.Reply{}, snapshot{}, errForm
+	}
+	if reply.Decide {
+		if reply.Record, ok = decodeRecord(raw[head+2:]); !ok {
+			return hold.Reply{}, snapshot{}, errForm
+		}
+	}
+	return reply, snap, nil
+}
+
+// recordFields is how many strings answer in common.lua makes of a record.
+const recordFields = 10
+
+// decodeRecord reads a record for a replica that is to decide.
+func decodeRecord(raw []any) (hold.Record, bool) {
+	if len(raw) != recordFields {
+		return hold.Record{}, false
+	}
+	var text [recordFields]string
+	for i, v := range raw {
+		text[i], _ = v.(string)
+	}
+	var f fields
+	var r hold.Record
+	f.open(text[0])
+	r.Rev, r.Generation = uint64(f.next()), uint64(f.next())
+	phase, ok := phaseOf(f.word())
+	r.Phase, r.Began, r.Until, r.Permits, r.Keep = phase, f.millis(), f.millis(), int(f.next()), f.millis()
+	f.skip(4) // level, rate, directed and version are in the memory as well
+	a := &r.Alarms
+	a.Good, a.Bad, a.Refused, a.Returned = int(f.next()), int(f.next()), int(f.next()), int(f.next())
+	a.Failures, a.Witnesses, a.Refusals, a.RefusalsFrom = int(f.next()), int(f.next()), f.next() > 0, f.millis()
+	a.Near, a.Spent = f.next() > 0, f.next() > 0
+	f.open(text[1])
+	t := &r.Totals
+	t.Good, t.Bad, t.Refused, t.GoodRetries, t.RefusedRetries = int(f.next()), int(f.next()), int(f.next()), int(f.next()), int(f.next())
+	t.Returned, t.Failures, t.Refusals, t.Hints = int(f.next()), int(f.next()), int(f.next()), int(f.next())
+	t.RetryAt, t.Remaining, t.ResetAt = f.millis(), int(f.next()), f.millis()
+	t.NearExhaustion, t.Inconsistent = f.next() > 0, f.next() > 0
+	f.open(strings.Join([]string{text[2], text[3], text[4]}, " "))
+	r.Granted, r.DeniedAt, r.HintUntil, r.HintAt = int(f.next()), f.millis(), f.millis(), f.millis()
+	for witness := range strings.SplitSeq(text[5], ",") {
+		if replica, call, found := strings.Cut(witness, ":"); found && len(r.Witnesses) < maxWitnesses {
+			if r.Witnesses == nil {
+				r.Witnesses = make(map[string]uint64)
+			}
+			n, _ := strconv.ParseUint(call, 10, 64)
+			r.Witnesses[replica] = n
+		}
+	}
+	f.open(strings.Join([]string{text[6], text[7], text[8]}, " "))
+	r.Attempts, r.Status, r.LastFailure = int(f.next()), int(f.next()), f.millis()
+	if err := json.Unmarshal([]byte(text[9]), &r.Memory); err != nil {
+		r.Memory = hold.Memory{} // damaged: the machine takes what it can of the round
+	}
+	return r, ok && !f.bad
+}
+
+// maxWitnesses bounds what is read of a list that anybody may have written.
+const maxWitnesses = 8
+
+// fields reads the words of a string that a script has packed.
+type fields struct {
+	rest string
+	bad  bool
+}
+
+func (f *fields) open(s string) { f.rest = s }
+
+func (f *fields) word() string {
+	word, rest, _ := strings.Cut(f.rest, " ")
+	f.rest = rest
+	return word
+}
+
+func (f *fields) skip(n int) {
+	for range n {
+		f.word()
+	}
+}
+
+func (f *fields) next() int64 {
+	n, err := strconv.ParseInt(f.word(), 10, 64)
+	if err != nil || n < 0 || n > 1<<53 {
+		f.bad = true
+		return 0
+	}
+	return n
+}
+
+func (f *fields) millis() hold.Millis { return hold.Millis(f.next()) }
+
+// verified returns the text of a published change, if the secret proves it.
+func verified(payload, secret string) (string, bool) {
+	mac, text, ok := strings.Cut(payload, " ")
+	if !ok || secret == "" {
+		return "", false
+	}
+	want := sha1Hex(secret + sha1Hex(secret+text))
+	return text, subtle.ConstantTimeCompare([]byte(mac), []byte(want)) == 1
+}
+
+// sha1Hex is redis.sha1hex, the one digest that scripts have. Nested as in verified,
+// it is a MAC that has no known weakness.
+func sha1Hex(s string) string {
+	sum := sha1.Sum([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// decodePayload reads what exchange.lua publishes: the version, the id, and the
+// fields of a snapshot, of which the last, the key, may hold spaces.
+func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
+	parts := strings.SplitN(payload, " ", 2+snapshotFields)
+	if len(parts) != 2+snapshotFields || parts[0] != wireVersion || len(parts[1]) != 32 {
+		return snapshot{}, false
+	}
+	fields := make([]any, snapshotFields)
+	for i, part := range parts[2:] {
+		fields[i] = part
+	}
+	snap, ok := decodeSnapshot(fields, maxHold)
+	snap.id = parts[1]
+	return snap, ok && idOf(snap.key) == snap.id
+}
+
+// snapshotFields is the length of a snapshot: see read.lua.
+const snapshotFields = 14
+
+func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
+	if len(fields) != snapshotFields {
+		return snapshot{}, false
+	}
+	var snap snapshot
+	var phase string
+	var n number
+	epoch, ok1 := fields[0].(string)
+	snap.epoch = epoch
+	snap.seq = uint64(n.read(fields[1], 1<<seqBits-1))
+	snap.clock = time.Duration(n.read(fields[2], 1<<43)) * time.Millisecond
+	phase, ok2 := fields[3].(string)
+	left := time.Duration(n.signed(fields[4], 1<<43)) * time.Millisecond
+	s := &snap.state
+	s.Generation = uint64(n.read(fields[5], 1<<53))
+	s.Level = int(n.read(fields[6], 1<<31))
+	s.Word = n.read(fields[7], 1) == 1
+	s.Attempts = int(n.read(fields[8], 1<<53))
+	age := max(time.Duration(n.signed(fields[9], 1<<43)), 0) * time.Millisecond
+	s.Status = int(n.read(fields[10], 1<<31))
+	s.Witnesses = int(n.read(fields[11], 1<<31))
+	s.Rate = float64(n.read(fields[12], 1<<53)) / 1e3
+	key, ok3 := fields[13].(string)
+	snap.key = key
+	var ok4 bool
+	s.Phase, ok4 = phaseOf(phase)
+	if n.bad || !ok1 || !ok2 || !ok3 || !ok4 || len(key) > hostkey.MaxLen {
+		return snapshot{}, false
+	}
+	now := time.Now()
+	if s.Phase != hold.Healthy {
+		s.Until = now.Add(min(left, maxHold))
+	}
+	if s.Attempts > 0 {
+		s.Last = now.Add(-age)
+	}
+	return snap, true
+}
+
+func phaseOf(s string) (hold.Phase, bool) {
+	for _, p := range hold.Phases {
+		if s == p.String() {
+			return p, true
+		}
+	}
+	return 0, false
+}
+
+// metaFields is the length of the head of what poll.lua and index.lua return.
+const metaFields = 4
+
+// decodeMeta reads that head.
+func decodeMeta(reply []any) (epoch string, seq uint64, clock time.Duration, secret string, ok bool) {
+	if len(reply) < metaFields {
+		return "", 0, 0, "", false
+	}
+	var n number
+	epoch, ok = reply[0].(string)
+	seq = uint64(n.read(reply[1], 1<<seqBits-1))
+	clock = time.Duration(n.read(reply[2], 1<<43)) * time.Millisecond
+	secret, _ = reply[3].(string)
+	return epoch, seq, clock, secret, ok && !n.bad
+}
+
+// decodeIDs reads the rest of what index.lua returns.
+func decodeIDs(reply []any) []string {
+	var ids []string
+	for _, v := range reply[metaFields:] {
+		if id, ok := v.(string); ok && len(id) == 32 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// number reads integers, and remembers whether one was none or out of bounds.
+type number struct {
+	n   int64
+	bad bool
+}
+
+// read reads an integer in [0, limit].
+func (n *number) read(v any, limit int64) int64 {
+	if n.signed(v, limit) < 0 {
+		n.n, n.bad = 0, true
+	}
+	return n.n
+}
+
+// signed reads an integer in [-limit, limit].
+func (n *number) signed(v any, limit int64) int64 {
+	n.n = 0
+	switch v := v.(type) {
+	case string:
+		parsed, err := strconv.ParseInt(v, 10, 64)
+		n.n, n.bad = parsed, n.bad || err != nil
+	case int64:
+		n.n = v
+	default:
+		n.bad = true
+	}
+	if n.n > limit || n.n < -limit {
+		n.n, n.bad = 0, true
+	}
+	return n.n
+}

@@ -55,8 +55,14 @@ type counted struct {
 	exchanges atomic.Int64
 }
 
-func (c *counted) Exchange(ctx context.Context, key string, n holdoff.News) (holdoff.State, error) {
+func (c *counted) Report(ctx context.Context, key string, r holdoff.Report) (holdoff.Reply, error) {
 	c.exchanges.Add(1)
 	time.Sleep(storeDelay)
-	return c.Store.Exchange(ctx, key, n)
+	return c.Store.Report(ctx, key, r)
+}
+
+func (c *counted) Commit(ctx context.Context, key string, d holdoff.Decision) (holdoff.Reply, error) {
+	c.exchanges.Add(1)
+	time.Sleep(storeDelay)
+	return c.Store.Commit(ctx, key, d)
 }

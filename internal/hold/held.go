@@ -37,8 +37,11 @@ func (m *Machine) startHold(r Result, escalate bool, now time.Time, jitter Jitte
 	case escalate:
 		m.level++
 	}
-	d := min(holdBase<<min(m.level, 10), holdCap)
-	d = max(d-jitter(d/2), r.Hint)
+	d := r.Hint
+	if !r.ServerDirected {
+		d = min(holdBase<<min(m.level, 10), holdCap)
+		d = max(d-jitter(d/2), r.Hint)
+	}
 	m.generation++
 	m.failures = 0
 	m.enter(Held, 0, now.Add(d))

@@ -82,7 +82,7 @@ func (r *Record) Add(rep Report, now time.Time, longest time.Duration) Reply {
 	at := millis(now)
 	before := r.view()
 	r.rewind(at, longest)
-	if rep.Generation == r.Generation {
+	if r.mine(rep) {
 		r.Totals.addResults(rep)
 	}
 	r.addHealth(rep, at)
@@ -104,11 +104,15 @@ func (r *Record) Add(rep Report, now time.Time, longest time.Duration) Reply {
 	return reply
 }
 
+// mine reports whether a report is of permits of this generation. A record about
+// which nothing was decided has none.
+func (r *Record) mine(rep Report) bool { return r.Rev > 0 && rep.Generation == r.Generation }
+
 // rewind keeps a round's length where the clock was set back: a hold grows by no
 // more than the step, and never beyond its natural length.
 func (r *Record) rewind(at Millis, longest time.Duration) {
 	if step := r.Began - at; step > 0 {
-		r.Began, r.Until = at, r.Until-step
+		r.Began, r.Until = at, max(r.Until-step, 0)
 	}
 	if step := r.HintAt - at; step > 0 && r.HintUntil > 0 {
 		r.HintAt, r.HintUntil = at, max(r.HintUntil-step, 1)
@@ -122,7 +126,7 @@ func (r *Record) rewind(at Millis, longest time.Duration) {
 // addHealth adds what was met while the key was healthy, and counts failures for
 // people.
 func (r *Record) addHealth(rep Report, at Millis) {
-	mine := rep.Generation == r.Generation
+	mine := r.mine(rep)
 	healthy := r.Phase == Healthy && r.HintUntil == 0
 	if healthy && (rep.Well || (mine && rep.Good > 0)) {
 		r.Totals.Failures, r.Totals.Hints, r.Totals.Bad, r.Totals.Refused = 0, 0, 0, 0

@@ -25,7 +25,7 @@ end
 rewind(r, longest)
 
 local report = unpacked(ARGV[13], {'good', 'bad', 'refused', 'good_retries', 'refused_retries', 'returned', 'failures', 'refusals', 'well'})
-local mine = tonumber(ARGV[12]) == round.generation
+local mine = round.rev > 0 and tonumber(ARGV[12]) == round.generation
 local function add(field, n) totals[field] = math.min(totals[field] + n, 2 ^ 30) end
 if mine then
 	for _, field in ipairs({'good', 'bad', 'refused', 'good_retries', 'refused_retries', 'returned'}) do add(field, report[field]) end

@@ -3,6 +3,7 @@ package holdoff
 import (
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,10 @@ import (
 // TestMain runs the tests, or one replica of a fleet where a test has started
 // this binary once more: see startReplica.
 func TestMain(m *testing.M) {
+	if config := os.Getenv(replicaEnv); config != "" {
+		runReplica(config)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -6,24 +6,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/go-holdoff/holdoff/internal/hold"
-	"github.com/go-holdoff/holdoff/internal/hostkey"
-	"github.com/go-holdoff/holdoff/internal/redisrun"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
@@ -99,16 +91,16 @@ func TestOperatorMayClearAHold(t *testing.T) {
 	}
 	bad.Store(false)
 
-	s, id := fleet[0].Store.(*RedisStore), idOf(host)
-	rdb.HSet(t.Context(), s.name(id), "phase", "healthy", "attempts", 0)
-	rdb.HIncrBy(t.Context(), s.name("meta"), "seq", 1)
+	record := recordName("default", host)
+	rdb.HSet(t.Context(), record, "phase", "healthy", "attempts", 0, "round", "", "hint", "", "totals", "")
+	rdb.HIncrBy(t.Context(), redisName("default", "meta"), "seq", 1)
 	for i, tr := range fleet {
 		eventually(t, fmt.Sprintf("replica %d is free: %+v", i, keyIs(tr)), func() bool { return keyIs(tr).Phase == Healthy })
 		if status, err := fetch(t, tr, host); status != 200 {
 			t.Errorf("replica %d gets %d, %v", i, status, err)
 		}
 	}
-	if phase := rdb.HGet(t.Context(), s.name(id), "phase").Val(); phase != "healthy" {
+	if phase := rdb.HGet(t.Context(), record, "phase").Val(); phase != "healthy" {
 		t.Errorf("a replica has asserted the hold again: it is %s", phase)
 	}
 }
@@ -132,14 +124,13 @@ func TestHoldThatRedisLostIsAssertedAgain(t *testing.T) {
 		eventually(t, "all are held", func() bool { return keyIs(tr).Phase == Held && keyIs(tr).Shared })
 	}
 	until := keyIs(fleet[0]).Until
-	record := fleet[0].Store.(*RedisStore).name(idOf(host))
+	record := recordName("default", host)
 	flush := func() { rdb.FlushAll(t.Context()) }
 	// Where Redis evicts what it likes, the record and the index may go, and the
 	// sequence stay.
 	evict := func() {
-		s := fleet[0].Store.(*RedisStore)
-		rdb.Del(t.Context(), record, s.name("index"))
-		rdb.HIncrBy(t.Context(), s.name("meta"), "seq", 1) // somebody else's change
+		rdb.Del(t.Context(), record, redisName("default", "index"))
+		rdb.HIncrBy(t.Context(), redisName("default", "meta"), "seq", 1) // somebody else's change
 	}
 	for _, lose := range []func(){flush, flush, evict, evict} {
 		lose()
@@ -176,9 +167,12 @@ func TestHoldThatWasOnlyHeardOfIsKept(t *testing.T) {
 	const host = "https://api.example.com"
 	for name, harm := range map[string]func(ctx context.Context, rdb *redis.Client, record string) error{
 		"flushed": func(ctx context.Context, rdb *redis.Client, _ string) error { return rdb.FlushAll(ctx).Err() },
-		"evicted": func(ctx context.Context, rdb *redis.Client, record string) error { return rdb.Del(ctx, record).Err() },
+		"evicted": func(ctx context.Context, rdb *redis.Client, record string) error {
+			rdb.HIncrBy(ctx, redisName("default", "meta"), "seq", 1) // somebody else's change
+			return rdb.Del(ctx, record).Err()
+		},
 		"of the future": func(ctx context.Context, rdb *redis.Client, record string) error {
-			return rdb.HSet(ctx, record, "v", "2").Err()
+			return rdb.HSet(ctx, record, "v", "3").Err()
 		},
 		"a string": func(ctx context.Context, rdb *redis.Client, record string) error {
 			return rdb.Set(ctx, record, "?", time.Minute).Err()
@@ -187,27 +181,24 @@ func TestHoldThatWasOnlyHeardOfIsKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := redistest.Start(t)
 			rdb := srv.Client()
-			told, heard := redisStore(t, rdb, RedisOptions{}), redisStore(t, rdb, RedisOptions{})
+			told, heard := redisStore(t, rdb, RedisOptions{}), redisStore(t, rdb, RedisOptions{PollInterval: 100 * time.Millisecond})
 			tell(t, told, host, heldFor(time.Minute))
 			tr := &Transport{Base: script(with(200)), Store: heard, MaxWait: -1}
 			eventually(t, "the hold is heard of", func() bool { return keyIs(tr).Phase == Held })
-			if err := harm(t.Context(), rdb, heard.name(idOf(host))); err != nil {
+			if err := harm(t.Context(), rdb, recordName("default", host)); err != nil {
 				t.Fatal(err)
 			}
-			for _, anew := range []bool{false, true} {
-				heard.mu.Lock()
-				heard.anew = anew
-				heard.mu.Unlock()
-				heard.readAll()
+			for range 10 { // while the store polls, and reads everything again
+				time.Sleep(50 * time.Millisecond)
 				if k := keyIs(tr); k.Phase != Held {
-					t.Errorf("the key is %v when all was read, anew %v", k.Phase, anew)
+					t.Fatalf("the key is %v after Redis lost it", k.Phase)
 				}
 			}
 			if status, err := fetch(t, tr, host); !errors.As(err, new(*HeldError)) {
 				t.Errorf("a request got %d, %v; want to be told of the hold", status, err)
 			}
 			if name == "flushed" || name == "evicted" {
-				record := heard.name(idOf(host))
+				record := recordName("default", host)
 				eventually(t, "who has a request for it tells it again", func() bool { return rdb.Exists(t.Context(), record).Val() == 1 })
 			}
 		})
@@ -227,7 +218,7 @@ func TestHoldThatIsLostAtOnceIsAssertedAgain(t *testing.T) {
 	tr := &Transport{Base: script(with(429, "Retry-After: 240")), Store: store}
 	fetch(t, tr, host)
 	rdb := srv.Client()
-	record := store.name(idOf(host))
+	record := recordName("default", host)
 	eventually(t, "Redis knows of the hold", func() bool { return rdb.Exists(t.Context(), record).Val() == 1 })
 	rdb.FlushAll(t.Context())
 	eventually(t, "Redis knows of the hold again", func() bool { return rdb.Exists(t.Context(), record).Val() == 1 })
@@ -246,7 +237,7 @@ func TestCloseTellsWhatWasLearnt(t *testing.T) {
 		tr := &Transport{Base: script(with(429, "Retry-After: 8")), Store: s, MaxAttempts: 1}
 		wants(t, tr, "http://h.example/", 429)
 		s.Close()
-		if got := srv.Client().HGet(t.Context(), s.name(idOf("http://h.example")), "phase").Val(); got != "held" {
+		if got := srv.Client().HGet(t.Context(), recordName("default", "http://h.example"), "phase").Val(); got != "held" {
 			t.Fatalf("got phase %q in Redis after Close, want held", got)
 		}
 	}
@@ -271,7 +262,7 @@ func TestManyKeysAtATimeAreShared(t *testing.T) {
 	}
 	wg.Wait()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		n := srv.Client().ZCard(t.Context(), s.name("index")).Val()
+		n := srv.Client().ZCard(t.Context(), redisName("default", "index")).Val()
 		if n == 800 {
 			break
 		}

@@ -66,9 +66,9 @@ const (
 
 	defaultPoll = time.Second
 	minPoll     = 100 * time.Millisecond
-	// maxRecords bounds the keys in Redis, for an attacker who makes us meet
+	// MaxRecords bounds the keys in Redis, for an attacker who makes us meet
 	// refusals from ever new hosts. Above it, keys are held by each alone.
-	maxRecords = 32 << 10
+	MaxRecords = 32 << 10
 )
 
 var (

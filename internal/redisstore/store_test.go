@@ -857,7 +857,7 @@ func TestExpiredRecordsMakeRoom(t *testing.T) {
 	rdb := srv.Client()
 	s := redisStore(t, rdb, Options{})
 	fill := func(at time.Time) {
-		members := make([]redis.Z, maxRecords)
+		members := make([]redis.Z, MaxRecords)
 		for i := range members {
 			members[i] = redis.Z{Score: float64(at.UnixMilli()), Member: fmt.Sprintf("%032x", i)}
 		}

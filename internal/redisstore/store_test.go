@@ -519,7 +519,6 @@ func TestStore_SurvivesForeignIndexAndMeta(t *testing.T) {
 	}
 }
 
-
 // Store case 45.
 func TestUnknownFieldsArePreserved(t *testing.T) {
 	srv := redistest.Start(t)

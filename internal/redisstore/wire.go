@@ -86,7 +86,7 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 	return []any{
 		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, packAlarms(hold.FirstAlarms()),
 		s.replica, s.calls.Add(1), hold.Version, sent.Milliseconds(), r.Generation,
-		pack(r.Good, r.Bad, r.Refused, r.GoodRetries, r.RefusedRetries, r.Returned, r.Failures, r.Refusals, flag(r.Well)),
+		r.Good, r.Bad, r.Refused, r.GoodRetries, r.RefusedRetries, r.Returned, r.Failures, r.Refusals, flag(r.Well),
 		r.Status, upMillis(r.Hint), flag(directed), r.Remaining, reset, flag(r.NearExhaustion), flag(r.Inconsistent), r.Want,
 	}
 }

@@ -13,34 +13,31 @@
 local id, name, longest, want = ARGV[2], ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[19])
 local r = read(KEYS[1])
 read_meta(KEYS[3], ARGV[4])
-local rev = r.round.rev
-if rev ~= tonumber(ARGV[6]) or now - tonumber(ARGV[7]) > tonumber(ARGV[8]) then
+local was = r.round
+if was[REV] ~= tonumber(ARGV[6]) or now - tonumber(ARGV[7]) > tonumber(ARGV[8]) then
 	local granted = grant(r, want)
 	write(r, id, name, ARGV[1], longest, false)
-	return answer(r, name, granted, rev == tonumber(ARGV[6]), false)
+	return answer(r, name, granted, was[REV] == tonumber(ARGV[6]), false)
 end
 
-local was, next = r.round, unpacked(ARGV[12], round_names)
-local rest, taken = r.totals, unpacked(ARGV[9], total_names)
-for _, field in ipairs({'good', 'bad', 'refused', 'good_retries', 'refused_retries', 'returned', 'failures', 'refusals', 'hints'}) do
-	rest[field] = math.max(rest[field] - taken[field], 0)
+local next, rest, taken = unpacked(ARGV[12], round_pattern, A_SPENT), r.totals, unpacked(ARGV[9], totals_pattern, INCONSISTENT)
+for i = GOOD, HINTS do rest[i] = math.max(rest[i] - taken[i], 0) end
+if rest[RETRY_AT] == taken[RETRY_AT] then rest[RETRY_AT] = 0 end
+if rest[RESET_AT] == taken[RESET_AT] and rest[REMAINING] == taken[REMAINING] and rest[INCONSISTENT] == taken[INCONSISTENT] then
+	for i = REMAINING, INCONSISTENT do rest[i] = 0 end
 end
-if rest.retry_at == taken.retry_at then rest.retry_at = 0 end
-if rest.reset_at == taken.reset_at and rest.remaining == taken.remaining and rest.inconsistent == taken.inconsistent then
-	rest.remaining, rest.reset_at, rest.near, rest.inconsistent = 0, 0, 0, 0
+if next[GENERATION] ~= was[GENERATION] then
+	for i = GOOD, RETURNED do rest[i] = 0 end
 end
-if next.generation ~= was.generation then
-	for _, field in ipairs({'good', 'bad', 'refused', 'good_retries', 'refused_retries', 'returned'}) do rest[field] = 0 end
-end
-rest.failures = rest.failures + tonumber(ARGV[16])
+rest[FAILURES] = rest[FAILURES] + tonumber(ARGV[16])
 r.attempts = math.max(r.attempts - tonumber(ARGV[11]), 0) + tonumber(ARGV[14])
-if next.phase ~= 'healthy' or r.attempts == 0 then rest.failures, r.witnesses = 0, '' end
-if next.phase ~= 'healthy' then rest.refusals = 0 end
+if next[PHASE] ~= 'healthy' or r.attempts == 0 then rest[FAILURES], r.witnesses = 0, '' end
+if next[PHASE] ~= 'healthy' then rest[REFUSALS] = 0 end
 if r.hint_until == tonumber(ARGV[10]) then r.hint_until, r.hint_at = 0, 0 end
-next.rev, next.began = rev + 1, was.began
-if ARGV[17] == '1' then next.began, r.granted = now, 0 end
+next[REV], next[BEGAN] = was[REV] + 1, was[BEGAN]
+if ARGV[17] == '1' then next[BEGAN], r.granted = now, 0 end
 if r.attempts == tonumber(ARGV[14]) then r.status = tonumber(ARGV[15]) end
-r.round, r.memory, r.claim, r.claim_until = next, ARGV[13], '', 0
+r.round, r.memory, r.claim, r.claim_until, r.changed = next, ARGV[13], '', 0, true
 local granted = grant(r, want)
 write(r, id, name, ARGV[1], longest, ARGV[18] == '1')
 return answer(r, name, granted, false, false)

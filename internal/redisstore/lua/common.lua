@@ -1,9 +1,10 @@
--- What report.lua and commit.lua share: reading, viewing and writing a record.
+-- What report.lua, commit.lua and read.lua share: reading, viewing and writing a
+-- record.
 --
 -- A record is a hash. A decision writes round (numbers that are compared) and
 -- memory (the machine's own: not looked into here). Reports add to totals.
 --   v key phase until attempts status timestamp   for people; phase and until as replicas see them
---   round      rev generation phase began until permits keep level rate directed version
+--   round      rev generation phase began until permits keep level rate directed version,
 --              and the alarms: good bad refused returned failures witnesses refusals from near spent
 --   totals     good bad refused good_retries refused_retries returned failures refusals hints
 --              retry_at remaining reset_at near inconsistent
@@ -13,47 +14,35 @@
 -- Times are in ms of Redis' own clock. Anybody may have written any of it: what is
 -- no number in its range counts as 0, and a record that cannot be read is replaced.
 
+local REV, GENERATION, PHASE, BEGAN, UNTIL, PERMITS, KEEP, LEVEL, RATE, DIRECTED, VERSION = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+local A_GOOD, A_BAD, A_REFUSED, A_RETURNED, A_FAILURES, A_WITNESSES, A_REFUSALS, A_FROM, A_NEAR, A_SPENT = 12, 13, 14, 15, 16, 17, 18, 19, 20, 21
+local GOOD, BAD, REFUSED, RETURNED, FAILURES, REFUSALS, HINTS = 1, 2, 3, 6, 7, 8, 9
+local RETRY_AT, REMAINING, RESET_AT, NEAR, INCONSISTENT = 10, 11, 12, 13, 14
+
+local word, int = ' (%S+)', ' %.0f'
+local round_pattern, totals_pattern = '^(%S+)' .. string.rep(word, 20) .. '$', '^(%S+)' .. string.rep(word, 13) .. '$'
+local round_format = '%.0f %.0f %s' .. string.rep(int, 5) .. ' %.17g' .. string.rep(int, 12)
+local totals_format = '%.0f' .. string.rep(int, 13)
+local phases = {healthy = true, held = true, probing = true, ramping = true, counted = true, paced = true, rationed = true}
+
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local repaired = false
-
-local function int(n) return string.format('%.0f', n) end
 
 local function number(s)
 	local n = tonumber(s)
 	return n and n >= 0 and n <= 2 ^ 52 and n or 0
 end
 
-local round_names = {'rev', 'generation', 'phase', 'began', 'until', 'permits', 'keep', 'level', 'rate', 'directed', 'version',
-	'a_good', 'a_bad', 'a_refused', 'a_returned', 'a_failures', 'a_witnesses', 'a_refusals', 'a_from', 'a_near', 'a_spent'}
-local total_names = {'good', 'bad', 'refused', 'good_retries', 'refused_retries', 'returned', 'failures', 'refusals', 'hints',
-	'retry_at', 'remaining', 'reset_at', 'near', 'inconsistent'}
-local phases = {healthy = true, held = true, probing = true, ramping = true, counted = true, paced = true, rationed = true}
-
-local function unpacked(s, names)
-	local t, i = {}, 0
-	for word in string.gmatch(s or '', '%S+') do
-		i = i + 1
-		if names[i] then t[names[i]] = names[i] == 'phase' and word or number(word) end
-	end
-	for j = i + 1, #names do t[names[j]] = 0 end
-	if names == round_names and not phases[t.phase] then
-		repaired = repaired or i > 0
-		t.phase = 'healthy'
+-- The words of a string by a pattern, as numbers, but for the phase.
+local function unpacked(s, pattern, fields)
+	local t = {string.match(s or '', pattern)}
+	for i = 1, fields do
+		if not (i == PHASE and fields == A_SPENT) then t[i] = number(t[i]) end
 	end
 	return t
 end
 
-local function packed(t, names)
-	local words = {}
-	for i, name in ipairs(names) do
-		local v = t[name]
-		words[i] = name == 'phase' and v or name == 'rate' and string.format('%.17g', v) or int(v)
-	end
-	return table.concat(words, ' ')
-end
-
--- Reads the record, into a round and what came since.
 local function read(key)
 	local h = redis.pcall('HMGET', key, 'v', 'round', 'totals', 'granted', 'denied', 'hint', 'witnesses', 'claim',
 		'attempts', 'status', 'timestamp', 'memory')
@@ -61,11 +50,18 @@ local function read(key)
 		redis.call('DEL', key)
 		h, repaired = {}, true
 	end
-	local r = {exists = h[1] and true, round = unpacked(h[2], round_names), totals = unpacked(h[3], total_names),
-		granted = number(h[4]), denied = number(h[5]), witnesses = h[7] or '', claim = '', claim_until = 0,
+	local r = {exists = h[1] and true, round = unpacked(h[2], round_pattern, A_SPENT), totals = unpacked(h[3], totals_pattern, INCONSISTENT),
+		granted = number(h[4]), denied = number(h[5]), hint_until = 0, hint_at = 0, witnesses = h[7] or '', claim = '', claim_until = 0,
 		attempts = number(h[9]), status = number(h[10]), timestamp = number(h[11]), memory = h[12] or '{}'}
-	local hint = unpacked(h[6], {'until', 'since'})
-	r.hint_until, r.hint_at = hint['until'], hint.since
+	if not phases[r.round[PHASE]] then
+		repaired = repaired or (h[2] and h[2] ~= '')
+		r.round = unpacked('', round_pattern, A_SPENT)
+		r.round[PHASE] = 'healthy'
+	end
+	if h[6] then
+		local till, since = string.match(h[6], '^(%S+) (%S+)$')
+		r.hint_until, r.hint_at = number(till), number(since)
+	end
 	local replica, till = string.match(h[8] or '', '^(%S+) (%d+)$')
 	if replica then r.claim, r.claim_until = replica, number(till) end
 	return r
@@ -73,46 +69,39 @@ end
 
 -- Keeps a round's length where the clock was set back.
 local function rewind(r, longest)
-	local round = r.round
-	local step = round.began - now
-	if step > 0 then round.began, round['until'] = now, math.max(round['until'] - step, 0) end
-	step = r.hint_at - now
-	if step > 0 and r.hint_until > 0 then r.hint_at, r.hint_until = now, math.max(r.hint_until - step, 1) end
-	round['until'], r.hint_until = math.min(round['until'], now + longest), math.min(r.hint_until, now + longest)
+	local round, latest = r.round, now + longest
+	if round[BEGAN] > now then
+		round[UNTIL], round[BEGAN], r.changed = math.max(round[UNTIL] - (round[BEGAN] - now), 0), now, true
+	end
+	if round[UNTIL] > latest then round[UNTIL], r.changed = latest, true end
+	if r.hint_until > 0 then
+		if r.hint_at > now then r.hint_until, r.hint_at = math.max(r.hint_until - (r.hint_at - now), 1), now end
+		r.hint_until = math.min(r.hint_until, latest)
+	end
 	r.claim_until = math.min(r.claim_until, now + 50)
 	r.denied, r.timestamp = math.min(r.denied, now), math.min(r.timestamp, now)
 end
 
 local function seen(witnesses)
+	if witnesses == '' then return 0 end
 	local _, n = string.gsub(witnesses, ':', '')
 	return n
 end
 
--- What a replica sees: a hint that no decision has seen yet is a hold.
+-- What a replica sees, as phase, time, whether the server asked for it, and whether
+-- failures are counted. A hint that no decision has seen yet is a hold.
 local function view(r)
 	local round = r.round
-	local held = round.phase == 'held' and round['until'] or 0
-	if r.hint_until > held then
-		return {phase = 'held', ['until'] = r.hint_until, word = 1, failing = r.attempts > 0}
-	end
-	return {phase = round.phase, ['until'] = round['until'], word = round.phase == 'held' and round.directed or 0,
-		failing = r.attempts > 0}
-end
-
--- A hold that grows by less than a slot is not worth a message: a replica that
--- asks too early is told.
-local function differs(after, before)
-	local grown = after['until'] - before['until']
-	local paced = after.phase == 'paced' or after.phase == 'rationed' -- replicas ask for permits by themselves
-	return after.phase ~= before.phase or after.failing ~= before.failing or
-		(grown ~= 0 and not paced and not (after.phase == 'held' and grown > 0 and grown < 100))
+	local held = round[PHASE] == 'held'
+	if r.hint_until > (held and round[UNTIL] or 0) then return 'held', r.hint_until, 1, r.attempts > 0 end
+	return round[PHASE], round[UNTIL], held and round[DIRECTED] or 0, r.attempts > 0
 end
 
 -- After the round, a decision is due, and nothing is denied.
 local function grant(r, want)
-	local phase = r.round.phase
-	if want <= 0 or phase == 'healthy' or phase == 'counted' or r.hint_until > 0 or now >= r.round['until'] then return 0 end
-	local granted = math.max(math.min(want, r.round.permits - r.granted), 0)
+	local phase = r.round[PHASE]
+	if want <= 0 or phase == 'healthy' or phase == 'counted' or r.hint_until > 0 or now >= r.round[UNTIL] then return 0 end
+	local granted = math.max(math.min(want, r.round[PERMITS] - r.granted), 0)
 	r.granted = r.granted + granted
 	if granted < want then r.denied = now end
 	return granted
@@ -127,8 +116,9 @@ local function read_meta(key, secret)
 		redis.call('DEL', key)
 		m, repaired = {}, true
 	end
-	meta = {epoch = m[1], seq = tonumber(m[2] or '0'), secret = m[3]}
-	local sane = meta.seq and meta.seq >= 0 and meta.seq < 2 ^ 40 and meta.seq == math.floor(meta.seq)
+	local seq = tonumber(m[2] or '0')
+	local sane = seq and seq >= 0 and seq < 2 ^ 40 and seq == math.floor(seq)
+	meta = {epoch = m[1], seq = seq, secret = m[3]}
 	if not (sane and meta.epoch and meta.secret) then
 		repaired = repaired or not sane
 		meta = {epoch = time[1] .. '-' .. time[2], seq = 0, secret = secret}
@@ -138,37 +128,40 @@ local function read_meta(key, secret)
 end
 
 local function snapshot(r, name)
-	local v, round = view(r), r.round
-	return {meta.epoch, int(meta.seq), int(now), v.phase, int(v['until'] - now), int(round.generation), int(round.level),
-		int(v.word), int(r.attempts), int(r.timestamp > 0 and now - r.timestamp or 0), int(r.status),
-		int(seen(r.witnesses)), int(math.min(round.rate * 1000, 2 ^ 52)), name}
+	local round, phase, till, directed = r.round, view(r)
+	return {meta.epoch, meta.seq, now, phase, till - now, round[GENERATION], round[LEVEL], directed, r.attempts,
+		r.timestamp > 0 and now - r.timestamp or 0, r.status, seen(r.witnesses), math.floor(math.min(round[RATE] * 1000, 2 ^ 52)), name}
 end
 
--- Writes the record, keeps the index, and publishes where others must learn of it.
+-- Writes the record, keeps the index, and publishes where other replicas must learn
+-- of it.
 local function write(r, id, name, channel, longest, changed)
-	local v, round = view(r), r.round
-	if not r.exists and v.phase == 'healthy' and r.attempts == 0 and r.claim == '' and round.rev == 0 and
-		r.totals.refusals == 0 and r.totals.reset_at == 0 then
+	local round, phase, till = r.round, view(r)
+	if not r.exists and phase == 'healthy' and r.attempts == 0 and r.claim == '' and round[REV] == 0 and
+		r.totals[REFUSALS] == 0 and r.totals[RESET_AT] == 0 then
 		return -- nothing is known
 	end
-	redis.call('HSET', KEYS[1], 'v', '2', 'key', name, 'phase', v.phase, 'until', int(v['until']), 'attempts', int(r.attempts),
-		'status', int(r.status), 'timestamp', int(r.timestamp), 'round', packed(round, round_names),
-		'totals', packed(r.totals, total_names), 'granted', int(r.granted), 'denied', int(r.denied),
-		'hint', int(r.hint_until) .. ' ' .. int(r.hint_at), 'witnesses', r.witnesses,
-		'claim', r.claim == '' and '' or r.claim .. ' ' .. int(r.claim_until), 'memory', r.memory)
-	local ttl = math.max(round.keep, v['until'], now) - now + 60000
-	redis.call('PEXPIRE', KEYS[1], int(ttl))
-	if v.phase == 'healthy' and r.attempts == 0 then
+	redis.call('HSET', KEYS[1], 'v', '2', 'key', name, 'phase', phase, 'until', string.format('%.0f', till),
+		'attempts', r.attempts, 'status', r.status, 'timestamp', string.format('%.0f', r.timestamp),
+		'totals', string.format(totals_format, unpack(r.totals)), 'granted', r.granted, 'denied', string.format('%.0f', r.denied),
+		'hint', string.format('%.0f %.0f', r.hint_until, r.hint_at), 'witnesses', r.witnesses,
+		'claim', r.claim == '' and '' or string.format('%s %.0f', r.claim, r.claim_until))
+	if r.changed or not r.exists then
+		redis.call('HSET', KEYS[1], 'round', string.format(round_format, unpack(round)), 'memory', r.memory)
+	end
+	local ttl = math.max(round[KEEP], till, now) - now + 60000
+	redis.call('PEXPIRE', KEYS[1], ttl)
+	if phase == 'healthy' and r.attempts == 0 then
 		redis.call('ZREM', KEYS[2], id)
-	else
-		redis.call('ZADD', KEYS[2], int(now + ttl), id)
-		redis.call('PEXPIRE', KEYS[2], int(longest + 120000))
+	elseif changed or not r.exists or r.changed then
+		redis.call('ZADD', KEYS[2], string.format('%.0f', now + ttl), id)
+		redis.call('PEXPIRE', KEYS[2], longest + 120000)
 	end
 	if not changed then return end
-	redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', int(now))
+	redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
 	meta.seq = redis.call('HINCRBY', KEYS[3], 'seq', 1)
 	redis.call('PEXPIRE', KEYS[3], 86400000)
-	local text = '2 ' .. id .. ' ' .. table.concat(snapshot(r, name), ' ')
+	local text = string.format('2 %s %s %.0f %.0f %s %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %s', id, unpack(snapshot(r, name)))
 	local mac = redis.sha1hex(meta.secret .. redis.sha1hex(meta.secret .. text))
 	redis.pcall('PUBLISH', channel, mac .. ' ' .. text) -- a user without the right to publish can still hold
 end
@@ -178,13 +171,13 @@ end
 local function answer(r, name, granted, due, decide)
 	local reply = snapshot(r, name)
 	table.insert(reply, 1, repaired and 'repaired' or 'ok')
-	reply[#reply + 1] = int(granted)
-	reply[#reply + 1] = decide and 'decide' or due and 'due' or ''
+	reply[16], reply[17] = granted, decide and 'decide' or due and 'due' or ''
 	if decide then
-		for _, field in ipairs({packed(r.round, round_names), packed(r.totals, total_names), int(r.granted), int(r.denied),
-			int(r.hint_until) .. ' ' .. int(r.hint_at), r.witnesses, int(r.attempts), int(r.status), int(r.timestamp), r.memory}) do
-			reply[#reply + 1] = field
-		end
+		reply[18], reply[19] = string.format(round_format, unpack(r.round)), string.format(totals_format, unpack(r.totals))
+		reply[20], reply[21] = string.format('%.0f', r.granted), string.format('%.0f', r.denied)
+		reply[22], reply[23] = string.format('%.0f %.0f', r.hint_until, r.hint_at), r.witnesses
+		reply[24], reply[25], reply[26] = tostring(r.attempts), tostring(r.status), string.format('%.0f', r.timestamp)
+		reply[27] = r.memory
 	end
 	return reply
 end

@@ -26,9 +26,14 @@ type Handler struct {
 	// Lot is where Transport parks requests. If nil, none are shown or replayed.
 	Lot Lot
 	// Prepare is called with each request before it is replayed, and may add to
-	// its header: the credentials that a RedisLot did not keep. An error keeps
-	// the request parked.
+	// its header and its URL: the credentials that a RedisLot did not keep. It
+	// must put back all of them: a header that is no longer needed it sets to nil.
+	// Otherwise, or where it returns an error, nothing is sent and the request
+	// stays parked. The request's context ends after PrepareTimeout, and where the
+	// caller of POST /retry goes.
 	Prepare func(*http.Request) error
+	// PrepareTimeout bounds Prepare. If zero, 10 s.
+	PrepareTimeout time.Duration
 	// MaxSleep bounds sleepDuration and jitter, each. If zero, five minutes.
 	MaxSleep time.Duration
 	// Logger gets each replay at DEBUG. If nil, nothing is logged.
@@ -39,7 +44,8 @@ type Handler struct {
 }
 
 const (
-	defaultSleep = 5 * time.Minute
+	defaultSleep   = 5 * time.Minute
+	defaultPrepare = 10 * time.Second
 	// maxStreams bounds the pages that are kept up to date at a time.
 	maxStreams = 64
 	// refresh is how often a page looks for changes.
@@ -52,6 +58,8 @@ const (
 )
 
 func (h *Handler) maxSleep() time.Duration { return cmp.Or(h.MaxSleep, defaultSleep) }
+
+func (h *Handler) prepareTimeout() time.Duration { return cmp.Or(h.PrepareTimeout, defaultPrepare) }
 
 func (h *Handler) log() *zap.Logger { return cmp.Or(h.Logger, nop) }
 

@@ -34,6 +34,13 @@ type Handler struct {
 	Prepare func(*http.Request) error
 	// PrepareTimeout bounds Prepare. If zero, 10 s.
 	PrepareTimeout time.Duration
+	// Hosts are the names under which the handler may be reached, without a port,
+	// or "*" for all. A request with another Host gets 403, since a web page
+	// could otherwise reach the handler under a name of its own (DNS rebinding).
+	// If empty, a request that arrives at a loopback address must name localhost
+	// or a loopback address, and any other may name any host. A proxy on the same
+	// machine that keeps the client's Host needs an entry here.
+	Hosts []string
 	// MaxSleep bounds sleepDuration and jitter, each. If zero, five minutes.
 	MaxSleep time.Duration
 	// Logger gets each replay at DEBUG. If nil, nothing is logged.
@@ -78,6 +85,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Cache-Control", "no-store")
 
+	if !h.allowsHost(r) {
+		(&problem{Status: http.StatusForbidden, Detail: fmt.Sprintf("the host %.100q is not one of Handler.Hosts", r.Host)}).write(w)
+		return
+	}
 	// The handler may be mounted anywhere: the end of the path tells.
 	switch r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:] {
 	case "retry":
@@ -125,6 +136,11 @@ func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 // events, whenever it has changed, until the client goes, or is too slow to take
 // it. Where nothing changes, it sends a beat.
 func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
+	if !sameOrigin(r) {
+		// It could not read the stream, but would take a place.
+		(&problem{Status: http.StatusForbidden, Detail: "a page of another origin may not do this"}).write(w)
+		return
+	}
 	if h.streams.Add(1) > maxStreams {
 		h.streams.Add(-1)
 		(&problem{Status: http.StatusServiceUnavailable, Detail: fmt.Sprintf("%d pages are open already", maxStreams)}).write(w)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -46,8 +45,9 @@ type Handler struct {
 	// Logger gets each replay at DEBUG. If nil, nothing is logged.
 	Logger *zap.Logger
 
-	history history
-	streams atomic.Int32
+	history   history
+	snapshots snapshots
+	streams   atomic.Int32
 }
 
 const (
@@ -55,7 +55,8 @@ const (
 	defaultPrepare = 10 * time.Second
 	// maxStreams bounds the pages that are kept up to date at a time.
 	maxStreams = 64
-	// refresh is how often a page looks for changes.
+	// refresh is how often a page looks for changes, and how long all share what
+	// one has found.
 	refresh = 500 * time.Millisecond
 	// slowClient is how long a client may take to accept what is sent to it.
 	slowClient = 5 * time.Second
@@ -102,7 +103,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.serveRetry(w, r)
 	case "state":
 		if allow(w, r, http.MethodGet, http.MethodHead) {
-			writeJSON(w, http.StatusOK, "application/json", h.state(r.Context(), filterOf(r)))
+			writeJSON(w, http.StatusOK, "application/json", h.state(r))
 		}
 	case "events":
 		if allow(w, r, http.MethodGet) {
@@ -149,22 +150,22 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer h.streams.Add(-1)
 	w.Header().Set("Content-Type", "text/event-stream")
 	client := http.NewResponseController(w)
+	client.SetReadDeadline(time.Time{}) // a server's own ReadTimeout would end the stream
 	f := filterOf(r)
 	tick := time.NewTicker(refresh)
 	defer tick.Stop()
 	var last []byte
 	var sent time.Time
 	for {
-		v := h.view(r.Context(), f)
-		b, err := json.Marshal(v)
+		v, err := h.snapshot(r.Context(), f).frame(h, f)
 		if err != nil {
 			return
 		}
 		message := ""
-		switch still := v.still(); {
-		case !bytes.Equal(still, last):
-			last = still
-			message = fmt.Sprintf("event: state\ndata: %s\n\n", b)
+		switch {
+		case !bytes.Equal(v.still, last):
+			last = v.still
+			message = fmt.Sprintf("event: state\ndata: %s\n\n", v.json)
 		case time.Since(sent) >= beat:
 			message = "event: beat\ndata: {}\n\n" // a comment would not reach the page's script
 		}

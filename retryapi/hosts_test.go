@@ -3,6 +3,7 @@ package retryapi
 import (
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -25,9 +26,7 @@ func ask(t *testing.T, server *httptest.Server, method, path, host, body string)
 	defer resp.Body.Close()
 	rec := httptest.NewRecorder()
 	rec.Code = resp.StatusCode
-	for name, values := range resp.Header {
-		rec.Header()[name] = values
-	}
+	maps.Copy(rec.Header(), resp.Header)
 	_, err = io.Copy(rec.Body, resp.Body)
 	must(t, err)
 	return rec

@@ -150,7 +150,6 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer h.streams.Add(-1)
 	w.Header().Set("Content-Type", "text/event-stream")
 	client := http.NewResponseController(w)
-	client.SetReadDeadline(time.Time{}) // a server's own ReadTimeout would end the stream
 	f := filterOf(r)
 	tick := time.NewTicker(refresh)
 	defer tick.Stop()

@@ -46,7 +46,6 @@ type sendsAtOnce struct {
 
 	mu         sync.Mutex
 	now, most  int
-	deadlines  []time.Time
 	interrupts int
 }
 

@@ -69,7 +69,8 @@ func ExampleOpenAI() {
 	}))
 	defer server.Close()
 
-	client := &http.Client{Transport: &holdoff.Transport{Classify: vendors.OpenAI(nil)}}
+	transport := &holdoff.Transport{Classify: vendors.OpenAI(nil)}
+	client := &http.Client{Transport: transport}
 	var out holdoff.Outcome
 	ctx := holdoff.WithIdempotent(holdoff.WithOutcome(context.Background(), &out))
 	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, strings.NewReader(`{"model":"m"}`))

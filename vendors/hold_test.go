@@ -1,6 +1,7 @@
 package vendors_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -31,9 +32,7 @@ func (r *replies) RoundTrip(req *http.Request) (*http.Response, error) {
 	next := r.list[min(r.sends, len(r.list)-1)]
 	r.sends++
 	header := asJSON.Clone()
-	for name, values := range next.header {
-		header[name] = values
-	}
+	maps.Copy(header, next.header)
 	return &http.Response{
 		StatusCode: next.status, Header: header, Request: req,
 		ContentLength: -1, Body: &body{Reader: strings.NewReader(next.body)},

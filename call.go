@@ -238,7 +238,7 @@ func (c *call) verdict() Verdict {
 func (c *call) settle(v Verdict) {
 	p := c.pass
 	c.pass = pass{}
-	if p.permit && v.Lesson == Nothing && c.resp != nil && c.status < 500 {
+	if p.permit && v.Lesson == Nothing && c.resp != nil && c.status < 500 && !refusedAtDoor(c.status) {
 		v.Lesson = Good // whatever the answer, a probe has found the host up
 	}
 	if _, open := c.gate.open(); open && !p.permit && !c.told && (v.Lesson == Good || v.Lesson == Nothing) {
@@ -249,6 +249,12 @@ func (c *call) settle(v Verdict) {
 	for !c.gate.learn(o) {
 		c.gate = c.t.gates.of(c.req)
 	}
+}
+
+// refusedAtDoor reports whether a status may refuse one credential (no credit left,
+// a quota per day): a probe that meets it proves nothing about the others.
+func refusedAtDoor(status int) bool {
+	return status == http.StatusForbidden || status == http.StatusTooManyRequests
 }
 
 func (c *call) closeResponse() {

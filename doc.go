@@ -9,8 +9,8 @@
 //
 // Idempotent requests that met 408, 425, 429, a 5xx that may pass, or a broken
 // connection; and any request that the server provably did not process. See
-// [DefaultClassify]; package vendors knows servers that say it in words of their
-// own. A body is sent again from GetBody, or from a small copy that is kept while
+// [DefaultClassify]; package vendors has classifiers for servers that refuse in the
+// body of a response. A body is sent again from GetBody, or from a small copy that is kept while
 // it streams.
 //
 // # How long it waits

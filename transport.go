@@ -61,9 +61,11 @@ type Transport struct {
 	Backoff Backoff
 
 	// Classify says which outcomes are retried, and what they teach about the
-	// host. If nil, [DefaultClassify]. It must not read or close the response's
-	// body. To never resend what is not idempotent, also where the server refused
-	// it with a hint, wrap DefaultClassify and clear Retry unless [Idempotent].
+	// host. If nil, [DefaultClassify]; package vendors has some for servers that
+	// refuse in the body. It must not close the response's body, and must put back
+	// what it reads of it. To never resend what is not idempotent, also where the
+	// server refused it with a hint, wrap DefaultClassify and clear Retry unless
+	// [Idempotent].
 	Classify func(req *http.Request, resp *http.Response, err error) Verdict
 
 	// Key names what a hold applies to. If nil, or where it returns "", that is

@@ -23,10 +23,16 @@ const serverDate = "Date: Tue, 15 Nov 2022 08:00:00 GMT"
 // absent marks a vector that holds no hint at all.
 const absent = time.Duration(-1)
 
-// wantHint checks what hintOf reads out of a response with Date and headers.
+// readHint returns the delay of a hint, and whether there is one.
+func readHint(resp *http.Response, now time.Time) (time.Duration, bool) {
+	h := hintOf(resp, now)
+	return h.wait, h.said
+}
+
+// wantHint checks what readHint reads out of a response with Date and headers.
 func wantHint(t *testing.T, want time.Duration, status int, headers ...string) {
 	t.Helper()
-	got, ok := hintOf(answer(status, headers...), localNow)
+	got, ok := readHint(answer(status, headers...), localNow)
 	if !ok && got != 0 {
 		t.Errorf("%d %q: got %v together with false, want 0", status, headers, got)
 	}
@@ -180,7 +186,7 @@ func TestHintReadsEveryFormOfRetryAfter(t *testing.T) {
 	} {
 		resp := answer(503, serverDate)
 		resp.Header["Retry-After"] = []string{value} // unlike answer, without trimming
-		got, ok := hintOf(resp, localNow)
+		got, ok := readHint(resp, localNow)
 		if !ok {
 			got = absent
 		}
@@ -190,7 +196,7 @@ func TestHintReadsEveryFormOfRetryAfter(t *testing.T) {
 	}
 	resp := answer(503, serverDate)
 	resp.Header["Retry-After"] = []string{"", "garbage", "3", "-9", "2"}
-	if got, ok := hintOf(resp, localNow); got != 3*s || !ok {
+	if got, ok := readHint(resp, localNow); got != 3*s || !ok {
 		t.Errorf("several lines, of which two are good: got %v, %v; want the longest, 3s", got, ok)
 	}
 }
@@ -225,7 +231,7 @@ func TestHintDoesNotWrap(t *testing.T) {
 	for _, digits := range []string{"9223372036", "9223372037", "9223372036.854775807", "10000000000", "18446744073", "18446744074",
 		"9223372036854775807", "9223372036854775808", "18446744073709551616", "99999999999999999999", strings.Repeat("9", 400)} {
 		for _, header := range []string{"Retry-After", "Retry-After-Ms", "RateLimit-Reset", "X-RateLimit-Reset"} {
-			got, ok := hintOf(answer(429, header+": "+digits, serverDate), localNow)
+			got, ok := readHint(answer(429, header+": "+digits, serverDate), localNow)
 			// Ten-digit milliseconds are months; they stay below the longest.
 			least := 100 * 24 * time.Hour
 			if !ok || got < least || got > maxHint {
@@ -307,21 +313,21 @@ func TestHintDatesCancelClockSkew(t *testing.T) {
 			}
 			for _, header := range []string{"Retry-After: ", "X-RateLimit-Reset: "} {
 				resp := answer(429, header+theirs.Add(30*time.Second).Format(form), "Date: "+theirs.Format(http.TimeFormat))
-				if got, ok := hintOf(resp, now); got != 30*time.Second || !ok {
+				if got, ok := readHint(resp, now); got != 30*time.Second || !ok {
 					t.Errorf("skew %v, %s%s: got %v, %v; want 30s", skew, header, form, got, ok)
 				}
 			}
 		}
 		epoch := strconv.FormatInt(theirs.Add(30*time.Second).Unix(), 10)
 		resp := answer(429, "RateLimit-Reset: "+epoch, "Date: "+theirs.Format(http.TimeFormat))
-		if got, ok := hintOf(resp, now); got != 30*time.Second || !ok {
+		if got, ok := readHint(resp, now); got != 30*time.Second || !ok {
 			t.Errorf("skew %v, epoch: got %v, %v; want 30s", skew, got, ok)
 		}
 	}
 	date := now.Add(30 * time.Second).Format(http.TimeFormat)
 	for _, theirs := range []string{now.Add(25 * time.Hour).Format(http.TimeFormat), now.Add(-25 * time.Hour).Format(http.TimeFormat),
 		"Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "garbage", ""} {
-		if got, ok := hintOf(answer(503, "Retry-After: "+date, "Date: "+theirs), now); got != 30*time.Second || !ok {
+		if got, ok := readHint(answer(503, "Retry-After: "+date, "Date: "+theirs), now); got != 30*time.Second || !ok {
 			t.Errorf("Date %q: got %v, %v; want 30s by the local clock", theirs, got, ok)
 		}
 	}
@@ -332,8 +338,12 @@ func TestHintDatesCancelClockSkew(t *testing.T) {
 func TestHintResetHeadersNeedARefusal(t *testing.T) {
 	t.Parallel()
 	const reset = "X-RateLimit-Reset: 1668499230"
-	for _, status := range []int{429, 503, 403} {
+	for _, status := range []int{429, 503} {
 		wantHint(t, 30*time.Second, status, reset, serverDate)
+	}
+	for _, status := range []int{403, 418, 420, 430} { // they need not be about a limit
+		wantHint(t, absent, status, reset, serverDate)
+		wantHint(t, 30*time.Second, status, reset, "X-RateLimit-Remaining: 0", serverDate)
 	}
 	for _, status := range []int{408, 425, 500, 502, 504} {
 		wantHint(t, absent, status, reset, serverDate)
@@ -389,13 +399,13 @@ func TestHintRoundsUp(t *testing.T) {
 	for value, want := range map[string]time.Duration{
 		"0.00000000001": 1, "1.00000000001": time.Second + 1, "0.1": 100 * time.Millisecond, "59.9999999999": time.Minute,
 	} {
-		got, ok := hintOf(answer(503, "Retry-After: "+value), localNow)
+		got, ok := readHint(answer(503, "Retry-After: "+value), localNow)
 		// One more nanosecond than the exact value is the float's.
 		if !ok || got < want || got > want+1 {
 			t.Errorf("Retry-After: %s: got %v, want %v", value, got, want)
 		}
 	}
-	if got, _ := hintOf(answer(503, "Retry-After-Ms: 0.0000001"), localNow); got != 1 {
+	if got, _ := readHint(answer(503, "Retry-After-Ms: 0.0000001"), localNow); got != 1 {
 		t.Errorf("Retry-After-Ms: 0.0000001: got %v, want 1ns", got)
 	}
 }
@@ -455,7 +465,7 @@ func FuzzHint(f *testing.F) {
 				resp := answer(status)
 				resp.Header[name] = []string{a}
 				resp.Header[other] = append(resp.Header[other], b)
-				d, ok := hintOf(resp, localNow)
+				d, ok := readHint(resp, localNow)
 				if d < 0 || d > maxHint || (!ok && d != 0) {
 					t.Fatalf("%s: %q, %s: %q: got %v, %v", name, a, other, b, d, ok)
 				}

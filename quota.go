@@ -144,23 +144,24 @@ func remaining(h http.Header, now time.Time) (left int, refill time.Duration, ok
 	if cached(h) {
 		return 0, 0, false
 	}
-	eachLimit(h, func(n int64, after time.Duration) {
-		if n = min(n, maxQuota); !ok || int(n) < left {
-			left, refill, ok = int(n), max(after, time.Second), true
+	eachRateLimit(h, func(n, after int64) {
+		if n = min(n, maxQuota); after >= 0 && (!ok || int(n) < left) {
+			left, refill, ok = int(n), max(seconds(float64(after)), time.Second), true
 		}
 	})
 	if ok {
 		return left, refill, true
 	}
-	for _, f := range limitFields {
+	for _, f := range windowFamilies {
+		// Lists are several counters, which quota does not tell apart.
 		if len(h[f.remaining]) != 1 || len(h[f.reset]) != 1 {
 			continue
 		}
-		n, ok := f.left(h)
+		n, ok := decimal(bare(h[f.remaining][0]))
 		if !ok {
 			continue
 		}
-		if after, ok := f.refill(h, serverTime(h, now)); ok {
+		if after, ok := (clock{h, now}).delay(bare(h[f.reset][0])); ok {
 			return int(min(n, maxQuota)), max(after, time.Second), true
 		}
 	}

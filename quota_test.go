@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -94,6 +95,11 @@ func TestRemainingOfRealHeaders(t *testing.T) {
 		{"no reset", []string{"X-Ratelimit-Remaining: 9"}, 0, 0},
 		{"lemlist: a date of JavaScript's", []string{"X-RateLimit-Remaining: 9", "X-RateLimit-Reset: Tue Feb 16 2021 09:02:42 GMT+0100 (Central European Standard Time)"}, 0, 0},
 		{"out of a cache", []string{`RateLimit: "default";r=50;t=30`, "Age: 3"}, 0, 0},
+		{"out of a cache that says so", []string{`RateLimit: "default";r=50;t=30`, "X-From-Cache: 1"}, 0, 0},
+		{"parameters", []string{"Ratelimit-Remaining: 5;w=60", "Ratelimit-Reset: 50;w=60"}, 5, 50 * time.Second},
+		{"a list: two counters", []string{"X-RateLimit-Remaining: 3, 14523", "X-RateLimit-Reset: 1, 1419704"}, 0, 0},
+		{"more items than are read", []string{"RateLimit: " + strings.Repeat("a;r=9;t=5, ", 8) + "b;r=1;t=5"}, 9, 5 * time.Second},
+		{"more bytes than are read", []string{"X-RateLimit-Remaining: 5" + strings.Repeat(" ", 64) + "0", "X-RateLimit-Reset: 9"}, 5, 9 * time.Second},
 		{"from its origin", []string{`RateLimit: "default";r=50;t=30`, "Age: 0"}, 50, 30 * time.Second},
 	} {
 		left, refill, ok := remaining(answer(200, tt.headers...).Header, now)

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 )
 
 // A Verdict is what a classifier makes of one outcome.
@@ -63,7 +65,7 @@ func DefaultClassify(req *http.Request, resp *http.Response, err error) Verdict 
 
 // classifyFailure judges statuses from 400 on.
 func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verdict {
-	asked := hintOf(resp, now)
+	asked := ratelimitheader.Read(resp, now)
 	v := Verdict{Lesson: Good, Reason: "client error"}
 	unprocessed := false
 	switch code := resp.StatusCode; {
@@ -72,13 +74,13 @@ func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verd
 	case code == http.StatusTooManyRequests:
 		v = Verdict{Retry: true, Lesson: Refused, Reason: "too many requests"}
 		unprocessed = true
-	case code == http.StatusForbidden && (asked.said || asked.used):
+	case code == http.StatusForbidden && (asked.Found || asked.Exhausted):
 		v = Verdict{Retry: true, Lesson: Refused, Reason: "rate limit behind 403"}
 		unprocessed = true
-	case (code == http.StatusTeapot || code == statusEnhanceYourCalm || code == statusShopifyRejection) && asked.wait > 0:
+	case (code == http.StatusTeapot || code == ratelimitheader.StatusEnhanceYourCalm || code == ratelimitheader.StatusSecurityRejection) && asked.Delay > 0:
 		v = Verdict{Retry: true, Lesson: Refused, Reason: "too many requests"}
 		unprocessed = true
-	case code == http.StatusRequestEntityTooLarge && asked.wait > 0:
+	case code == http.StatusRequestEntityTooLarge && asked.Delay > 0:
 		v = Verdict{Retry: true, Lesson: Nothing, Reason: "too large for now"} // RFC 9110, section 15.5.14
 	case code == http.StatusConflict && Attempt(req.Context()) > 0 && hasIdempotencyKey(req):
 		// The attempt before this one is still being worked on.
@@ -87,7 +89,7 @@ func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verd
 		v.Reason = "not supported"
 	case code == http.StatusNetworkAuthenticationRequired:
 		// It is not the host that was asked, so its hint counts for nothing.
-		v, asked = Verdict{Lesson: Nothing, Reason: "captive portal"}, hint{}
+		v, asked = Verdict{Lesson: Nothing, Reason: "captive portal"}, ratelimitheader.Hint{}
 	case code == http.StatusGatewayTimeout && onlyIfCached(req):
 		return Verdict{Lesson: Nothing, Reason: "not in the cache"} // RFC 9111, section 5.2.1.7
 	case code >= 500:
@@ -95,10 +97,10 @@ func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verd
 		unprocessed = code == http.StatusServiceUnavailable
 	}
 
-	v.Hint = asked.wait
+	v.Hint = asked.Delay
 	if v.Retry && !Idempotent(req) {
 		// It may have been done, unless the server refused it at the door.
-		if v.Retry = unprocessed && asked.said; !v.Retry {
+		if v.Retry = unprocessed && asked.Found; !v.Retry {
 			v.Reason = "not idempotent"
 		}
 	}
@@ -113,15 +115,15 @@ func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verd
 // retry (OpenAI, Anthropic; Stripe; gRPC proxies).
 func serverSays(v Verdict, resp *http.Response) Verdict {
 	for _, name := range []string{"X-Should-Retry", "Stripe-Should-Retry"} {
-		switch said := clipped(resp.Header.Get(name)); {
+		switch said := ratelimitheader.Value(resp.Header, name); {
 		case strings.EqualFold(said, "true") && !v.Retry:
 			v.Retry, v.Reason = true, "server says to retry"
 		case strings.EqualFold(said, "false"):
 			v.Retry, v.Reason = false, "server says not to retry"
 		}
 	}
-	if push := resp.Header.Get("Grpc-Retry-Pushback-Ms"); push != "" {
-		ms, err := strconv.ParseInt(push[:min(len(push), maxValueBytes)], 10, 32)
+	if push := ratelimitheader.Value(resp.Header, "Grpc-Retry-Pushback-Ms"); push != "" {
+		ms, err := strconv.ParseInt(push, 10, 32)
 		switch {
 		case err != nil || ms < 0:
 			v.Retry, v.Reason = false, "server says not to retry"

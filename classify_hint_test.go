@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -318,4 +319,34 @@ func TestClassify_ReasonSaysWhyTheServersWordCounts(t *testing.T) {
 			t.Errorf("the wait has the reasons %q, want one, that the server says to retry", reasons)
 		}
 	})
+}
+
+// A field of 9 MB is not worked through: its values would cost an allocation each.
+func TestHint_HugeFieldCostsLittle(t *testing.T) {
+	for _, name := range []string{
+		"Retry-After", "Retry-After-Ms", "X-RateLimit-Reset", "X-RateLimit-Remaining", "RateLimit", "RateLimit-Reset",
+		"X-RateLimit-Reset-Tokens", "Date", "Age", "X-Should-Retry", "Grpc-Retry-Pushback-Ms",
+	} {
+		for _, unit := range []string{"x,", "9", "x", "0,", "a;r=0;t=1,", "TRUE"} {
+			resp := reply(429, name+": "+strings.Repeat(unit, 9<<20/len(unit)), "X-RateLimit-Reset: Tue, 15 Nov 2022 08:00:30 GMT")
+			req := &http.Request{Method: "GET", Header: http.Header{}}
+			var bytes uint64
+			allocs := testing.AllocsPerRun(1, func() { bytes = allocated(func() { classify(req, resp) }) })
+			if allocs > 1000 || bytes > 1<<20 {
+				t.Errorf("%s of 9 MB of %q: %v allocations, %d bytes", name, unit, allocs, bytes)
+			}
+		}
+	}
+}
+
+func classify(req *http.Request, resp *http.Response) { holdoff.DefaultClassify(req, resp, nil) }
+
+// allocated returns how many bytes f allocates, and what else the process does
+// meanwhile.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }

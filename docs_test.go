@@ -26,6 +26,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
@@ -359,11 +360,11 @@ func TestDocumentedHints(t *testing.T) {
 	for _, row := range rows {
 		got := "no hint"
 		headers := strings.Split(strings.Trim(row[0], "`"), "`, `")
-		switch d, found := readHint(answer(429, headers...), now); {
-		case found && d == 0:
+		switch hint := ratelimitheader.Read(answer(429, headers...), now); {
+		case hint.Found && hint.Delay == 0:
 			got = "nothing ahead"
-		case found:
-			got = words(d)
+		case hint.Found:
+			got = words(hint.Delay)
 		}
 		if got != row[1] {
 			t.Errorf("%s: asks for %s; the row says %s", row[0], got, row[1])

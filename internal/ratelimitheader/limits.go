@@ -1,4 +1,4 @@
-package holdoff
+package ratelimitheader
 
 import (
 	"net/http"
@@ -6,8 +6,39 @@ import (
 	"time"
 )
 
-// What headers say of limits: hint.go asks when one that is used up is reset,
-// quota.go what remains of it before that.
+// MaxRemaining replaces larger numbers.
+const MaxRemaining = 1e9
+
+// Remaining returns what the server says to remain of its tightest limit, and how
+// long it is until the reset: a second at least, since servers round. It reports
+// false where the response does not say both, or came out of a cache.
+func Remaining(h http.Header, now time.Time) (remaining int, reset time.Duration, ok bool) {
+	if cached(h) {
+		return 0, 0, false
+	}
+	eachRateLimit(h, func(n, after int64) {
+		if n = min(n, MaxRemaining); after >= 0 && (!ok || int(n) < remaining) {
+			remaining, reset, ok = int(n), max(seconds(float64(after)), time.Second), true
+		}
+	})
+	if ok {
+		return remaining, reset, true
+	}
+	for _, f := range windowFamilies {
+		// Lists are several counters, which the caller does not tell apart.
+		if len(h[f.remaining]) != 1 || len(h[f.reset]) != 1 {
+			continue
+		}
+		n, ok := decimal(bare(h[f.remaining][0]))
+		if !ok {
+			continue
+		}
+		if after, ok := (clock{h, now}).delay(bare(h[f.reset][0])); ok {
+			return int(min(n, MaxRemaining)), max(after, time.Second), true
+		}
+	}
+	return 0, 0, false
+}
 
 // limitFamily names the fields of one limit, as net/http canonicalises them.
 type limitFamily struct {
@@ -130,7 +161,7 @@ func eachRateLimit(h http.Header, report func(remaining, reset int64)) {
 	for item := range parts(",", h["Ratelimit"]...) {
 		r, t := int64(-1), int64(-1)
 		for param := range parts(";", item) {
-			switch name, value, _ := strings.Cut(clipped(param), "="); name {
+			switch name, value, _ := strings.Cut(bounded(param), "="); name {
 			case "r":
 				r = integer(value)
 			case "t":

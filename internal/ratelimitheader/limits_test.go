@@ -1,14 +1,11 @@
-package holdoff_test
+package ratelimitheader
 
 import (
 	"fmt"
 	"net/http"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/go-holdoff/holdoff"
 )
 
 const second = time.Second
@@ -26,7 +23,7 @@ func in(d time.Duration, form string) string { return serverClock.Add(d).Format(
 func wantHints(t *testing.T, refusals map[string]time.Duration) {
 	t.Helper()
 	for headers, want := range refusals {
-		if got := verdict("GET", 429, strings.Split(headers, "\n")...).Hint; got != want {
+		if got := Read(answer(429, strings.Split(headers, "\n")...), time.Now()).Delay; got != want {
 			t.Errorf("%q: got a hint of %v, want %v", headers, got, want)
 		}
 	}
@@ -43,7 +40,6 @@ func TestHint_NothingAheadDoesNotHideALaterSource(t *testing.T) {
 		"X-Ms-Retry-After-Ms: 0\nX-Amz-Retry-After: 1500":                            1500 * time.Millisecond,
 		"RateLimit: \"a\";r=0;t=0\nX-RateLimit-Remaining: 0\nX-RateLimit-Reset: 36":  36 * second,
 		"RateLimit: \"a\";r=0;t=0\nX-RateLimit-Reset: 36":                            36 * second,
-		"Grpc-Retry-Pushback-Ms: 0\nRetry-After: 20":                                 20 * second,
 		"Retry-After-Ms: 250\nRetry-After: 1":                                        250 * time.Millisecond, // the precise one still wins
 		"Retry-After: 0\nX-RateLimit-Remaining: 4\nX-RateLimit-Reset: 36":            0,                      // another limiter's
 	})
@@ -67,8 +63,8 @@ func TestHint_ListsOfLimitsArePairsByPosition(t *testing.T) {
 		"X-RateLimit-Remaining: 0\nX-RateLimit-Reset: " + in(30*second, http.TimeFormat) + "\n" + date:             30 * second,
 		"X-RateLimit-Remaining: 4, 0\nX-RateLimit-Reset: 5, " + in(30*second, http.TimeFormat) + "\n" + date:       30 * second,
 	})
-	if got := verdict("POST", 403, "X-RateLimit-Remaining: 0, 14523", "X-RateLimit-Reset: 9, 1419704"); !got.Retry || got.Hint != 9*second {
-		t.Errorf("403: got %+v, want a refusal of 9 s", got)
+	if got := Read(answer(403, "X-RateLimit-Remaining: 0, 14523", "X-RateLimit-Reset: 9, 1419704"), time.Now()); !got.Exhausted || got.Delay != 9*second {
+		t.Errorf("403: got %+v, want a limit that is used up for 9 s", got)
 	}
 }
 
@@ -88,7 +84,7 @@ func TestHint_MillisecondsWhereTheResetSaysSo(t *testing.T) {
 		"Retry-After: 120\nX-RateLimit-Reset: 1":                              120 * second,
 		"Retry-After: 3600\nX-RateLimit-Reset: 0":                             3600 * second,
 	})
-	if got := verdict("GET", 429, "Retry-After: "+in(60000*second, http.TimeFormat), "X-RateLimit-Reset: 60").Hint; got < 59990*second {
+	if got := Read(answer(429, "Retry-After: "+in(60000*second, http.TimeFormat), "X-RateLimit-Reset: 60"), time.Now()).Delay; got < 59990*second {
 		t.Errorf("a date is not a number of milliseconds: got %v", got)
 	}
 }
@@ -140,7 +136,7 @@ func TestHint_FieldsOfLLMVendors(t *testing.T) {
 		"X-HubSpot-RateLimit-Secondly-Remaining: 3":                                                                               0,
 	})
 	for _, status := range []int{200, 400, 404, 500} { // no refusals
-		if got := verdict("GET", status, strings.Split(tokens("0", "20s"), "\n")...).Hint; got != 0 {
+		if got := Read(answer(status, strings.Split(tokens("0", "20s"), "\n")...), time.Now()).Delay; got != 0 {
 			t.Errorf("%d: got a hint of %v, want none", status, got)
 		}
 	}
@@ -163,34 +159,4 @@ func TestHint_ReadsABoundedPartOfAField(t *testing.T) {
 		"X-RateLimit-Reset: " + strings.Repeat("x,", 8) + "5":                                                    0,
 		"X-RateLimit-Remaining: " + strings.Repeat("4,", 8) + "0\nX-RateLimit-Reset: " + strings.Repeat("5,", 9): 0,
 	})
-}
-
-// A field of 9 MB is not worked through: its values would cost an allocation each.
-func TestHint_HugeFieldCostsLittle(t *testing.T) {
-	for _, name := range []string{
-		"Retry-After", "Retry-After-Ms", "X-RateLimit-Reset", "X-RateLimit-Remaining", "RateLimit", "RateLimit-Reset",
-		"X-RateLimit-Reset-Tokens", "Date", "Age", "X-Should-Retry", "Grpc-Retry-Pushback-Ms",
-	} {
-		for _, unit := range []string{"x,", "9", "x", "0,", "a;r=0;t=1,", "TRUE"} {
-			resp := reply(429, name+": "+strings.Repeat(unit, 9<<20/len(unit)), "X-RateLimit-Reset: Tue, 15 Nov 2022 08:00:30 GMT")
-			req := &http.Request{Method: "GET", Header: http.Header{}}
-			var bytes uint64
-			allocs := testing.AllocsPerRun(1, func() { bytes = allocated(func() { classify(req, resp) }) })
-			if allocs > 1000 || bytes > 1<<20 {
-				t.Errorf("%s of 9 MB of %q: %v allocations, %d bytes", name, unit, allocs, bytes)
-			}
-		}
-	}
-}
-
-func classify(req *http.Request, resp *http.Response) { holdoff.DefaultClassify(req, resp, nil) }
-
-// allocated returns how many bytes f allocates, and what else the process does
-// meanwhile.
-func allocated(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
 }

@@ -1,4 +1,4 @@
-package holdoff
+package ratelimitheader
 
 import (
 	"iter"
@@ -18,18 +18,21 @@ const (
 	maxValueBytes = 64
 )
 
-// maxHint replaces longer durations: over a century, far above any MaxHold, and
+// MaxDelay replaces longer delays: over a century, far above any MaxHold, and
 // small enough to be added to a time without overflow.
-const maxHint = time.Duration(1 << 62)
+const MaxDelay = time.Duration(1 << 62)
 
-// clipped returns the part of a value that is read.
-func clipped(s string) string {
+// bounded returns the part of a value that is read.
+func bounded(s string) string {
 	return strings.TrimSpace(s[:min(len(s), maxValueBytes)])
 }
 
+// Value returns the first value of a field, or as much of it as is read.
+func Value(h http.Header, name string) string { return bounded(h.Get(name)) }
+
 // bare returns a value without its parameters, as in "0;w=60".
 func bare(s string) string {
-	s, _, _ = strings.Cut(clipped(s), ";")
+	s, _, _ = strings.Cut(bounded(s), ";")
 	return strings.TrimSpace(s)
 }
 
@@ -84,17 +87,17 @@ type clock struct {
 	local  time.Time
 }
 
-// until returns the time from now to t, within [0, maxHint]. Now is the response's
+// until returns the time from now to t, within [0, MaxDelay]. Now is the response's
 // Date where that is sane: it cancels the difference of the two clocks.
 func (c clock) until(t time.Time) time.Duration {
 	now := c.local
-	if said := c.header.Get("Date"); said != "" {
-		date, err := http.ParseTime(clipped(said))
+	if said := Value(c.header, "Date"); said != "" {
+		date, err := http.ParseTime(said)
 		if err == nil && date.Sub(now).Abs() <= 24*time.Hour {
 			now = date
 		}
 	}
-	return min(max(t.Sub(now), 0), maxHint)
+	return min(max(t.Sub(now), 0), MaxDelay)
 }
 
 // delay reads what servers put where a delay is expected: seconds (a fraction is
@@ -105,7 +108,7 @@ func (c clock) delay(s string) (time.Duration, bool) {
 	if n, ok := decimal(s); ok {
 		switch {
 		case n >= 1e15:
-			return maxHint, true // no clock says that: too long, rather than too short
+			return MaxDelay, true // no clock says that: too long, rather than too short
 		case n >= 1e12:
 			return c.until(time.UnixMilli(int64(n))), true
 		case n >= 1e9:
@@ -118,7 +121,7 @@ func (c clock) delay(s string) (time.Duration, bool) {
 		return c.until(t), true
 	}
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 && s[0] != '+' && s[0] != '-' {
-		return min(d, maxHint), true
+		return min(d, MaxDelay), true
 	}
 	return 0, false
 }
@@ -150,8 +153,8 @@ func milliseconds(s string) (time.Duration, bool) {
 // billion seconds are too many for a time.Duration, and must not wrap to a retry at
 // once.
 func seconds(n float64) time.Duration {
-	if n >= maxHint.Seconds() {
-		return maxHint
+	if n >= MaxDelay.Seconds() {
+		return MaxDelay
 	}
 	return time.Duration(math.Ceil(n * float64(time.Second)))
 }
@@ -181,7 +184,7 @@ func decimal(s string) (float64, bool) {
 
 // integer reads a non-negative integer, or returns -1.
 func integer(s string) int64 {
-	n, err := strconv.ParseUint(clipped(s), 10, 63)
+	n, err := strconv.ParseUint(bounded(s), 10, 63)
 	if err != nil {
 		return -1
 	}
@@ -191,6 +194,6 @@ func integer(s string) int64 {
 // cached reports whether a response is out of a cache: what it says was said to
 // another request, a while ago.
 func cached(h http.Header) bool {
-	age, ok := decimal(clipped(h.Get("Age")))
-	return ok && age > 0 || clipped(h.Get("X-From-Cache")) == "1"
+	age, ok := decimal(Value(h, "Age"))
+	return ok && age > 0 || Value(h, "X-From-Cache") == "1"
 }

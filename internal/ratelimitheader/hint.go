@@ -1,55 +1,59 @@
-package holdoff
+// Package ratelimitheader reads what servers write in header fields about rate
+// limits: how long to stay away, and what remains until when. It knows the notations
+// of RFC 9110, of draft-ietf-httpapi-ratelimit-headers, and of vendors, and bounds
+// what it reads of each field.
+package ratelimitheader
 
 import (
 	"net/http"
 	"time"
 )
 
-// hint is what a response says about coming back.
-type hint struct {
-	wait time.Duration // how long the server asked to be left alone; 0: nothing that lies ahead
-	said bool          // the server asked at all
-	used bool          // a limit is used up
+// A Hint is what a response says about coming back.
+type Hint struct {
+	Delay     time.Duration // how long the server asked to be left alone; 0: nothing that lies ahead
+	Found     bool          // the server asked at all
+	Exhausted bool          // a limit is used up; only read while no Delay was found
 }
 
 // or adds what a less precise source says. Nothing ahead ("Retry-After: 0", or a
 // date in the past) does not hide a later source.
-func (a hint) or(b hint) hint {
-	if a.wait > 0 {
-		b.wait = a.wait
+func (a Hint) or(b Hint) Hint {
+	if a.Delay > 0 {
+		b.Delay = a.Delay
 	}
-	return hint{b.wait, a.said || b.said, a.used || b.used}
+	return Hint{b.Delay, a.Found || b.Found, a.Exhausted || b.Exhausted}
 }
 
-// hintOf reads what resp says about coming back. The order is by precision and
-// trust: milliseconds, then Retry-After (RFC 9110, section 10.2.3), then, where
-// resp says by its status that a limit was met, the resets of limits.
-func hintOf(resp *http.Response, now time.Time) hint {
+// Read reads what resp says about coming back; now is the local time. The order is
+// by precision and trust: milliseconds, then Retry-After (RFC 9110, section 10.2.3),
+// then, where resp says by its status that a limit was met, the resets of limits.
+func Read(resp *http.Response, now time.Time) Hint {
 	if cached(resp.Header) {
-		return hint{}
+		return Hint{}
 	}
 	c := clock{resp.Header, now}
 	asked := c.retryAfter()
-	if asked.wait > 0 {
+	if asked.Delay > 0 {
 		return asked
 	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		usedUp, unknown := c.resets()
-		return asked.or(usedUp).or(unknown)
-	case http.StatusForbidden, http.StatusTeapot, statusEnhanceYourCalm, statusShopifyRejection:
+		exhausted, unknown := c.resets()
+		return asked.or(exhausted).or(unknown)
+	case http.StatusForbidden, http.StatusTeapot, StatusEnhanceYourCalm, StatusSecurityRejection:
 		// Only some of these are about a limit: those that say that it is used up.
-		usedUp, _ := c.resets()
-		return asked.or(usedUp)
+		exhausted, _ := c.resets()
+		return asked.or(exhausted)
 	}
 	return asked
 }
 
 // Statuses without a name in net/http, with which servers refuse clients that send
-// too much.
+// too much: Twitter's of old, and Shopify's.
 const (
-	statusEnhanceYourCalm  = 420
-	statusShopifyRejection = 430
+	StatusEnhanceYourCalm   = 420
+	StatusSecurityRejection = 430
 )
 
 // millisecondFields and delayFields say how long to wait, and nothing else. They
@@ -60,7 +64,7 @@ var (
 )
 
 // retryAfter reads those fields, the precise ones first.
-func (c clock) retryAfter() (asked hint) {
+func (c clock) retryAfter() (asked Hint) {
 	for _, name := range millisecondFields {
 		asked = asked.or(longest(c.header[name], milliseconds))
 	}
@@ -71,10 +75,10 @@ func (c clock) retryAfter() (asked hint) {
 }
 
 // longest returns the longest delay of a field, since that is never too early.
-func longest(lines []string, parse func(string) (time.Duration, bool)) (asked hint) {
+func longest(lines []string, parse func(string) (time.Duration, bool)) (asked Hint) {
 	for _, v := range values(lines) {
 		if d, ok := parse(v); ok {
-			asked.wait, asked.said = max(asked.wait, d), true
+			asked.Delay, asked.Found = max(asked.Delay, d), true
 		}
 	}
 	return asked
@@ -88,8 +92,8 @@ func (c clock) delayOrMilliseconds(s string) (time.Duration, bool) {
 	if n, number := decimal(s); !number || n < 1000 || n >= 1e9 {
 		return d, ok
 	}
-	usedUp, unknown := c.resets()
-	reset, short := usedUp.or(unknown).wait, d/1000
+	exhausted, unknown := c.resets()
+	reset, short := exhausted.or(unknown).Delay, d/1000
 	if reset > 0 && (reset-short).Abs() <= max(time.Second, short/10) {
 		return max(reset, short), true
 	}
@@ -101,21 +105,21 @@ func (c clock) delayOrMilliseconds(s string) (time.Duration, bool) {
 // and it is not known which: the shortest reset is the time of the next try. A
 // limit of which something remains did not refuse (GitLab sends the numbers of
 // another limiter).
-func (c clock) resets() (usedUp, unknown hint) {
+func (c clock) resets() (exhausted, unknown Hint) {
 	c.eachLimit(func(remaining float64, reset time.Duration) {
 		switch {
 		case remaining >= 1:
 		case remaining >= 0:
-			usedUp.used = true
+			exhausted.Exhausted = true
 			if reset >= 0 {
-				usedUp.wait, usedUp.said = max(usedUp.wait, reset), true
+				exhausted.Delay, exhausted.Found = max(exhausted.Delay, reset), true
 			}
 		case reset >= 0:
-			if unknown.wait == 0 || (reset > 0 && reset < unknown.wait) {
-				unknown.wait = reset
+			if unknown.Delay == 0 || (reset > 0 && reset < unknown.Delay) {
+				unknown.Delay = reset
 			}
-			unknown.said = true
+			unknown.Found = true
 		}
 	})
-	return usedUp, unknown
+	return exhausted, unknown
 }

@@ -27,8 +27,15 @@ func bounded(s string) string {
 	return strings.TrimSpace(s[:min(len(s), maxValueBytes)])
 }
 
-// Value returns the first value of a field, or as much of it as is read.
-func Value(h http.Header, name string) string { return bounded(h.Get(name)) }
+// Value returns the first value of a field, or as much of it as is read. The name is
+// spelt as net/http canonicalises it.
+func Value(h http.Header, name string) string {
+	lines := h[name]
+	if len(lines) == 0 {
+		return ""
+	}
+	return bounded(lines[0])
+}
 
 // bare returns a value without its parameters, as in "0;w=60".
 func bare(s string) string {

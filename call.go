@@ -227,7 +227,7 @@ func (c *call) verdict() Verdict {
 	}
 	v := c.t.judge(c.sent, c.resp, c.err)
 	v.Hint = max(v.Hint, 0)
-	if v.Lesson == Nothing && !v.Retry && c.err == nil && c.status < 400 {
+	if v.Lesson == Nothing && v.Hint == 0 && !v.Retry && c.err == nil && c.status < 400 {
 		v.Lesson = Good
 	}
 	return v
@@ -238,7 +238,7 @@ func (c *call) verdict() Verdict {
 func (c *call) settle(v Verdict) {
 	p := c.pass
 	c.pass = pass{}
-	if p.permit && v.Lesson == Nothing && c.resp != nil && c.status < 500 && !refusedAtDoor(c.status) {
+	if p.permit && v.Lesson == Nothing && v.Hint == 0 && c.resp != nil && c.status < 500 && !refusedAtDoor(c.status) {
 		v.Lesson = Good // whatever the answer, a probe has found the host up
 	}
 	if _, open := c.gate.open(); open && !p.permit && !c.told && (v.Lesson == Good || v.Lesson == Nothing) {

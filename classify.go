@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 )
 
 // A Verdict is what a classifier makes of one outcome.
@@ -21,9 +23,11 @@ type Verdict struct {
 	// Retry tells that another attempt may succeed and does no harm.
 	Retry bool
 	// Lesson is what the outcome teaches about the key. If zero, Nothing; a
-	// response below 400 that isn't retried counts as Good all the same.
+	// response below 400 that isn't retried and has no Hint counts as Good all the
+	// same.
 	Lesson Lesson
 	// Hint is how long the server asked to be left alone; 0 where it did not ask.
+	// With the lesson Nothing it holds the key only where the request was a probe.
 	Hint time.Duration
 	// Reason is a word or two for people; it never holds data of the request.
 	Reason string
@@ -61,6 +65,7 @@ func DefaultClassify(req *http.Request, resp *http.Response, err error) Verdict 
 
 // classifyFailure judges statuses from 400 on.
 func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verdict {
+	asked := ratelimitheader.Read(resp, now)
 	v := Verdict{Lesson: Good, Reason: "client error"}
 	unprocessed := false
 	switch code := resp.StatusCode; {
@@ -69,56 +74,76 @@ func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verd
 	case code == http.StatusTooManyRequests:
 		v = Verdict{Retry: true, Lesson: Refused, Reason: "too many requests"}
 		unprocessed = true
-	case code == http.StatusForbidden && limited(resp.Header, now):
+	case code == http.StatusForbidden && (asked.Found || asked.Exhausted):
 		v = Verdict{Retry: true, Lesson: Refused, Reason: "rate limit behind 403"}
+		unprocessed = true
+	case (code == http.StatusTeapot || code == ratelimitheader.StatusEnhanceYourCalm || code == ratelimitheader.StatusSecurityRejection) && asked.Delay > 0:
+		v = Verdict{Retry: true, Lesson: Refused, Reason: "too many requests"}
+		unprocessed = true
+	case code == http.StatusRequestEntityTooLarge && asked.Delay > 0:
+		v = Verdict{Retry: true, Lesson: Nothing, Reason: "too large for now"} // RFC 9110, section 15.5.14
 	case code == http.StatusConflict && Attempt(req.Context()) > 0 && hasIdempotencyKey(req):
 		// The attempt before this one is still being worked on.
 		v = Verdict{Retry: true, Lesson: Good, Reason: "first attempt still running"}
 	case code == http.StatusNotImplemented, code == http.StatusHTTPVersionNotSupported:
 		v.Reason = "not supported"
 	case code == http.StatusNetworkAuthenticationRequired:
-		v = Verdict{Lesson: Nothing, Reason: "captive portal"} // not the host that was asked
+		// It is not the host that was asked, so its hint counts for nothing.
+		v, asked = Verdict{Lesson: Nothing, Reason: "captive portal"}, ratelimitheader.Hint{}
+	case code == http.StatusGatewayTimeout && onlyIfCached(req):
+		return Verdict{Lesson: Nothing, Reason: "not in the cache"} // RFC 9111, section 5.2.1.7
 	case code >= 500:
 		v = Verdict{Retry: true, Lesson: Failed, Reason: "server error"}
 		unprocessed = code == http.StatusServiceUnavailable
 	}
 
-	hinted := false
-	if v.Retry {
-		v.Hint, hinted = hintOf(resp, now)
-	}
+	v.Hint = asked.Delay
 	if v.Retry && !Idempotent(req) {
 		// It may have been done, unless the server refused it at the door.
-		if v.Retry = unprocessed && hinted; !v.Retry {
+		if v.Retry = unprocessed && asked.Found; !v.Retry {
 			v.Reason = "not idempotent"
 		}
 	}
-	return serverSays(v, resp, now)
+	v = serverSays(v, resp)
+	if v.Lesson == Good && v.Hint > 0 {
+		v.Lesson = Nothing // a host that asks to come back later is not known to be well
+	}
+	return v
 }
 
 // serverSays lets the headers win with which servers say outright whether to
 // retry (OpenAI, Anthropic; Stripe; gRPC proxies).
-func serverSays(v Verdict, resp *http.Response, now time.Time) Verdict {
+func serverSays(v Verdict, resp *http.Response) Verdict {
 	for _, name := range []string{"X-Should-Retry", "Stripe-Should-Retry"} {
-		switch strings.ToLower(strings.TrimSpace(resp.Header.Get(name))) {
-		case "true":
-			if v.Hint == 0 {
-				v.Hint, _ = hintOf(resp, now)
-			}
-			v.Retry = true
-		case "false":
+		switch said := ratelimitheader.Value(resp.Header, name); {
+		case strings.EqualFold(said, "true") && !v.Retry:
+			v.Retry, v.Reason = true, "server says to retry"
+		case strings.EqualFold(said, "false"):
 			v.Retry, v.Reason = false, "server says not to retry"
 		}
 	}
-	if push := resp.Header.Get("Grpc-Retry-Pushback-Ms"); push != "" {
+	if push := ratelimitheader.Value(resp.Header, "Grpc-Retry-Pushback-Ms"); push != "" {
 		ms, err := strconv.ParseInt(push, 10, 32)
-		if err != nil || ms < 0 {
+		switch {
+		case err != nil || ms < 0:
 			v.Retry, v.Reason = false, "server says not to retry"
-		} else if v.Retry {
+		case ms > 0:
 			v.Hint = time.Duration(ms) * time.Millisecond
 		}
 	}
 	return v
+}
+
+// onlyIfCached reports whether req asks for what a cache has, and for nothing else.
+func onlyIfCached(req *http.Request) bool {
+	for _, line := range req.Header["Cache-Control"] {
+		for directive := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(directive), "only-if-cached") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Idempotent reports whether req may be sent again though it may have been

@@ -84,8 +84,8 @@
 //
 // transport.go has the Transport and the loop of a request; call.go, retry.go and
 // ending.go the steps of that loop, timeout.go the bound of an attempt, and body.go
-// replays request bodies. classify.go and hint.go read outcomes; limits.go and
-// quota.go what servers say of their quotas. hold.go is the state machine of a key,
+// replays request bodies. classify.go reads outcomes, and quota.go what servers say
+// of their quotas; internal/ratelimitheader knows how they write it. hold.go is the state machine of a key,
 // hold_learn.go what outcomes teach it, and pace.go how it feeds a server at its own
 // rate; gate.go is what stands in front of it, line.go who waits there, and gates.go
 // finds the gate of a request.

@@ -26,6 +26,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
@@ -169,7 +170,7 @@ func TestDocumentedNumbers(t *testing.T) {
 		values       []any
 	}{
 		{"README.md", "cap %s, full jitter", []any{defaultCap}},
-		{"README.md", "after backoff from %s", []any{throttledBase}},
+		{"README.md", "after backoff of up to %s, then %s, %s", []any{throttledBase, 2 * throttledBase, 4 * throttledBase}},
 		{"README.md", "| %s failures in a row | the host is held: %s, then 1 s, then %s,", []any{tripAfter, holdBase, holdCap}},
 		{retryLogic, "clamp(2 · srtt, %s, %s) %s while", []any{minBase, maxBase, unknownBase}},
 		{retryLogic, "Base = %s after a refusal without", []any{throttledBase}},
@@ -260,8 +261,13 @@ func statusesOf(cell string, named map[int]bool) (codes []int) {
 
 func TestDocumentedStatuses(t *testing.T) {
 	rows := table(t, retryLogic, "| status | idempotent request | other request | teaches | reason |")
-	named, seen := make(map[int]bool), make(map[int]bool)
+	named, hinted, seen := make(map[int]bool), make(map[int]bool), make(map[int]bool)
 	for _, row := range rows {
+		if strings.HasSuffix(row[0], "with a hint") {
+			for _, code := range statusesOf(row[0], nil) {
+				hinted[code] = true // a row of its own
+			}
+		}
 		if strings.Trim(row[0], "0123456789, ") == "" { // whatever else the response says
 			for _, code := range statusesOf(row[0], nil) {
 				named[code] = true
@@ -273,6 +279,9 @@ func TestDocumentedStatuses(t *testing.T) {
 		if strings.Contains(row[0], "to a retry with an Idempotency-Key") {
 			ctx = withAttempt(ctx, 1)
 			header.Set("Idempotency-Key", "1")
+		}
+		if strings.Contains(row[0], "only-if-cached") {
+			header.Set("Cache-Control", "only-if-cached")
 		}
 		for _, code := range statusesOf(row[0], named) {
 			seen[code] = true
@@ -290,7 +299,7 @@ func TestDocumentedStatuses(t *testing.T) {
 				t.Errorf("%d, GET: retry %s, %v, %q; the row is %q", code, got, v.Lesson, v.Reason, row)
 			}
 			got := yes(judge("POST", always...).Retry)
-			if got == "no" && len(always) == 0 && judge("POST", hint).Retry {
+			if got == "no" && len(always) == 0 && !hinted[code] && judge("POST", hint).Retry {
 				got = "with a hint"
 			}
 			if got != row[2] {
@@ -347,13 +356,15 @@ func TestDocumentedErrors(t *testing.T) {
 
 func TestDocumentedHints(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for _, row := range table(t, retryLogic, "| header | asks for |") {
+	rows := append(table(t, retryLogic, "| header | asks for |"), table(t, retryLogic, "| headers | ask for |")...)
+	for _, row := range rows {
 		got := "no hint"
-		switch d, found := hintOf(answer(429, row[0]), now); {
-		case found && d == 0:
+		headers := strings.Split(strings.Trim(row[0], "`"), "`, `")
+		switch hint := ratelimitheader.Read(answer(429, headers...), now); {
+		case hint.Found && hint.Delay == 0:
 			got = "nothing ahead"
-		case found:
-			got = words(d)
+		case hint.Found:
+			got = words(hint.Delay)
 		}
 		if got != row[1] {
 			t.Errorf("%s: asks for %s; the row says %s", row[0], got, row[1])

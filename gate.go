@@ -57,6 +57,9 @@ func (g *gate) learn(o outcome) bool {
 	if h := &g.hold; h.phase == Counted {
 		o.permit, o.generation = true, h.generation // all that comes in is counted, whenever it was sent
 	}
+	if h := &g.hold; h.phase == Probing && o.permit && o.generation == h.generation && o.lesson == Nothing && o.hint > 0 {
+		o.lesson = Refused // a probe that is asked to come back later has not found the host well
+	}
 	many := g.refusedMuch(o)
 	if g.share.link != nil {
 		g.learnShared(o, now)

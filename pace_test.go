@@ -766,7 +766,7 @@ func TestPaceInvariantsUnderRandomEvents(t *testing.T) {
 			case 3:
 				h.count(now)
 			case 4:
-				left := []int{0, 1, 10, 1000, maxQuota}[rng.IntN(5)]
+				left := []int{0, 1, 10, 1000, 1e9}[rng.IntN(5)]
 				refill := now.Add(time.Duration(rng.Int64N(int64(5 * time.Minute))))
 				h.ration(ration{left: left, refill: refill, near: rng.IntN(2) == 0, lies: rng.IntN(10) == 0}, now)
 			default:

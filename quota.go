@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 )
 
 const (
@@ -27,8 +29,6 @@ const (
 	// quotaDoubt is how long numbers are not believed that contradicted each
 	// other.
 	quotaDoubt = 10 * time.Minute
-	// maxQuota is what a larger number is taken for.
-	maxQuota = 1e9
 )
 
 // quota is what a gate knows of a server's quota from the headers of answers:
@@ -60,7 +60,7 @@ type mark struct {
 // read takes in the numbers of an answer that took so long (0: unknown), and
 // returns the ration if there is reason to go by one.
 func (q *quota) read(h http.Header, took time.Duration, now time.Time, longest time.Duration) (ration, bool) {
-	left, refill, ok := remaining(h, now)
+	left, refill, ok := ratelimitheader.Remaining(h, now)
 	if !ok {
 		return ration{}, false
 	}
@@ -136,33 +136,4 @@ func (q *quota) see(left int, reset time.Time, took time.Duration, now time.Time
 func (m mark) near(later mark, d time.Duration) bool {
 	took := later.at.Sub(m.at)
 	return took >= quotaRate && float64(later.left)*took.Seconds() <= float64(m.left-later.left)*d.Seconds()
-}
-
-// remaining returns what the server says to remain of its tightest quota, and
-// after what time it is refilled.
-func remaining(h http.Header, now time.Time) (left int, refill time.Duration, ok bool) {
-	if cached(h) {
-		return 0, 0, false
-	}
-	eachLimit(h, func(n int64, after time.Duration) {
-		if n = min(n, maxQuota); !ok || int(n) < left {
-			left, refill, ok = int(n), max(after, time.Second), true
-		}
-	})
-	if ok {
-		return left, refill, true
-	}
-	for _, f := range limitFields {
-		if len(h[f.remaining]) != 1 || len(h[f.reset]) != 1 {
-			continue
-		}
-		n, ok := f.left(h)
-		if !ok {
-			continue
-		}
-		if after, ok := f.refill(h, serverTime(h, now)); ok {
-			return int(min(n, maxQuota)), max(after, time.Second), true
-		}
-	}
-	return 0, 0, false
 }

@@ -1,0 +1,51 @@
+package holdoff
+
+import (
+	"slices"
+	"strings"
+)
+
+// Errors of net/http and golang.org/x/net/http2 that have no type. Their texts
+// are compared in this file only, and as a whole: classify_text_test.go makes
+// net/http return them, and fails when one changes.
+
+// idleClosedText is of a connection that the server closed, because it was idle,
+// at the moment at which net/http took it for the request.
+const idleClosedText = "http: server closed idle connection"
+
+// lostTexts are of connections that ended before the response headers.
+var lostTexts = []string{
+	"http2: client connection lost",               // a PING was not answered
+	"http2: client conn could not be established", // closed before its first stream
+}
+
+// goAwayText is of a stream whose connection the server shut before processing it.
+// net/http gave it up after resending it seven times.
+const goAwayText = "http2: Transport received Server's graceful shutdown GOAWAY"
+
+// goAwayFirstText comes before the name of the error code, where the server shut
+// a connection with an error before processing its first stream. net/http does
+// not resend that stream.
+const goAwayFirstText = "http2: Transport received GOAWAY from server ErrCode:"
+
+// proxyTexts are the reasons that proxies give with 429, 502, 503 and 504 where
+// they refuse a tunnel. net/http makes them errors without the status code. 403
+// and 407 are not among them: the next CONNECT would be refused as well.
+var proxyTexts = []string{
+	"too many requests",
+	"bad gateway", "proxy error", // Apache calls 502 so
+	"service unavailable", "service temporarily unavailable", // nginx
+	"gateway timeout", "gateway time-out", // nginx
+}
+
+func isIdleClosed(err error) bool {
+	return anyIn(err, func(err error) bool { return err.Error() == idleClosedText })
+}
+
+func isLost(err error) bool {
+	return anyIn(err, func(err error) bool { return slices.Contains(lostTexts, err.Error()) })
+}
+
+func isProxyStatus(err error) bool {
+	return anyIn(err, func(err error) bool { return slices.Contains(proxyTexts, strings.ToLower(err.Error())) })
+}

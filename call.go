@@ -69,24 +69,6 @@ func (c *call) start() {
 	c.carry(c.req.Body, limit)
 }
 
-var errRequestCanceled = errors.New("holdoff: request canceled (Request.Cancel)")
-
-func awaitCancel(ctx context.Context, cancel context.CancelCauseFunc, request <-chan struct{}) {
-	select {
-	case <-request:
-		cancel(errRequestCanceled)
-	case <-ctx.Done():
-	}
-}
-
-// ended reports whether the caller has given the request up.
-func (c *call) ended() bool {
-	if c.cancel != nil && requestEnded(c.req) {
-		c.cancel(errRequestCanceled) // awaitCancel may not have had its turn yet
-	}
-	return c.ctx.Err() != nil
-}
-
 // carry makes rc the body of the next attempt.
 func (c *call) carry(rc io.ReadCloser, limit int) {
 	if c.body != nil {

@@ -71,12 +71,7 @@ func (g goAway) requestIsWhy() bool {
 // goAwayOf finds connections that the server shut with a GOAWAY.
 func goAwayOf(err error) (g goAway, ok bool) {
 	ok = anyIn(err, func(err error) bool {
-		text := err.Error()
-		if text == goAwayText {
-			g = goAway{unprocessed: true}
-			return true
-		}
-		if code, found := strings.CutPrefix(text, goAwayFirstText); found {
+		if code, found := strings.CutPrefix(err.Error(), goAwayFirstText); found {
 			g = goAway{code: code, first: true, unprocessed: true}
 			return true
 		}

@@ -19,10 +19,6 @@ var lostTexts = []string{
 	"http2: client conn could not be established", // closed before its first stream
 }
 
-// goAwayText is of a stream whose connection the server shut before processing it.
-// net/http gave it up after resending it seven times.
-const goAwayText = "http2: Transport received Server's graceful shutdown GOAWAY"
-
 // goAwayFirstText comes before the name of the error code, where the server shut
 // a connection with an error before processing its first stream. net/http does
 // not resend that stream.

@@ -8,6 +8,24 @@ import (
 
 // How a call ends.
 
+var errRequestCanceled = errors.New("holdoff: request canceled (Request.Cancel)")
+
+func awaitCancel(ctx context.Context, cancel context.CancelCauseFunc, request <-chan struct{}) {
+	select {
+	case <-request:
+		cancel(errRequestCanceled)
+	case <-ctx.Done():
+	}
+}
+
+// ended reports whether the caller has given the request up.
+func (c *call) ended() bool {
+	if c.cancel != nil && requestEnded(c.req) {
+		c.cancel(errRequestCanceled) // awaitCancel may not have had its turn yet
+	}
+	return c.ctx.Err() != nil
+}
+
 // interrupted is the error of a request whose context ended. Where it was neither
 // sent nor waited, that is the context's cause itself, as net/http returns it:
 // callers compare it with ==.

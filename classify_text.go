@@ -6,8 +6,9 @@ import (
 )
 
 // Errors of net/http and golang.org/x/net/http2 that have no type. Their texts
-// are compared in this file only, and as a whole: classify_text_test.go makes
-// net/http return them, and fails when one changes.
+// Errors of net/http that have no type. Their texts are known to this file only,
+// and compared as a whole: tests make net/http return them, and fail when one
+// changes.
 
 // idleClosedText is of a connection that the server closed, because it was idle,
 // at the moment at which net/http took it for the request.

@@ -6,12 +6,15 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
 )
+
+var discardLog = log.New(io.Discard, "", 0)
 
 // An h2Request is a request that an h2Server has read to its end.
 type h2Request struct {

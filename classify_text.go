@@ -5,7 +5,6 @@ import (
 	"strings"
 )
 
-// Errors of net/http and golang.org/x/net/http2 that have no type. Their texts
 // Errors of net/http that have no type. Their texts are known to this file only,
 // and compared as a whole: tests make net/http return them, and fail when one
 // changes.

@@ -52,10 +52,9 @@ type call struct {
 
 func (c *call) start() {
 	c.ctx = c.req.Context()
-	if c.req.Cancel != nil {
-		// net/http obeys the deprecated channel, so waits do as well.
+	if canceled := cancelChannel(c.req); canceled != nil {
 		c.ctx, c.cancel = context.WithCancelCause(c.ctx)
-		go awaitCancel(c.ctx, c.cancel, c.req.Cancel)
+		go awaitCancel(c.ctx, c.cancel, canceled)
 	}
 	once := c.options.noRetry || (c.t.maxAttempts() == 1 && c.t.Park == nil)
 	c.traced = !once && !Idempotent(c.req)

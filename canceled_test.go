@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 Request.Cancel is deprecated, and net/http obeys it.
+
 package holdoff_test
 
 import (
@@ -141,7 +143,7 @@ func TestConnectionClosedByItsDialer_IsRetriedOnAnother(t *testing.T) {
 // cancelAfter gives req a Cancel channel that closes after d.
 func cancelAfter(req *http.Request, d time.Duration) *http.Request {
 	canceled := make(chan struct{})
-	req.Cancel = canceled //nolint:staticcheck // it is deprecated, and obeyed
+	req.Cancel = canceled
 	if d == 0 {
 		close(canceled)
 	} else {
@@ -202,7 +204,7 @@ func TestRequestCancel_InAnAttemptIsFinal(t *testing.T) {
 		sends := 0
 		tr := &holdoff.Transport{Base: roundTripFunc(func(req *http.Request) (*http.Response, error) {
 			sends++
-			<-req.Cancel //nolint:staticcheck // see above
+			<-req.Cancel
 			return nil, io.ErrUnexpectedEOF
 		})}
 		req, _ := newStream(t, "GET", "http://h/", "")
@@ -218,7 +220,7 @@ func TestRequestCancel_ThatStaysOpenLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // which fails where a goroutine is left
 		tr := &holdoff.Transport{Base: roundTripFunc(func(*http.Request) (*http.Response, error) { return respond(200) })}
 		req, _ := newStream(t, "GET", "http://h/", "")
-		req.Cancel = make(chan struct{}) //nolint:staticcheck // see above
+		req.Cancel = make(chan struct{})
 		if _, err := tr.RoundTrip(req); err != nil {
 			t.Fatal(err)
 		}

@@ -58,11 +58,17 @@ func classifyError(req *http.Request, err error) Verdict {
 // requestEnded reports whether the caller has given the request up.
 func requestEnded(req *http.Request) bool {
 	select {
-	case <-req.Cancel:
+	case <-cancelChannel(req):
 		return true
 	default:
 		return req.Context().Err() != nil
 	}
+}
+
+// cancelChannel returns what callers that are older than contexts end a request
+// with. net/http obeys it, so waits do as well.
+func cancelChannel(req *http.Request) <-chan struct{} {
+	return req.Cancel //lint:ignore SA1019 it is deprecated for callers
 }
 
 // classifyLookup judges failures of DNS. Nothing was sent, so any method may try

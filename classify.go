@@ -1,18 +1,9 @@
 package holdoff
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"io"
-	"net"
 	"net/http"
-	"reflect"
-	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
@@ -50,8 +41,8 @@ func (l Lesson) String() string {
 }
 
 // DefaultClassify is the [Transport]'s classifier where Classify is nil. One of
-// resp and err is nil. Its errors are those that a RoundTripper returns, told
-// apart by type and never by text. Wrap it to change some of its verdicts.
+// resp and err is nil. It knows errors by type, and by text only those of
+// net/http that have none. Wrap it to change some of its verdicts.
 func DefaultClassify(req *http.Request, resp *http.Response, err error) Verdict {
 	if err != nil {
 		return classifyError(req, err)
@@ -162,136 +153,4 @@ func hasIdempotencyKey(req *http.Request) bool {
 	_, plain := req.Header["Idempotency-Key"]
 	_, x := req.Header["X-Idempotency-Key"]
 	return plain || x
-}
-
-// classifyError judges errors of the transport: the first rule that fits. Two
-// that net/http makes of text alone can't be told: "server closed idle
-// connection" and "client connection lost". It resends GET, HEAD, OPTIONS and
-// TRACE by itself where it meets the first.
-func classifyError(req *http.Request, err error) Verdict {
-	var dns *net.DNSError
-	switch again := Idempotent(req); {
-	case errors.Is(err, context.Canceled):
-		return Verdict{Reason: "canceled"}
-	case isTrust(err):
-		return Verdict{Reason: "certificate or TLS"}
-	case errors.As(err, &dns):
-		// Nothing was sent, so any method may try again.
-		if dns.IsNotFound || !(dns.IsTemporary || dns.IsTimeout) {
-			return Verdict{Reason: "no such host"}
-		}
-		return Verdict{Retry: true, Lesson: Unreachable, Reason: "name lookup"}
-	case isRefusedStream(err):
-		// RFC 9113, section 8.7: not processed, and not a failure.
-		return Verdict{Retry: true, Reason: "refused stream"}
-	case isDial(err):
-		return Verdict{Retry: true, Lesson: Unreachable, Reason: "dial"}
-	case is[*HeldError](err):
-		return Verdict{Reason: "held below"} // by a Transport that is our Base
-	case isTimeout(err):
-		return Verdict{Retry: again, Lesson: Unreachable, Reason: "timeout"}
-	case isGoAway(err):
-		return Verdict{Retry: again, Reason: "goaway"}
-	case isBroken(err), isResetStream(err):
-		return Verdict{Retry: again, Lesson: Unreachable, Reason: "connection broken"}
-	}
-	return Verdict{Reason: "error"}
-}
-
-// isTrust finds failures to verify or to speak TLS, which a retry only repeats.
-func isTrust(err error) bool {
-	return is[*tls.CertificateVerificationError](err) ||
-		is[x509.UnknownAuthorityError](err) || is[x509.HostnameError](err) ||
-		is[x509.CertificateInvalidError](err) || is[x509.SystemRootsError](err) ||
-		is[x509.ConstraintViolationError](err) || is[tls.RecordHeaderError](err) ||
-		is[tls.AlertError](err) || is[*tls.ECHRejectionError](err) ||
-		errors.Is(err, http.ErrSchemeMismatch)
-}
-
-func is[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
-}
-
-// isDial finds failures to connect: the request was not sent. Addresses that
-// can't be dialled at all stay so.
-func isDial(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	if !ok || is[*net.AddrError](err) || is[*net.ParseError](err) || is[net.UnknownNetworkError](err) {
-		return false
-	}
-	return op.Op == "dial" || op.Op == "proxyconnect" || op.Op == "socks connect"
-}
-
-// isTimeout looks at the whole tree of err: a wrapper with a Timeout method of
-// its own, as url.Error has, asks no further than the error right below it.
-func isTimeout(err error) bool {
-	if t, ok := err.(interface{ Timeout() bool }); ok && t.Timeout() {
-		return true
-	}
-	switch err := err.(type) {
-	case interface{ Unwrap() error }:
-		return isTimeout(err.Unwrap())
-	case interface{ Unwrap() []error }:
-		return slices.ContainsFunc(err.Unwrap(), isTimeout)
-	}
-	return false
-}
-
-// isBroken finds connections that ended before the response headers.
-func isBroken(err error) bool {
-	for _, broken := range []error{
-		syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED, syscall.EPIPE,
-		syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
-		io.EOF, io.ErrUnexpectedEOF,
-	} {
-		if errors.Is(err, broken) {
-			return true
-		}
-	}
-	return false
-}
-
-// streamError has the shape of HTTP/2's stream errors, which net/http lets
-// errors.As fill without naming their type (see its h2_error.go).
-type streamError struct {
-	StreamID uint32
-	Code     uint32
-	Cause    error
-}
-
-func (streamError) Error() string { return "http2 stream error" }
-
-// Codes of RFC 9113, section 7.
-const (
-	internalError   = 0x2
-	refusedStream   = 0x7
-	cancelledStream = 0x8
-	calmDown        = 0xb
-)
-
-func isRefusedStream(err error) bool {
-	var s streamError
-	return errors.As(err, &s) && s.Code == refusedStream
-}
-
-// isResetStream finds streams that the server broke off, which over HTTP/1
-// would have been a broken connection.
-func isResetStream(err error) bool {
-	var s streamError
-	return errors.As(err, &s) && (s.Code == internalError || s.Code == cancelledStream || s.Code == calmDown)
-}
-
-// isGoAway finds connections that the server shut in an orderly way. net/http
-// itself resends the streams that the server named as unprocessed; those that
-// come up here may have been processed. Their type has no exported name in
-// net/http, and one in golang.org/x/net/http2.
-func isGoAway(err error) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		switch reflect.TypeOf(err).Name() {
-		case "http2GoAwayError", "GoAwayError":
-			return true
-		}
-	}
-	return false
 }

@@ -328,10 +328,10 @@ func TestClassifyErrors(t *testing.T) {
 		get, post bool
 		lesson    Lesson
 	}{
-		{"canceled", context.Canceled, false, false, Nothing},
-		{"canceled while dialling", dial(context.Canceled), false, false, Nothing},
-		// Case 24: the caller's own context is Transport's to know: see
-		// TestClassifyContexts. What is left is a timeout of Base's.
+		// The caller's own context is Transport's to know: see
+		// TestClassifyContexts. What is left is that Base gave up.
+		{"canceled by Base", context.Canceled, true, false, Unreachable},
+		{"canceled by Base while dialling", dial(context.Canceled), true, true, Unreachable},
 		{"deadline of somebody else's", context.DeadlineExceeded, true, false, Unreachable},
 
 		{"refused", dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), true, true, Unreachable},
@@ -378,9 +378,9 @@ func TestClassifyErrors(t *testing.T) {
 		// up here may have been processed, so a POST is not resent.
 		{"GOAWAY", GoAwayError{LastStreamID: 1}, true, false, Nothing},
 
-		// Known by their text alone, which is not looked at.
-		{"server closed an idle connection", errors.New("http: server closed idle connection"), false, false, Nothing},
-		{"HTTP/2 connection lost", errors.New("http2: client connection lost"), false, false, Nothing},
+		// Known by their text alone: see classify_text_test.go.
+		{"server closed an idle connection", errors.New("http: server closed idle connection"), true, false, Nothing},
+		{"HTTP/2 connection lost", errors.New("http2: client connection lost"), true, false, Unreachable},
 
 		{"ErrUseLastResponse", http.ErrUseLastResponse, false, false, Nothing},
 		{"ErrSkipAltProtocol", http.ErrSkipAltProtocol, false, false, Nothing},
@@ -421,7 +421,7 @@ func TestClassifyContexts(t *testing.T) {
 		}, nil, 1, context.DeadlineExceeded},
 		{"an attempt's timeout", &Transport{PerAttemptTimeout: time.Second}, nil, nil, 4, nil},
 		{"a deadline of Base's", &Transport{}, nil, func(*http.Request) error { return context.DeadlineExceeded }, 4, context.DeadlineExceeded},
-		{"a cancellation of Base's", &Transport{}, nil, func(*http.Request) error { return context.Canceled }, 1, context.Canceled},
+		{"a cancellation of Base's", &Transport{}, nil, func(*http.Request) error { return context.Canceled }, 4, context.Canceled},
 		{"a reset after the caller has gone", &Transport{}, func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, time.Second)
 		}, func(req *http.Request) error { <-req.Context().Done(); return syscall.ECONNRESET }, 1, syscall.ECONNRESET},

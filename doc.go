@@ -50,7 +50,7 @@
 //
 // Requests that meet a hold wait in line where their deadline and MaxWait allow
 // it, and otherwise fail at once with a *[HeldError]. A healthy key costs a
-// request one lookup: no lock and no allocation. docs/RETRY_LOGIC.md has the
+// request one lookup: no lock, and no allocation if it is idempotent. docs/RETRY_LOGIC.md has the
 // formulas.
 //
 // # Fleets
@@ -84,11 +84,13 @@
 //
 // transport.go has the Transport and the loop of a request; call.go, retry.go and
 // ending.go the steps of that loop, timeout.go the bound of an attempt, and body.go
-// replays request bodies. classify.go reads outcomes, and quota.go what servers say
-// of their quotas; internal/ratelimitheader knows how they write it. hold.go is the state machine of a key,
-// hold_learn.go what outcomes teach it, and pace.go how it feeds a server at its own
-// rate; gate.go is what stands in front of it, line.go who waits there, and gates.go
-// finds the gate of a request.
+// replays request bodies. classify.go reads responses; classify_error.go
+// reads errors, with classify_http2.go and, for those that have no type,
+// classify_text.go; progress.go records whether a request left. quota.go reads what
+// servers say of their quotas; internal/ratelimitheader knows how they write it. hold.go is the state machine of a
+// key, hold_learn.go what outcomes teach it, and pace.go how it feeds a server at its
+// own rate; gate.go is what stands in front of it, line.go who waits there, and
+// gates.go finds the gate of a request.
 // backoff.go and budget.go say when and whether to try again; key.go and idn.go name
 // keys; context.go is what callers say and learn by a context, and errors.go what
 // they get; observe.go tells what happens, and inspect.go how things stand; park.go

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -322,35 +323,52 @@ func yes(b bool) string {
 }
 
 func TestDocumentedErrors(t *testing.T) {
-	examples := map[string]error{
-		"canceled":           context.Canceled,
-		"certificate or TLS": x509.UnknownAuthorityError{},
-		"no such host":       &net.DNSError{IsNotFound: true},
-		"name lookup":        &net.DNSError{IsTemporary: true},
-		"refused stream":     streamError{Code: refusedStream},
-		"dial":               &net.OpError{Op: "dial", Err: errors.New("refused")},
-		"held below":         &HeldError{},
-		"timeout":            &attemptTimeout{},
-		"goaway":             GoAwayError{},
-		"connection broken":  io.ErrUnexpectedEOF,
-		"error":              errors.New("something else"),
+	examples := map[string][]error{ // in the order of the rows
+		"certificate or TLS": {x509.UnknownAuthorityError{}},
+		"no such host":       {&net.DNSError{IsNotFound: true}},
+		"name lookup":        {&net.DNSError{IsTemporary: true}},
+		"refused stream":     {streamError{Code: refusedStream}},
+		"dial":               {&net.OpError{Op: "dial", Err: errors.New("refused")}},
+		"held below":         {&HeldError{}},
+		"proxy":              {errors.New("Bad Gateway")},
+		"timeout":            {&attemptTimeout{}},
+		"canceled below":     {context.Canceled},
+		"connection closed":  {net.ErrClosed, errors.New(idleClosedText)},
+		"connection broken":  {io.ErrUnexpectedEOF},
+		"goaway":             {errors.New(goAwayFirstText + "INTERNAL_ERROR"), GoAwayError{LastStreamID: 1}, GoAwayError{LastStreamID: 1, ErrCode: 1}},
+		"error":              {errors.New("Forbidden")},
 	}
+	judge := func(method string, ctx context.Context, err error) Verdict {
+		return DefaultClassify(newRequest(t, method, "https://api.example.com/", "").WithContext(ctx), nil, err)
+	}
+	unsent := withProgress(t.Context())
+	httptrace.ContextClientTrace(unsent).GetConn("api.example.com:443")
+	ended, end := context.WithCancel(t.Context())
+	end()
 	for _, row := range table(t, retryLogic, "| error | idempotent request | other request | teaches | reason |") {
-		err := examples[row[4]]
-		delete(examples, row[4])
-		if err == nil {
-			t.Errorf("there is no example of %q", row[4])
+		ctx, err := t.Context(), error(nil)
+		switch left := examples[row[4]]; {
+		case row[4] == string(EndContext):
+			ctx, err = ended, io.ErrUnexpectedEOF
+		case len(left) == 0:
+			t.Errorf("there is no example of %q", row)
 			continue
+		default:
+			err, examples[row[4]] = left[0], left[1:]
 		}
-		for i, method := range []string{"GET", "POST"} {
-			v := DefaultClassify(newRequest(t, method, "https://api.example.com/", ""), nil, err)
-			if got := yes(v.Retry); got != row[1+i] || v.Lesson.String() != row[3] || v.Reason != row[4] {
-				t.Errorf("%v, %s: retry %s, %v, %q; the row is %q", err, method, got, v.Lesson, v.Reason, row)
-			}
+		v := judge("GET", ctx, err)
+		other := yes(judge("POST", ctx, err).Retry)
+		if other == "no" && ctx != ended && judge("POST", unsent, err).Retry {
+			other = "if it never left"
+		}
+		if got := yes(v.Retry); got != row[1] || other != row[2] || v.Lesson.String() != row[3] || v.Reason != row[4] {
+			t.Errorf("%v: GET %s, POST %s, %v, %q; the row is %q", err, got, other, v.Lesson, v.Reason, row)
 		}
 	}
-	for reason := range examples {
-		t.Errorf("no row has the reason %q", reason)
+	for reason, left := range examples {
+		if len(left) > 0 {
+			t.Errorf("%d rows with the reason %q are missing", len(left), reason)
+		}
 	}
 }
 

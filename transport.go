@@ -37,8 +37,9 @@ type Transport struct {
 	MaxAttempts int
 
 	// PerAttemptTimeout bounds the time from sending an attempt to its response
-	// headers; it never cuts a body that is being read. If zero, there is none.
-	// Upgrade requests have none.
+	// headers; it never cuts a body that is being read. Its error is
+	// context.DeadlineExceeded to errors.Is. If zero, there is none. Upgrade
+	// requests have none.
 	PerAttemptTimeout time.Duration
 
 	// MaxWait bounds how long one request waits in all: for holds, hints and
@@ -172,7 +173,7 @@ func (t *Transport) WrappedRoundTripper() http.RoundTripper {
 // RoundTrip sends req, more than once where that is safe and of use. It
 // returns a response, or an error: the last one of Base, a *[HeldError] where
 // req was not sent because its key is held, or a *[WaitError] where its context
-// ended in a wait.
+// ended in a wait. Where that ended before, RoundTrip returns the context's cause.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.once.Do(t.init)
 	if t.invalid != nil {

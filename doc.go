@@ -86,9 +86,10 @@
 // ending.go the steps of that loop, timeout.go the bound of an attempt, body.go
 // replays request bodies, and drain.go ends responses that are followed by a retry.
 // classify.go and hint.go read outcomes; limits.go and quota.go what servers say of
-// their quotas. hold.go is the state machine of a key, hold_learn.go what outcomes teach it, and pace.go how it feeds a server at its own
-// rate; gate.go is what stands in front of it, line.go how requests wait there,
-// queue.go in what order they are found, and gates.go finds the gate of a request.
+// their quotas. hold.go is the state machine of a key, hold_learn.go what outcomes
+// teach it, and pace.go how it feeds a server at its own rate; gate.go is what stands
+// in front of it, line.go how requests wait there, queue.go in what order they are
+// found, and gates.go finds the gate of a request.
 // backoff.go and budget.go say when and whether to try again; key.go and idn.go name
 // keys; context.go is what callers say and learn by a context, and errors.go what
 // they get; observe.go tells what happens, and inspect.go how things stand; park.go

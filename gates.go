@@ -96,7 +96,7 @@ func (gs *gates) insert(g *gate) (found *gate, evicted []*gate) {
 		return other.(*gate), nil
 	}
 	g.table = gs
-	gs.place(g, g.standing)
+	gs.place(g, g.stands(time.Now())) // the store may have spoken of it already
 	return g, gs.evict()
 }
 

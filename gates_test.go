@@ -125,6 +125,23 @@ func TestGates_EvictionFollowsTheStanding(t *testing.T) {
 	})
 }
 
+// A key that the fleet holds is listed as held, though the store says so before the
+// gate is in the table.
+func TestGates_KeyThatTheFleetHoldsIsListedAsHeld(t *testing.T) {
+	store := &MemoryStore{}
+	name := keyed(0)
+	tell(t, store, name.String(), heldFor(time.Minute))
+	gs := &gates{emit: func(Event) {}}
+	gs.link = newLink(store, gs.emit)
+	g := gs.add(name)
+	if got := g.now().phase; got != Held || g.standing != reported {
+		t.Errorf("got phase %v, standing %d; want held, %d", got, g.standing, reported)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.discard()
+}
+
 // After many lines have ended, the table shrinks to its bound within as many
 // insertions as it is too large by.
 func TestGates_TableShrinksAfterLinesEnd(t *testing.T) {

@@ -12,11 +12,6 @@ import (
 const (
 	// replayLimit is how much of a body without GetBody is remembered.
 	replayLimit = 64 << 10
-	// A discarded response is read to its end, so that its connection can be
-	// used again, but not further than this and not for longer: a new
-	// connection costs less.
-	drainLimit = 64 << 10
-	drainTime  = 200 * time.Millisecond
 	// readTime is how long a read of the body that is under way is waited for: net/http
 	// looks for the end of a body also when the answer is there.
 	readTime = 10 * time.Millisecond
@@ -188,44 +183,4 @@ func (v *bodyView) Close() error {
 		return b.src.Close()
 	}
 	return nil
-}
-
-// drain ends a response that nobody will read: read to its end within bounds of
-// bytes and of time, then closed. A server that stops in the middle, or that
-// waits for an upload which has ended, can't hold up the retry.
-func drain(resp *http.Response) {
-	if resp.Body == http.NoBody {
-		return
-	}
-	if resp.ContentLength > drainLimit {
-		resp.Body.Close()
-		return
-	}
-	if resp.Uncompressed {
-		drainAside(resp.Body)
-		return
-	}
-	// Closing a body that is being read is what net/http allows, and the only
-	// way to end the read.
-	late := time.AfterFunc(drainTime, func() { resp.Body.Close() })
-	io.CopyN(io.Discard, resp.Body, drainLimit)
-	if late.Stop() {
-		resp.Body.Close()
-	}
-}
-
-// drainAside drains a body that net/http unzips: it can't be closed while it
-// waits for its first byte. Where that never comes, the drain is left behind
-// until the server or the request's context ends it.
-func drainAside(body io.ReadCloser) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		io.CopyN(io.Discard, body, drainLimit)
-		body.Close()
-	}()
-	select {
-	case <-done:
-	case <-time.After(drainTime):
-	}
 }

@@ -37,7 +37,7 @@ const (
 
 // String returns the lesson in a word.
 func (l Lesson) String() string {
-	return [...]string{"nothing", "good", "refused", "failed", "unreachable"}[l]
+	return wordOf("lesson", int(l), "nothing", "good", "refused", "failed", "unreachable")
 }
 
 // DefaultClassify is the [Transport]'s classifier where Classify is nil. One of

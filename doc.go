@@ -89,12 +89,14 @@
 // classify_text.go; progress.go records whether a request left. quota.go reads what
 // servers say of their quotas; internal/ratelimitheader knows how they write it. hold.go is the state machine of a
 // key, hold_learn.go what outcomes teach it, and pace.go how it feeds a server at its
-// own rate; gate.go is what stands in front of it, line.go who waits there, and
-// gates.go finds the gate of a request.
+// own rate; gate.go is what stands in front of it, line.go how requests wait
+// there, queue.go in what order they are found, drain.go ends responses that are followed
+// by a retry, fields.go finds typed nils, and gates.go finds the gate of a request.
 // backoff.go and budget.go say when and whether to try again; key.go and idn.go name
 // keys; context.go is what callers say and learn by a context, and errors.go what
 // they get; observe.go tells what happens, and inspect.go how things stand; park.go
-// keeps what was given up.
+// keeps what was given up, and fields.go finds fields of the Transport that are empty
+// values.
 //
 // fleet.go is what a gate tells a [Store] and asks of it, fleet_talk.go when, and
 // fleet_take.go what it does with the answers; link.go carries both.

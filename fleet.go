@@ -196,7 +196,7 @@ func (g *gate) exchange() {
 		}
 		s.dry = state.Permits < news.Want
 		g.sitOut(state.Permits, news.Want)
-		g.release(before, time.Now())
+		g.release(time.Now())
 		g.handBackUnused()
 	}
 	g.unlock(before)

@@ -32,10 +32,17 @@ type gate struct {
 
 	mu      sync.Mutex // guards what follows
 	hold    hold
-	waiters list.List // of *waiter, the oldest first
+	waiters queue
 	timer   *time.Timer
 	bad     time.Time // when this process last met a failure
 	share   share
+
+	// Of the table that the gate is in, whose lock is needed as well to change
+	// what follows; nil where it is in none yet, or was evicted.
+
+	table    *gates
+	standing standing
+	place    *list.Element // among the gates of this standing
 }
 
 // open lets a request of a healthy key pass, without a lock.
@@ -129,9 +136,12 @@ func (g *gate) unlock(before hold) {
 	if g.orphaned(now) {
 		g.alone(News{})
 	}
-	g.release(before, now)
+	g.release(now)
 	g.setTimer(now)
 	g.schedule(now)
+	if s := g.stands(now); g.table != nil && s != g.standing {
+		g.table.move(g, s)
+	}
 	look := g.hold.generation << 1
 	if !g.hold.well() || g.share.failing {
 		look |= 1

@@ -88,6 +88,15 @@ func gateAt(t testing.TB, tr *Transport, url string) *gate {
 	return tr.gates.of(newRequest(t, "GET", url, ""))
 }
 
+// evict makes the table forget g.
+func evict(gs *gates, g *gate) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	gs.remove(g)
+}
+
 func (g *gate) now() hold {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -189,8 +198,8 @@ func TestKeysAreBoundedHealthyOnesGoFirst(t *testing.T) {
 		}
 		n := 0
 		tr.gates.byName.Range(func(any, any) bool { n++; return true })
-		if n > maxKeys || n != tr.gates.count {
-			t.Errorf("got %d keys, counted as %d; want at most %d, rightly counted", n, tr.gates.count, maxKeys)
+		if n > maxKeys || n != remembered(&tr.gates) {
+			t.Errorf("got %d keys, counted as %d; want at most %d, rightly counted", n, remembered(&tr.gates), maxKeys)
 		}
 		for i := range 10 {
 			url := fmt.Sprintf("http://held%d/", i)
@@ -211,21 +220,14 @@ func TestKeysWithWaitersAreNotEvicted(t *testing.T) {
 		waiter := make(chan error, 1)
 		go func() { waiter <- func() error { _, err := get(t, tr, "http://waited/"); return err }() }()
 		synctest.Wait()
-		tr.gates.mu.Lock()
-		for i := range 4 * maxKeys { // many rounds: which keys go is chance
-			if tr.gates.count >= maxKeys {
-				tr.gates.evict()
-			}
-			name := keyName{"http", fmt.Sprintf("h%d", i)}
-			g := &gate{name: name, emit: tr.gates.emit}
+		for i := range 2 * maxKeys {
+			g := tr.gates.add(keyName{"http", fmt.Sprintf("h%d", i)})
+			before := g.lock()
 			g.hold.attempts = 1 // not well
-			tr.gates.byName.Store(name, g)
-			tr.gates.count++
+			g.unlock(before)
 		}
-		tr.gates.mu.Unlock()
-		gateAt(t, tr, "http://one-more/")
-		if tr.gates.count > maxKeys {
-			t.Errorf("got %d keys, want at most %d", tr.gates.count, maxKeys)
+		if got := remembered(&tr.gates); got > maxKeys {
+			t.Errorf("got %d keys, want at most %d", got, maxKeys)
 		}
 		if waited.evicted.Load() || gateAt(t, tr, "http://waited/") != waited {
 			t.Error("a key was evicted at which somebody waits")
@@ -248,11 +250,7 @@ func TestOutcomeThroughEvictedGateIsNotLost(t *testing.T) {
 		go get(t, tr, "http://h/")
 		synctest.Wait()
 		old := gateAt(t, tr, "http://h/")
-		tr.gates.mu.Lock()
-		old.evicted.Store(true)
-		tr.gates.byName.Delete(old.name)
-		tr.gates.count--
-		tr.gates.mu.Unlock()
+		evict(&tr.gates, old)
 		time.Sleep(2 * time.Second)
 		if _, err := get(t, tr, "http://h/"); !is[*HeldError](err) {
 			t.Errorf("got error %v, want a HeldError: the hint was lost", err)
@@ -769,7 +767,7 @@ func TestPermitOfACancelledWaiterGoesOn(t *testing.T) {
 			if cancelledFirst {
 				cancel()
 			}
-			gate.release(gate.hold, time.Now())
+			gate.release(time.Now())
 			cancel()
 			gate.mu.Unlock()
 			time.Sleep(slot + 1)

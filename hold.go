@@ -17,7 +17,7 @@ const (
 
 // String returns the phase in a word.
 func (p Phase) String() string {
-	return [...]string{"healthy", "held", "probing", "ramping", "counted", "paced", "rationed"}[p]
+	return wordOf("phase", int(p), "healthy", "held", "probing", "ramping", "counted", "paced", "rationed")
 }
 
 const (

@@ -61,8 +61,8 @@ func (b *cancelBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close ends a read that is under way first: some bodies can't be closed before.
 func (b *cancelBody) Close() error {
-	err := b.ReadCloser.Close()
 	b.cancel(nil)
-	return err
+	return b.ReadCloser.Close()
 }

@@ -142,7 +142,13 @@ func (t *Transport) validate() error {
 	case t.MaxHold < 0:
 		return fmt.Errorf("holdoff: Transport.MaxHold is %v; it must not be negative", t.MaxHold)
 	}
-	if e, ok := t.backoff.(Exponential); ok {
+	if err := t.validateInterfaces(); err != nil {
+		return err
+	}
+	switch e := t.backoff.(type) {
+	case Exponential:
+		return e.validate()
+	case *Exponential:
 		return e.validate()
 	}
 	return nil
@@ -157,7 +163,7 @@ func (t *Transport) room() int              { return cmp.Or(t.Budget, defaultBud
 // http.Client.CloseIdleConnections asks.
 func (t *Transport) CloseIdleConnections() {
 	t.once.Do(t.init)
-	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok && !missing(t.base) {
 		base.CloseIdleConnections()
 	}
 }

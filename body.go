@@ -12,15 +12,13 @@ import (
 const (
 	// replayLimit is how much of a body without GetBody is remembered.
 	replayLimit = 64 << 10
-	// A discarded response is read to its end, so that its connection can be
-	// used again, but not further than this and not for longer: a new
-	// connection costs less.
-	drainLimit = 64 << 10
-	drainTime  = 200 * time.Millisecond
 	// readTime is how long a read of the body that is under way is waited for: net/http
 	// looks for the end of a body also when the answer is there.
 	readTime = 10 * time.Millisecond
 )
+
+// errNoReplay is returned where an attempt's GetBody has nothing to return.
+var errNoReplay = errors.New("holdoff: request body can't be sent again: more than 64 KiB were read of it, or it is being read; set Request.GetBody")
 
 var errDetached = errors.New("holdoff: request body was taken over by a later attempt")
 
@@ -46,6 +44,7 @@ type body struct {
 type bodyView struct {
 	b      *body
 	off    int
+	begun  bool // it was read from
 	closed bool
 }
 
@@ -89,6 +88,20 @@ func (b *body) next() io.ReadCloser {
 	return b.view
 }
 
+// again is next as a GetBody of the attempt: net/http calls it where it knows that
+// a request was not processed, and sends it on another connection.
+func (b *body) again() (io.ReadCloser, error) {
+	if rc := b.next(); rc != nil {
+		return rc, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil && b.err != io.EOF {
+		return nil, b.err
+	}
+	return nil, errNoReplay
+}
+
 // all returns the whole body, where the attempts have read it to its end and it
 // was short enough to be remembered.
 func (b *body) all() ([]byte, bool) {
@@ -97,19 +110,21 @@ func (b *body) all() ([]byte, bool) {
 	return b.head, !b.lost && b.err == io.EOF
 }
 
-// failed reports whether err is how reading the body failed.
+// failed reports whether err is how reading the body failed, or that it can't be
+// read again.
 func (b *body) failed(err error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.err != nil && b.err != io.EOF && errors.Is(err, b.err)
+	return errors.Is(err, errNoReplay) || (b.err != nil && b.err != io.EOF && errors.Is(err, b.err))
 }
 
 // finish closes the caller's body, or leaves that to the attempt that is still
-// reading it.
-func (b *body) finish() {
+// reading it. err is how that attempt ended: net/http may fail between its call
+// of GetBody and the use of what that returned, and never closes it.
+func (b *body) finish(err error) {
 	b.mu.Lock()
 	b.final = true
-	closing := !b.closed && (b.view == nil || b.view.closed)
+	closing := !b.closed && (b.view == nil || b.view.closed || (err != nil && !b.view.begun))
 	b.closed = b.closed || closing
 	b.mu.Unlock()
 	if closing {
@@ -124,6 +139,7 @@ func (v *bodyView) Read(p []byte) (int, error) {
 		b.mu.Unlock()
 		return 0, errDetached
 	}
+	v.begun = true
 	if v.off < len(b.head) {
 		n := copy(p, b.head[v.off:])
 		v.off += n
@@ -167,44 +183,4 @@ func (v *bodyView) Close() error {
 		return b.src.Close()
 	}
 	return nil
-}
-
-// drain ends a response that nobody will read: read to its end within bounds of
-// bytes and of time, then closed. A server that stops in the middle, or that
-// waits for an upload which has ended, can't hold up the retry.
-func drain(resp *http.Response) {
-	if resp.Body == http.NoBody {
-		return
-	}
-	if resp.ContentLength > drainLimit {
-		resp.Body.Close()
-		return
-	}
-	if resp.Uncompressed {
-		drainAside(resp.Body)
-		return
-	}
-	// Closing a body that is being read is what net/http allows, and the only
-	// way to end the read.
-	late := time.AfterFunc(drainTime, func() { resp.Body.Close() })
-	io.CopyN(io.Discard, resp.Body, drainLimit)
-	if late.Stop() {
-		resp.Body.Close()
-	}
-}
-
-// drainAside drains a body that net/http unzips: it can't be closed while it
-// waits for its first byte. Where that never comes, the drain is left behind
-// until the server or the request's context ends it.
-func drainAside(body io.ReadCloser) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		io.CopyN(io.Discard, body, drainLimit)
-		body.Close()
-	}()
-	select {
-	case <-done:
-	case <-time.After(drainTime):
-	}
 }

@@ -17,12 +17,15 @@ var errNothing = errors.New("holdoff: Base returned neither a response nor an er
 // call is one RoundTrip: the state that its steps share.
 type call struct {
 	t       *Transport
-	req     *http.Request // the caller's: never written to
+	req     *http.Request           // the caller's: never written to
+	ctx     context.Context         // ends with the request's context or its Cancel channel
+	cancel  context.CancelCauseFunc // of ctx; nil where that is the request's own
 	options callOptions
 	gate    *gate
 	waiter  *waiter     // while it is at the gate
 	pass    hold.Permit // while it is not known what came of it
 
+	traced  bool          // attempts have a progress
 	attempt int           // the number of the attempt that is made, or comes next
 	body    *body         // what replays the caller's body, where that needs help
 	pending io.ReadCloser // the next attempt's body, until Base has it: to be closed
@@ -50,11 +53,18 @@ type call struct {
 }
 
 func (c *call) start() {
+	c.ctx = c.req.Context()
+	if canceled := cancelChannel(c.req); canceled != nil {
+		c.ctx, c.cancel = context.WithCancelCause(c.ctx)
+		go awaitCancel(c.ctx, c.cancel, canceled)
+	}
+	once := c.options.noRetry || (c.t.maxAttempts() == 1 && c.t.Park == nil)
+	c.traced = !once && !Idempotent(c.req)
 	if !hasBody(c.req) {
 		return
 	}
 	limit := replayLimit
-	if c.req.GetBody != nil || c.options.noRetry || (c.t.maxAttempts() == 1 && c.t.Park == nil) || c.req.ContentLength > replayLimit {
+	if once || c.req.GetBody != nil || c.req.ContentLength > replayLimit {
 		limit = 0
 	}
 	c.carry(c.req.Body, limit)
@@ -63,7 +73,7 @@ func (c *call) start() {
 // carry makes rc the body of the next attempt.
 func (c *call) carry(rc io.ReadCloser, limit int) {
 	if c.body != nil {
-		c.body.finish()
+		c.body.finish(c.err)
 	}
 	c.body, c.pending = nil, rc
 	if c.req.GetBody == nil || !inMemory(rc) {
@@ -74,8 +84,7 @@ func (c *call) carry(rc io.ReadCloser, limit int) {
 
 // enter waits until the key lets the attempt pass.
 func (c *call) enter() error {
-	ctx := c.req.Context()
-	if ctx.Err() != nil {
+	if c.ended() {
 		return c.interrupted()
 	}
 	c.gate = c.t.gates.of(c.req)
@@ -90,7 +99,7 @@ func (c *call) enter() error {
 	if inLine {
 		until, _ := c.gate.held()
 		c.observe(Event{Kind: Waiting, Reason: string(EndHeld), Status: c.status, Wait: max(until.Sub(begun), 0)})
-		err = c.gate.stand(ctx, c.waiter, deadline)
+		err = c.gate.stand(c.ctx, c.waiter, deadline)
 		c.waited += time.Since(begun)
 	}
 	c.pass, c.waiter = c.waiter.pass, nil
@@ -98,7 +107,7 @@ func (c *call) enter() error {
 		held.deadline = deadline
 		return held
 	}
-	if ctx.Err() != nil {
+	if c.ended() {
 		return c.interrupted()
 	}
 	if c.free && !c.pass.Limited {
@@ -112,7 +121,7 @@ func (c *call) enter() error {
 // context's deadline that says so.
 func (c *call) patience(now time.Time) (d time.Duration, deadline bool) {
 	d = c.t.maxWait() - c.waited
-	if end, ok := c.req.Context().Deadline(); ok && end.Sub(now) <= d {
+	if end, ok := c.ctx.Deadline(); ok && end.Sub(now) <= d {
 		return end.Sub(now), true
 	}
 	return d, false
@@ -142,10 +151,10 @@ func (c *call) send() {
 	switch {
 	case c.err != nil:
 		c.closeResponse() // a Base that returns both breaks the contract
-		if ctx := c.req.Context(); ctx.Err() != nil && c.sends > 1 {
+		if c.sends > 1 && c.ended() {
 			// What the attempt before got tells more than that this one was cut.
-			c.status = status
-			c.err = &WaitError{Err: ctx.Err(), Cause: context.Cause(ctx), Attempts: c.sends, Status: status, Last: err}
+			c.status, c.err = status, err
+			c.err = c.interrupted()
 		}
 	case c.resp == nil:
 		c.err = errNothing
@@ -166,18 +175,24 @@ func (c *call) timed() bool {
 }
 
 // attemptRequest returns the caller's request where that will do, and else a
-// shallow copy: with a body of the attempt's own, and its number.
+// shallow copy: with a body of the attempt's own, its number and its progress.
 func (c *call) attemptRequest() *http.Request {
-	if c.attempt == 0 && c.body == nil {
+	if c.attempt == 0 && c.body == nil && !c.traced {
 		return c.req
 	}
 	ctx := c.req.Context()
 	if c.attempt > 0 {
 		ctx = withAttempt(ctx, c.attempt)
 	}
+	if c.traced {
+		ctx = withProgress(ctx)
+	}
 	req := c.req.WithContext(ctx)
 	if c.pending != nil {
 		req.Body = c.pending
+	}
+	if c.body != nil && c.body.limit > 0 {
+		req.GetBody = c.body.again // net/http resends over HTTP/2 what has one
 	}
 	return req
 }
@@ -214,12 +229,7 @@ func (c *call) readQuota() {
 	if c.took > 0 {
 		took = now.Sub(c.begun) // to the moment: it tells what was asked for after what was heard
 	}
-	left, reset, ok := remaining(c.resp.Header, now)
-	if !ok {
-		c.quota, c.hasQuota = hold.Quota{}, false
-		return
-	}
-	c.quota, c.hasQuota = c.gate.quota.Observe(left, now.Add(reset), took, now, c.t.maxHold())
+	c.quota, c.hasQuota = c.gate.quota.Read(c.resp.Header, took, now, c.t.maxHold())
 	c.hasQuota = c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent || c.pass.Limited)
 }
 
@@ -227,14 +237,14 @@ func (c *call) verdict() Verdict {
 	switch {
 	case c.err == nil && c.resp.StatusCode == http.StatusSwitchingProtocols:
 		return Verdict{Lesson: Good, Reason: "ok"}
-	case c.err != nil && c.req.Context().Err() != nil:
+	case c.err != nil && c.ended():
 		return Verdict{Reason: string(EndContext)}
 	case c.err != nil && c.body != nil && c.body.failed(c.err):
 		return Verdict{Reason: "request body"}
 	}
 	v := c.t.judge(c.sent, c.resp, c.err)
 	v.Hint = max(v.Hint, 0)
-	if v.Lesson == Nothing && !v.Retry && c.err == nil && c.status < 400 {
+	if v.Lesson == Nothing && v.Hint == 0 && !v.Retry && c.err == nil && c.status < 400 {
 		v.Lesson = Good
 	}
 	return v
@@ -245,7 +255,7 @@ func (c *call) verdict() Verdict {
 func (c *call) settle(v Verdict) {
 	p := c.pass
 	c.pass = hold.Permit{}
-	if p.Limited && v.Lesson == Nothing && c.resp != nil && c.status < 500 {
+	if p.Limited && v.Lesson == Nothing && v.Hint == 0 && c.resp != nil && c.status < 500 && !refusedAtDoor(c.status) {
 		v.Lesson = Good // whatever the answer, a probe has found the host up
 	}
 	if _, open := c.gate.open(); open && !p.Limited && !c.hasQuota && (v.Lesson == Good || v.Lesson == Nothing) {
@@ -256,6 +266,12 @@ func (c *call) settle(v Verdict) {
 	for !c.gate.learn(o) {
 		c.gate = c.t.gates.of(c.req)
 	}
+}
+
+// refusedAtDoor reports whether a status may refuse one credential (no credit left,
+// a quota per day): a probe that meets it proves nothing about the others.
+func refusedAtDoor(status int) bool {
+	return status == http.StatusForbidden || status == http.StatusTooManyRequests
 }
 
 func (c *call) closeResponse() {

@@ -1,21 +1,13 @@
 package holdoff
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"io"
-	"net"
 	"net/http"
-	"reflect"
-	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 )
 
 // A Verdict is what a classifier makes of one outcome.
@@ -23,9 +15,11 @@ type Verdict struct {
 	// Retry tells that another attempt may succeed and does no harm.
 	Retry bool
 	// Lesson is what the outcome teaches about the key. If zero, Nothing; a
-	// response below 400 that isn't retried counts as Good all the same.
+	// response below 400 that isn't retried and has no Hint counts as Good all the
+	// same.
 	Lesson Lesson
 	// Hint is how long the server asked to be left alone; 0 where it did not ask.
+	// With the lesson Nothing it holds the key only where the request was a probe.
 	Hint time.Duration
 	// Reason is a word or two for people; it never holds data of the request.
 	Reason string
@@ -44,8 +38,8 @@ const (
 )
 
 // DefaultClassify is the [Transport]'s classifier where Classify is nil. One of
-// resp and err is nil. Its errors are those that a RoundTripper returns, told
-// apart by type and never by text. Wrap it to change some of its verdicts.
+// resp and err is nil. It knows errors by type, and by text only those of
+// net/http that have none. Wrap it to change some of its verdicts.
 func DefaultClassify(req *http.Request, resp *http.Response, err error) Verdict {
 	if err != nil {
 		return classifyError(req, err)
@@ -59,6 +53,7 @@ func DefaultClassify(req *http.Request, resp *http.Response, err error) Verdict 
 
 // classifyFailure judges statuses from 400 on.
 func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verdict {
+	asked := ratelimitheader.Read(resp, now)
 	v := Verdict{Lesson: Good, Reason: "client error"}
 	unprocessed := false
 	switch code := resp.StatusCode; {
@@ -67,56 +62,76 @@ func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verd
 	case code == http.StatusTooManyRequests:
 		v = Verdict{Retry: true, Lesson: Refused, Reason: "too many requests"}
 		unprocessed = true
-	case code == http.StatusForbidden && limited(resp.Header, now):
+	case code == http.StatusForbidden && (asked.Found || asked.Exhausted):
 		v = Verdict{Retry: true, Lesson: Refused, Reason: "rate limit behind 403"}
+		unprocessed = true
+	case (code == http.StatusTeapot || code == ratelimitheader.StatusEnhanceYourCalm || code == ratelimitheader.StatusSecurityRejection) && asked.Delay > 0:
+		v = Verdict{Retry: true, Lesson: Refused, Reason: "too many requests"}
+		unprocessed = true
+	case code == http.StatusRequestEntityTooLarge && asked.Delay > 0:
+		v = Verdict{Retry: true, Lesson: Nothing, Reason: "too large for now"} // RFC 9110, section 15.5.14
 	case code == http.StatusConflict && Attempt(req.Context()) > 0 && hasIdempotencyKey(req):
 		// The attempt before this one is still being worked on.
 		v = Verdict{Retry: true, Lesson: Good, Reason: "first attempt still running"}
 	case code == http.StatusNotImplemented, code == http.StatusHTTPVersionNotSupported:
 		v.Reason = "not supported"
 	case code == http.StatusNetworkAuthenticationRequired:
-		v = Verdict{Lesson: Nothing, Reason: "captive portal"} // not the host that was asked
+		// It is not the host that was asked, so its hint counts for nothing.
+		v, asked = Verdict{Lesson: Nothing, Reason: "captive portal"}, ratelimitheader.Hint{}
+	case code == http.StatusGatewayTimeout && onlyIfCached(req):
+		return Verdict{Lesson: Nothing, Reason: "not in the cache"} // RFC 9111, section 5.2.1.7
 	case code >= 500:
 		v = Verdict{Retry: true, Lesson: Failed, Reason: "server error"}
 		unprocessed = code == http.StatusServiceUnavailable
 	}
 
-	hinted := false
-	if v.Retry {
-		v.Hint, hinted = hintOf(resp, now)
-	}
+	v.Hint = asked.Delay
 	if v.Retry && !Idempotent(req) {
 		// It may have been done, unless the server refused it at the door.
-		if v.Retry = unprocessed && hinted; !v.Retry {
+		if v.Retry = unprocessed && asked.Found; !v.Retry {
 			v.Reason = "not idempotent"
 		}
 	}
-	return serverSays(v, resp, now)
+	v = serverSays(v, resp)
+	if v.Lesson == Good && v.Hint > 0 {
+		v.Lesson = Nothing // a host that asks to come back later is not known to be well
+	}
+	return v
 }
 
 // serverSays lets the headers win with which servers say outright whether to
 // retry (OpenAI, Anthropic; Stripe; gRPC proxies).
-func serverSays(v Verdict, resp *http.Response, now time.Time) Verdict {
+func serverSays(v Verdict, resp *http.Response) Verdict {
 	for _, name := range []string{"X-Should-Retry", "Stripe-Should-Retry"} {
-		switch strings.ToLower(strings.TrimSpace(resp.Header.Get(name))) {
-		case "true":
-			if v.Hint == 0 {
-				v.Hint, _ = hintOf(resp, now)
-			}
-			v.Retry = true
-		case "false":
+		switch said := ratelimitheader.Value(resp.Header, name); {
+		case strings.EqualFold(said, "true") && !v.Retry:
+			v.Retry, v.Reason = true, "server says to retry"
+		case strings.EqualFold(said, "false"):
 			v.Retry, v.Reason = false, "server says not to retry"
 		}
 	}
-	if push := resp.Header.Get("Grpc-Retry-Pushback-Ms"); push != "" {
+	if push := ratelimitheader.Value(resp.Header, "Grpc-Retry-Pushback-Ms"); push != "" {
 		ms, err := strconv.ParseInt(push, 10, 32)
-		if err != nil || ms < 0 {
+		switch {
+		case err != nil || ms < 0:
 			v.Retry, v.Reason = false, "server says not to retry"
-		} else if v.Retry {
+		case ms > 0:
 			v.Hint = time.Duration(ms) * time.Millisecond
 		}
 	}
 	return v
+}
+
+// onlyIfCached reports whether req asks for what a cache has, and for nothing else.
+func onlyIfCached(req *http.Request) bool {
+	for _, line := range req.Header["Cache-Control"] {
+		for directive := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(directive), "only-if-cached") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Idempotent reports whether req may be sent again though it may have been
@@ -135,136 +150,4 @@ func hasIdempotencyKey(req *http.Request) bool {
 	_, plain := req.Header["Idempotency-Key"]
 	_, x := req.Header["X-Idempotency-Key"]
 	return plain || x
-}
-
-// classifyError judges errors of the transport: the first rule that fits. Two
-// that net/http makes of text alone can't be told: "server closed idle
-// connection" and "client connection lost". It resends GET, HEAD, OPTIONS and
-// TRACE by itself where it meets the first.
-func classifyError(req *http.Request, err error) Verdict {
-	var dns *net.DNSError
-	switch again := Idempotent(req); {
-	case errors.Is(err, context.Canceled):
-		return Verdict{Reason: "canceled"}
-	case isTrust(err):
-		return Verdict{Reason: "certificate or TLS"}
-	case errors.As(err, &dns):
-		// Nothing was sent, so any method may try again.
-		if dns.IsNotFound || !(dns.IsTemporary || dns.IsTimeout) {
-			return Verdict{Reason: "no such host"}
-		}
-		return Verdict{Retry: true, Lesson: Unreachable, Reason: "name lookup"}
-	case isRefusedStream(err):
-		// RFC 9113, section 8.7: not processed, and not a failure.
-		return Verdict{Retry: true, Reason: "refused stream"}
-	case isDial(err):
-		return Verdict{Retry: true, Lesson: Unreachable, Reason: "dial"}
-	case is[*HeldError](err):
-		return Verdict{Reason: "held below"} // by a Transport that is our Base
-	case isTimeout(err):
-		return Verdict{Retry: again, Lesson: Unreachable, Reason: "timeout"}
-	case isGoAway(err):
-		return Verdict{Retry: again, Reason: "goaway"}
-	case isBroken(err), isResetStream(err):
-		return Verdict{Retry: again, Lesson: Unreachable, Reason: "connection broken"}
-	}
-	return Verdict{Reason: "error"}
-}
-
-// isTrust finds failures to verify or to speak TLS, which a retry only repeats.
-func isTrust(err error) bool {
-	return is[*tls.CertificateVerificationError](err) ||
-		is[x509.UnknownAuthorityError](err) || is[x509.HostnameError](err) ||
-		is[x509.CertificateInvalidError](err) || is[x509.SystemRootsError](err) ||
-		is[x509.ConstraintViolationError](err) || is[tls.RecordHeaderError](err) ||
-		is[tls.AlertError](err) || is[*tls.ECHRejectionError](err) ||
-		errors.Is(err, http.ErrSchemeMismatch)
-}
-
-func is[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
-}
-
-// isDial finds failures to connect: the request was not sent. Addresses that
-// can't be dialled at all stay so.
-func isDial(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	if !ok || is[*net.AddrError](err) || is[*net.ParseError](err) || is[net.UnknownNetworkError](err) {
-		return false
-	}
-	return op.Op == "dial" || op.Op == "proxyconnect" || op.Op == "socks connect"
-}
-
-// isTimeout looks at the whole tree of err: a wrapper with a Timeout method of
-// its own, as url.Error has, asks no further than the error right below it.
-func isTimeout(err error) bool {
-	if t, ok := err.(interface{ Timeout() bool }); ok && t.Timeout() {
-		return true
-	}
-	switch err := err.(type) {
-	case interface{ Unwrap() error }:
-		return isTimeout(err.Unwrap())
-	case interface{ Unwrap() []error }:
-		return slices.ContainsFunc(err.Unwrap(), isTimeout)
-	}
-	return false
-}
-
-// isBroken finds connections that ended before the response headers.
-func isBroken(err error) bool {
-	for _, broken := range []error{
-		syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.ECONNABORTED, syscall.EPIPE,
-		syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
-		io.EOF, io.ErrUnexpectedEOF,
-	} {
-		if errors.Is(err, broken) {
-			return true
-		}
-	}
-	return false
-}
-
-// streamError has the shape of HTTP/2's stream errors, which net/http lets
-// errors.As fill without naming their type (see its h2_error.go).
-type streamError struct {
-	StreamID uint32
-	Code     uint32
-	Cause    error
-}
-
-func (streamError) Error() string { return "http2 stream error" }
-
-// Codes of RFC 9113, section 7.
-const (
-	internalError   = 0x2
-	refusedStream   = 0x7
-	cancelledStream = 0x8
-	calmDown        = 0xb
-)
-
-func isRefusedStream(err error) bool {
-	var s streamError
-	return errors.As(err, &s) && s.Code == refusedStream
-}
-
-// isResetStream finds streams that the server broke off, which over HTTP/1
-// would have been a broken connection.
-func isResetStream(err error) bool {
-	var s streamError
-	return errors.As(err, &s) && (s.Code == internalError || s.Code == cancelledStream || s.Code == calmDown)
-}
-
-// isGoAway finds connections that the server shut in an orderly way. net/http
-// itself resends the streams that the server named as unprocessed; those that
-// come up here may have been processed. Their type has no exported name in
-// net/http, and one in golang.org/x/net/http2.
-func isGoAway(err error) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		switch reflect.TypeOf(err).Name() {
-		case "http2GoAwayError", "GoAwayError":
-			return true
-		}
-	}
-	return false
 }

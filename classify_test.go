@@ -66,12 +66,10 @@ func TestClassifyEveryStatus(t *testing.T) {
 			get = append(get, code)
 		}
 	}
-	// A POST is resent where the server said that it refused it at the door.
-	// Design has this hint as the condition.
-	postHinted := []int{429, 503}
-	// A 403 with a hint is a rate limit in disguise; whether it was refused
-	// before it was processed is not known.
-	getHinted := append(slices.Clone(get), 403)
+	// A POST is resent where the server said that it refused it at the door: the
+	// statuses that are rate limits in disguise among them.
+	postHinted := []int{403, 418, 420, 429, 430, 503}
+	getHinted := append(slices.Clone(get), 403, 413, 418, 420, 430)
 
 	nothing := []int{408, 425, 511}
 	for code := 100; code < 600; code++ {
@@ -89,9 +87,9 @@ func TestClassifyEveryStatus(t *testing.T) {
 			if want := slices.Contains(test.retried, code); v.Retry != want {
 				t.Errorf("%s, %d %v: got retry %v, want %v", test.method, code, test.headers, v.Retry, want)
 			}
-			// Case 32: the hint counts on statuses that are retried, and on no other.
+			hinted := test.headers != nil && code >= 400 && code != 511 // a captive portal is not the host
 			want := time.Duration(0)
-			if test.headers != nil && slices.Contains(getHinted, code) {
+			if hinted {
 				want = 7 * time.Second
 			}
 			if v.Hint != want {
@@ -101,10 +99,12 @@ func TestClassifyEveryStatus(t *testing.T) {
 			switch {
 			case slices.Contains(nothing, code):
 				lesson = Nothing
-			case code == 429, code == 403 && test.headers != nil:
+			case code == 429, code != 503 && hinted && slices.Contains(postHinted, code):
 				lesson = Refused
 			case code >= 500 && code != 501 && code != 505:
 				lesson = Failed
+			case hinted:
+				lesson = Nothing
 			}
 			if v.Lesson != lesson {
 				t.Errorf("%s, %d %v: got lesson %v, want %v", test.method, code, test.headers, v.Lesson, lesson)
@@ -171,8 +171,9 @@ func TestClassifyForbiddenAsRateLimit(t *testing.T) {
 		if v.Retry != test.want || v.Hint != test.hint || (v.Lesson == Refused) != test.want {
 			t.Errorf("%s: got %+v, want retry %v, hint %v", test.name, v, test.want, test.hint)
 		}
-		if v := DefaultClassify(&http.Request{Method: "POST"}, answer(403, test.headers...), nil); v.Retry {
-			t.Errorf("%s, POST: got %+v, want no retry", test.name, v)
+		// It was refused at the door where it says for how long.
+		if v := DefaultClassify(&http.Request{Method: "POST"}, answer(403, test.headers...), nil); v.Retry != (test.hint > 0) {
+			t.Errorf("%s, POST: got %+v, want retry %v", test.name, v, test.hint > 0)
 		}
 	}
 }
@@ -201,12 +202,12 @@ func TestClassifyServerSaysWhetherToRetry(t *testing.T) {
 		{"never a redirect", "GET", 302, "Stripe-Should-Retry: true", false, 0},
 
 		{"pushback", "GET", 503, "Grpc-Retry-Pushback-Ms: 1500", true, 1500 * time.Millisecond},
-		{"pushback of zero", "GET", 503, "Grpc-Retry-Pushback-Ms: 0", true, 0},
+		{"pushback of zero does not hide Retry-After", "GET", 503, "Grpc-Retry-Pushback-Ms: 0", true, 2 * time.Second},
 		{"negative pushback", "GET", 503, "Grpc-Retry-Pushback-Ms: -1", false, 2 * time.Second},
 		{"pushback that can't be read", "GET", 503, "Grpc-Retry-Pushback-Ms: soon", false, 2 * time.Second},
 		{"pushback beyond int32", "GET", 503, "Grpc-Retry-Pushback-Ms: 2147483648", false, 2 * time.Second},
-		{"pushback is no leave for a POST", "POST", 500, "Grpc-Retry-Pushback-Ms: 10", false, 2 * time.Second},
-		{"pushback is no leave for a 404", "GET", 404, "Grpc-Retry-Pushback-Ms: 10", false, 0},
+		{"pushback is no leave for a POST", "POST", 500, "Grpc-Retry-Pushback-Ms: 10", false, 10 * time.Millisecond},
+		{"pushback is no leave for a 404", "GET", 404, "Grpc-Retry-Pushback-Ms: 10", false, 10 * time.Millisecond},
 	} {
 		v := DefaultClassify(&http.Request{Method: test.method}, answer(test.status, test.header, "Retry-After: 2"), nil)
 		if v.Retry != test.retry || v.Hint != test.hint {
@@ -327,10 +328,10 @@ func TestClassifyErrors(t *testing.T) {
 		get, post bool
 		lesson    Lesson
 	}{
-		{"canceled", context.Canceled, false, false, Nothing},
-		{"canceled while dialling", dial(context.Canceled), false, false, Nothing},
-		// Case 24: the caller's own context is Transport's to know: see
-		// TestClassifyContexts. What is left is a timeout of Base's.
+		// The caller's own context is Transport's to know: see
+		// TestClassifyContexts. What is left is that Base gave up.
+		{"canceled by Base", context.Canceled, true, false, Unreachable},
+		{"canceled by Base while dialling", dial(context.Canceled), true, true, Unreachable},
 		{"deadline of somebody else's", context.DeadlineExceeded, true, false, Unreachable},
 
 		{"refused", dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), true, true, Unreachable},
@@ -377,9 +378,9 @@ func TestClassifyErrors(t *testing.T) {
 		// up here may have been processed, so a POST is not resent.
 		{"GOAWAY", GoAwayError{LastStreamID: 1}, true, false, Nothing},
 
-		// Known by their text alone, which is not looked at.
-		{"server closed an idle connection", errors.New("http: server closed idle connection"), false, false, Nothing},
-		{"HTTP/2 connection lost", errors.New("http2: client connection lost"), false, false, Nothing},
+		// Known by their text alone: see classify_text_test.go.
+		{"server closed an idle connection", errors.New("http: server closed idle connection"), true, false, Nothing},
+		{"HTTP/2 connection lost", errors.New("http2: client connection lost"), true, false, Unreachable},
 
 		{"ErrUseLastResponse", http.ErrUseLastResponse, false, false, Nothing},
 		{"ErrSkipAltProtocol", http.ErrSkipAltProtocol, false, false, Nothing},
@@ -420,7 +421,7 @@ func TestClassifyContexts(t *testing.T) {
 		}, nil, 1, context.DeadlineExceeded},
 		{"an attempt's timeout", &Transport{PerAttemptTimeout: time.Second}, nil, nil, 4, nil},
 		{"a deadline of Base's", &Transport{}, nil, func(*http.Request) error { return context.DeadlineExceeded }, 4, context.DeadlineExceeded},
-		{"a cancellation of Base's", &Transport{}, nil, func(*http.Request) error { return context.Canceled }, 1, context.Canceled},
+		{"a cancellation of Base's", &Transport{}, nil, func(*http.Request) error { return context.Canceled }, 4, context.Canceled},
 		{"a reset after the caller has gone", &Transport{}, func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, time.Second)
 		}, func(req *http.Request) error { <-req.Context().Done(); return syscall.ECONNRESET }, 1, syscall.ECONNRESET},

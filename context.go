@@ -35,7 +35,7 @@ const (
 	EndBody     Ending = "body"          // the request's body can't be sent again
 	EndNoRetry  Ending = "no retry"      // the context forbids retries: WithoutRetry
 	EndHeld     Ending = "held"          // it was held, and not sent: *HeldError
-	EndContext  Ending = "context"       // the request's context ended: *WaitError, or Base's error
+	EndContext  Ending = "context"       // the request's context ended: *WaitError, Base's error or the context's cause
 )
 
 // callOptions is what a request's context says to the Transport. There is one

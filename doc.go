@@ -9,8 +9,8 @@
 //
 // Idempotent requests that met 408, 425, 429, a 5xx that may pass, or a broken
 // connection; and any request that the server provably did not process. See
-// [DefaultClassify]; package vendors knows servers that say it in words of their
-// own. A body is sent again from GetBody, or from a small copy that is kept while
+// [DefaultClassify]; package vendors has classifiers for servers that refuse in the
+// body of a response. A body is sent again from GetBody, or from a small copy that is kept while
 // it streams.
 //
 // # How long it waits
@@ -50,7 +50,7 @@
 //
 // Requests that meet a hold wait in line where their deadline and MaxWait allow
 // it, and otherwise fail at once with a *[HeldError]. A healthy key costs a
-// request one lookup: no lock and no allocation. docs/RETRY_LOGIC.md has the
+// request one lookup: no lock, and no allocation if it is idempotent. docs/RETRY_LOGIC.md has the
 // formulas.
 //
 // # Fleets
@@ -84,15 +84,19 @@
 //
 // transport.go has the Transport and the loop of a request; call.go, retry.go and
 // ending.go the steps of that loop, timeout.go the bound of an attempt, and body.go
-// replays request bodies. classify.go and hint.go read outcomes; limits.go and
-// quota.go what servers say of their quotas. hold.go is the state machine of a key,
-// hold_learn.go what outcomes teach it, and pace.go how it feeds a server at its own
-// rate; gate.go is what stands in front of it, line.go who waits there, and gates.go
-// finds the gate of a request.
+// replays request bodies. classify.go reads responses; classify_error.go
+// reads errors, with classify_http2.go and, for those that have no type,
+// classify_text.go; progress.go records whether a request left. quota.go reads what
+// servers say of their quotas; internal/ratelimitheader knows how they write it. hold.go is the state machine of a
+// key, hold_learn.go what outcomes teach it, and pace.go how it feeds a server at its
+// own rate; gate.go is what stands in front of it, line.go how requests wait
+// there, queue.go in what order they are found, drain.go ends responses that are followed
+// by a retry, fields.go finds typed nils, and gates.go finds the gate of a request.
 // backoff.go and budget.go say when and whether to try again; key.go and idn.go name
 // keys; context.go is what callers say and learn by a context, and errors.go what
 // they get; observe.go tells what happens, and inspect.go how things stand; park.go
-// keeps what was given up.
+// keeps what was given up, and fields.go finds fields of the Transport that are empty
+// values.
 //
 // fleet.go is what a gate tells a [Store] and asks of it, fleet_talk.go when, and
 // fleet_take.go what it does with the answers; link.go carries both.

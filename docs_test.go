@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -28,6 +29,7 @@ import (
 
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/quota"
+	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 	"github.com/go-holdoff/holdoff/internal/redisstore"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
@@ -172,7 +174,7 @@ func TestDocumentedNumbers(t *testing.T) {
 		values       []any
 	}{
 		{"README.md", "cap %s, full jitter", []any{defaultCap}},
-		{"README.md", "after backoff from %s", []any{throttledBase}},
+		{"README.md", "after backoff of up to %s, then %s, %s", []any{throttledBase, 2 * throttledBase, 4 * throttledBase}},
 		{"README.md", "| %s failures in a row | the host is held: %s, then 1 s, then %s,", []any{c["tripAfter"], c["holdBase"], c["holdCap"]}},
 		{retryLogic, "clamp(2 · srtt, %s, %s) %s while", []any{minBase, maxBase, unknownBase}},
 		{retryLogic, "Base = %s after a refusal without", []any{throttledBase}},
@@ -263,8 +265,13 @@ func statusesOf(cell string, named map[int]bool) (codes []int) {
 
 func TestDocumentedStatuses(t *testing.T) {
 	rows := table(t, retryLogic, "| status | idempotent request | other request | teaches | reason |")
-	named, seen := make(map[int]bool), make(map[int]bool)
+	named, hinted, seen := make(map[int]bool), make(map[int]bool), make(map[int]bool)
 	for _, row := range rows {
+		if strings.HasSuffix(row[0], "with a hint") {
+			for _, code := range statusesOf(row[0], nil) {
+				hinted[code] = true // a row of its own
+			}
+		}
 		if strings.Trim(row[0], "0123456789, ") == "" { // whatever else the response says
 			for _, code := range statusesOf(row[0], nil) {
 				named[code] = true
@@ -276,6 +283,9 @@ func TestDocumentedStatuses(t *testing.T) {
 		if strings.Contains(row[0], "to a retry with an Idempotency-Key") {
 			ctx = withAttempt(ctx, 1)
 			header.Set("Idempotency-Key", "1")
+		}
+		if strings.Contains(row[0], "only-if-cached") {
+			header.Set("Cache-Control", "only-if-cached")
 		}
 		for _, code := range statusesOf(row[0], named) {
 			seen[code] = true
@@ -293,7 +303,7 @@ func TestDocumentedStatuses(t *testing.T) {
 				t.Errorf("%d, GET: retry %s, %v, %q; the row is %q", code, got, v.Lesson, v.Reason, row)
 			}
 			got := yes(judge("POST", always...).Retry)
-			if got == "no" && len(always) == 0 && judge("POST", hint).Retry {
+			if got == "no" && len(always) == 0 && !hinted[code] && judge("POST", hint).Retry {
 				got = "with a hint"
 			}
 			if got != row[2] {
@@ -316,47 +326,66 @@ func yes(b bool) string {
 }
 
 func TestDocumentedErrors(t *testing.T) {
-	examples := map[string]error{
-		"canceled":           context.Canceled,
-		"certificate or TLS": x509.UnknownAuthorityError{},
-		"no such host":       &net.DNSError{IsNotFound: true},
-		"name lookup":        &net.DNSError{IsTemporary: true},
-		"refused stream":     streamError{Code: refusedStream},
-		"dial":               &net.OpError{Op: "dial", Err: errors.New("refused")},
-		"held below":         &HeldError{},
-		"timeout":            &attemptTimeout{},
-		"goaway":             GoAwayError{},
-		"connection broken":  io.ErrUnexpectedEOF,
-		"error":              errors.New("something else"),
+	examples := map[string][]error{ // in the order of the rows
+		"certificate or TLS": {x509.UnknownAuthorityError{}},
+		"no such host":       {&net.DNSError{IsNotFound: true}},
+		"name lookup":        {&net.DNSError{IsTemporary: true}},
+		"refused stream":     {streamError{Code: refusedStream}},
+		"dial":               {&net.OpError{Op: "dial", Err: errors.New("refused")}},
+		"held below":         {&HeldError{}},
+		"proxy":              {errors.New("Bad Gateway")},
+		"timeout":            {&attemptTimeout{}},
+		"canceled below":     {context.Canceled},
+		"connection closed":  {net.ErrClosed, errors.New(idleClosedText)},
+		"connection broken":  {io.ErrUnexpectedEOF},
+		"goaway":             {errors.New(goAwayFirstText + "INTERNAL_ERROR"), GoAwayError{LastStreamID: 1}, GoAwayError{LastStreamID: 1, ErrCode: 1}},
+		"error":              {errors.New("Forbidden")},
 	}
+	judge := func(method string, ctx context.Context, err error) Verdict {
+		return DefaultClassify(newRequest(t, method, "https://api.example.com/", "").WithContext(ctx), nil, err)
+	}
+	unsent := withProgress(t.Context())
+	httptrace.ContextClientTrace(unsent).GetConn("api.example.com:443")
+	ended, end := context.WithCancel(t.Context())
+	end()
 	for _, row := range table(t, retryLogic, "| error | idempotent request | other request | teaches | reason |") {
-		err := examples[row[4]]
-		delete(examples, row[4])
-		if err == nil {
-			t.Errorf("there is no example of %q", row[4])
+		ctx, err := t.Context(), error(nil)
+		switch left := examples[row[4]]; {
+		case row[4] == string(EndContext):
+			ctx, err = ended, io.ErrUnexpectedEOF
+		case len(left) == 0:
+			t.Errorf("there is no example of %q", row)
 			continue
+		default:
+			err, examples[row[4]] = left[0], left[1:]
 		}
-		for i, method := range []string{"GET", "POST"} {
-			v := DefaultClassify(newRequest(t, method, "https://api.example.com/", ""), nil, err)
-			if got := yes(v.Retry); got != row[1+i] || v.Lesson.String() != row[3] || v.Reason != row[4] {
-				t.Errorf("%v, %s: retry %s, %v, %q; the row is %q", err, method, got, v.Lesson, v.Reason, row)
-			}
+		v := judge("GET", ctx, err)
+		other := yes(judge("POST", ctx, err).Retry)
+		if other == "no" && ctx != ended && judge("POST", unsent, err).Retry {
+			other = "if it never left"
+		}
+		if got := yes(v.Retry); got != row[1] || other != row[2] || v.Lesson.String() != row[3] || v.Reason != row[4] {
+			t.Errorf("%v: GET %s, POST %s, %v, %q; the row is %q", err, got, other, v.Lesson, v.Reason, row)
 		}
 	}
-	for reason := range examples {
-		t.Errorf("no row has the reason %q", reason)
+	for reason, left := range examples {
+		if len(left) > 0 {
+			t.Errorf("%d rows with the reason %q are missing", len(left), reason)
+		}
 	}
 }
 
 func TestDocumentedHints(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for _, row := range table(t, retryLogic, "| header | asks for |") {
+	rows := append(table(t, retryLogic, "| header | asks for |"), table(t, retryLogic, "| headers | ask for |")...)
+	for _, row := range rows {
 		got := "no hint"
-		switch d, found := hintOf(answer(429, row[0]), now); {
-		case found && d == 0:
+		headers := strings.Split(strings.Trim(row[0], "`"), "`, `")
+		switch hint := ratelimitheader.Read(answer(429, headers...), now); {
+		case hint.Found && hint.Delay == 0:
 			got = "nothing ahead"
-		case found:
-			got = words(d)
+		case hint.Found:
+			got = words(hint.Delay)
 		}
 		if got != row[1] {
 			t.Errorf("%s: asks for %s; the row says %s", row[0], got, row[1])

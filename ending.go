@@ -8,10 +8,32 @@ import (
 
 // How a call ends.
 
-// interrupted is the error of a wait, or of a beginning, that the context ended.
+var errRequestCanceled = errors.New("holdoff: request canceled (Request.Cancel)")
+
+func awaitCancel(ctx context.Context, cancel context.CancelCauseFunc, request <-chan struct{}) {
+	select {
+	case <-request:
+		cancel(errRequestCanceled)
+	case <-ctx.Done():
+	}
+}
+
+// ended reports whether the caller has given the request up.
+func (c *call) ended() bool {
+	if c.cancel != nil && requestEnded(c.req) {
+		c.cancel(errRequestCanceled) // awaitCancel may not have had its turn yet
+	}
+	return c.ctx.Err() != nil
+}
+
+// interrupted is the error of a request whose context ended. Where it was neither
+// sent nor waited, that is the context's cause itself, as net/http returns it:
+// callers compare it with ==.
 func (c *call) interrupted() error {
-	ctx := c.req.Context()
-	return &WaitError{Err: ctx.Err(), Cause: context.Cause(ctx), Attempts: c.sends, Status: c.status, Last: c.err}
+	if c.sends == 0 && c.waited == 0 {
+		return context.Cause(c.ctx)
+	}
+	return &WaitError{Err: c.ctx.Err(), Cause: context.Cause(c.ctx), Attempts: c.sends, Status: c.status, Last: c.err}
 }
 
 // refuse ends the call with an error of our own: there is no attempt to answer
@@ -46,7 +68,7 @@ func (c *call) done() Ending {
 
 // answer ends the call with the outcome of the last attempt.
 func (c *call) answer(why Ending) (*http.Response, error) {
-	if c.err != nil && c.req.Context().Err() != nil {
+	if c.err != nil && c.ended() {
 		why = EndContext
 	}
 	c.end(why)
@@ -63,7 +85,10 @@ func (c *call) end(why Ending) {
 		c.pending.Close()
 	}
 	if c.body != nil {
-		c.body.finish()
+		c.body.finish(c.err)
+	}
+	if c.cancel != nil {
+		c.cancel(nil)
 	}
 	if out := c.options.outcome; out != nil {
 		*out = Outcome{

@@ -42,7 +42,8 @@ func (e *HeldError) Timeout() bool { return e.deadline }
 func (e *HeldError) Temporary() bool { return true }
 
 // A WaitError is returned for a request whose context ended while the request
-// was waiting, or in the middle of a retry. errors.Is finds the context's error,
+// was waiting, or in the middle of a retry. A request that was neither sent nor
+// waited gets the context's cause itself, as net/http returns it. errors.Is finds the context's error,
 // its cause and the error of the last whole attempt in it.
 type WaitError struct {
 	Err      error // the context's error: context.Canceled or context.DeadlineExceeded

@@ -198,7 +198,7 @@ func (g *gate) exchange() {
 		}
 		s.dry = state.Permits < report.Want
 		g.sitOut(state.Permits, report.Want)
-		g.release(before, time.Now())
+		g.release(time.Now())
 		g.handBackUnused()
 	}
 	g.unlock(before)

@@ -1,8 +1,6 @@
 package holdoff
 
 import (
-	"github.com/go-holdoff/holdoff/internal/quota"
-
 	"container/list"
 	"math/rand/v2"
 	"sync"
@@ -12,6 +10,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/hostkey"
 	"github.com/go-holdoff/holdoff/internal/jitter"
+	"github.com/go-holdoff/holdoff/internal/quota"
 	"github.com/go-holdoff/holdoff/internal/retrybudget"
 )
 
@@ -32,10 +31,17 @@ type gate struct {
 
 	mu      sync.Mutex // guards what follows
 	hold    hold.Machine
-	waiters list.List // of *waiter, the oldest first
+	waiters queue
 	timer   *time.Timer
 	bad     time.Time // when this process last met a failure
 	share   share
+
+	// Of the table that the gate is in, whose lock is needed as well to change
+	// what follows; nil where it is in none yet, or was evicted.
+
+	table    *gates
+	standing standing
+	place    *list.Element // among the gates of this standing
 }
 
 // open lets a request of a healthy key pass, without a lock.
@@ -56,6 +62,9 @@ func (g *gate) learn(o hold.Result) bool {
 	}
 	if h := &g.hold; h.Phase() == Counted {
 		o.Limited, o.Generation = true, h.Generation() // all that comes in is counted, whenever it was sent
+	}
+	if h := &g.hold; h.Phase() == Probing && o.Limited && o.Generation == h.Generation() && o.Lesson == Nothing && o.Hint > 0 {
+		o.Lesson = Refused // a probe that is asked to come back later has not found the host well
 	}
 	many := g.refusedMuch(o)
 	if g.share.link != nil {
@@ -126,9 +135,12 @@ func (g *gate) unlock(before hold.Machine) {
 	if g.orphaned(now) {
 		g.alone(Report{})
 	}
-	g.release(before, now)
+	g.release(now)
 	g.setTimer(now)
 	g.schedule(now)
+	if s := g.stands(now); g.table != nil && s != g.standing {
+		g.table.move(g, s)
+	}
 	look := g.hold.Generation() << 1
 	if !g.hold.IsHealthy() || g.share.failing {
 		look |= 1

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -91,6 +90,15 @@ func sendsAt(t *testing.T, tr *Transport, start time.Time, url string, want time
 func gateAt(t testing.TB, tr *Transport, url string) *gate {
 	t.Helper()
 	return tr.gates.of(newRequest(t, "GET", url, ""))
+}
+
+// evict makes the table forget g.
+func evict(gs *gates, g *gate) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	gs.remove(g)
 }
 
 func (g *gate) now() *hold.Machine {
@@ -195,8 +203,8 @@ func TestKeysAreBoundedHealthyOnesGoFirst(t *testing.T) {
 		}
 		n := 0
 		tr.gates.byName.Range(func(any, any) bool { n++; return true })
-		if n > maxKeys || n != tr.gates.count {
-			t.Errorf("got %d keys, counted as %d; want at most %d, rightly counted", n, tr.gates.count, maxKeys)
+		if n > maxKeys || n != remembered(&tr.gates) {
+			t.Errorf("got %d keys, counted as %d; want at most %d, rightly counted", n, remembered(&tr.gates), maxKeys)
 		}
 		for i := range 10 {
 			url := fmt.Sprintf("http://held%d/", i)
@@ -217,21 +225,14 @@ func TestKeysWithWaitersAreNotEvicted(t *testing.T) {
 		waiter := make(chan error, 1)
 		go func() { waiter <- func() error { _, err := get(t, tr, "http://waited/"); return err }() }()
 		synctest.Wait()
-		tr.gates.mu.Lock()
-		for i := range 4 * maxKeys { // many rounds: which keys go is chance
-			if tr.gates.count >= maxKeys {
-				tr.gates.evict()
-			}
-			name := hostkey.Name{Scheme: "http", Host: fmt.Sprintf("h%d", i)}
-			g := &gate{name: name, emit: tr.gates.emit}
-			g.hold.Record(hold.Result{Lesson: Failed}, time.Now(), jitter.Uniform) // a failure is counted
-			tr.gates.byName.Store(name, g)
-			tr.gates.count++
+		for i := range 2 * maxKeys {
+			g := tr.gates.add(hostkey.Name{Scheme: "http", Host: fmt.Sprintf("h%d", i)})
+			before := g.lock()
+			failOnce(g) // not well
+			g.unlock(before)
 		}
-		tr.gates.mu.Unlock()
-		gateAt(t, tr, "http://one-more/")
-		if tr.gates.count > maxKeys {
-			t.Errorf("got %d keys, want at most %d", tr.gates.count, maxKeys)
+		if got := remembered(&tr.gates); got > maxKeys {
+			t.Errorf("got %d keys, want at most %d", got, maxKeys)
 		}
 		if waited.evicted.Load() || gateAt(t, tr, "http://waited/") != waited {
 			t.Error("a key was evicted at which somebody waits")
@@ -254,11 +255,7 @@ func TestOutcomeThroughEvictedGateIsNotLost(t *testing.T) {
 		go get(t, tr, "http://h/")
 		synctest.Wait()
 		old := gateAt(t, tr, "http://h/")
-		tr.gates.mu.Lock()
-		old.evicted.Store(true)
-		tr.gates.byName.Delete(old.name)
-		tr.gates.count--
-		tr.gates.mu.Unlock()
+		evict(&tr.gates, old)
 		time.Sleep(2 * time.Second)
 		if _, err := get(t, tr, "http://h/"); !is[*HeldError](err) {
 			t.Errorf("got error %v, want a HeldError: the hint was lost", err)
@@ -771,12 +768,11 @@ func TestPermitOfACancelledWaiterGoesOn(t *testing.T) {
 			// At the same moment it is granted the probe, and cancelled. Which
 			// of the two it sees depends on which comes first.
 			gate.mu.Lock()
-			gate.hold.Adopt(hold.Snapshot{Phase: Held, Until: time.Now()}, time.Now(), jitter.Uniform)
-			gate.hold.Detach(time.Now())
+			enterPhase(gate, Held, 0, time.Now())
 			if cancelledFirst {
 				cancel()
 			}
-			gate.release(gate.hold, time.Now())
+			gate.release(time.Now())
 			cancel()
 			gate.mu.Unlock()
 			time.Sleep(hold.Slot + 1)
@@ -896,22 +892,15 @@ func TestBrokenPathsDoNotKeepTheKeyHeld(t *testing.T) {
 	})
 }
 
-// Normalising is idempotent: else the gate that was found last, which is
-// compared with the URL's own spelling, could be another than the table's.
-func TestKeyGateDoesNotDependOnTheOneBefore(t *testing.T) {
-	t.Parallel()
-	gs := &gates{emit: func(Event) {}}
-	for _, host := range []string{"a.example..", "bücher.example。", "a:80:80", "a:80.", "[::1]:80.", "a.example.:80", strings.Repeat("ü", 400)} {
-		req := &http.Request{URL: &url.URL{Scheme: "http", Host: host}}
-		g := gs.of(req)
-		again := &http.Request{URL: &url.URL{Scheme: "http", Host: g.name.Host}}
-		for range 2 { // the second lookup is not through gates.last
-			if other := gs.of(again); other != g {
-				t.Errorf("host %q has gate %q, whose own name has gate %q", host, g.key, other.key)
-			}
-			gs.last.Store(nil)
-		}
-	}
+// enterPhase puts g in a phase of its own. The caller holds mu.
+func enterPhase(g *gate, p Phase, permits int, until time.Time) {
+	g.hold.Adopt(hold.Snapshot{Phase: p, Permits: permits, Until: until, Generation: g.hold.Generation() + 1}, time.Now(), jitter.Uniform)
+	g.hold.Detach(time.Now())
+}
+
+// failOnce counts a failure of g. The caller holds mu.
+func failOnce(g *gate) {
+	g.hold.Record(hold.Result{Permit: hold.Permit{Generation: g.hold.Generation()}, Lesson: Failed}, time.Now(), jitter.Uniform)
 }
 
 // All that a gate hears while its key is counted is counted, whenever it was sent;

@@ -65,7 +65,7 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 		store, ok := t.Store.(interface {
 			All() iter.Seq2[string, State]
 		})
-		if !ok {
+		if !ok || missing(t.Store) {
 			return
 		}
 		for key, state := range store.All() {

@@ -8,13 +8,14 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
-// The line of those who wait at a gate.
+// How requests wait at a gate.
 
 // waiter is a request that stands at a gate.
 type waiter struct {
 	latest time.Time     // when it stops waiting
-	place  *list.Element // in the line; nil when it is let go
 	retry  bool          // it has failed before
+	number uint64        // of its joining the line
+	place  *list.Element // in the line; nil before, and when it is let go
 	ready  chan struct{} // closed when pass or held is set
 	pass   hold.Permit
 	held   *HeldError
@@ -36,7 +37,7 @@ func (g *gate) join(w *waiter) (inLine bool, err error) {
 		return false, g.heldError()
 	}
 	w.ready = make(chan struct{})
-	w.place = g.waiters.PushBack(w)
+	g.waiters.push(w)
 	return true, nil
 }
 
@@ -78,55 +79,39 @@ func (g *gate) leave(w *waiter, impatient bool) *HeldError {
 		g.share.turned++
 		g.share.missed = time.Now()
 	}
-	g.waiters.Remove(w.place)
+	g.waiters.remove(w)
 	return g.heldError()
 }
 
 // release lets waiters go: as many as there are permits, the oldest first, and
 // those whose patience the hold has outgrown.
-func (g *gate) release(before hold.Machine, now time.Time) {
-	for e := g.waiters.Front(); e != nil; e = g.waiters.Front() {
+func (g *gate) release(now time.Time) {
+	for g.waiters.Len() > 0 {
 		p, ok := g.grant(now)
 		if !ok {
 			break
 		}
+		w := g.waiters.oldest()
 		if g.hold.Phase() == Probing {
-			e = g.prober()
+			w = g.waiters.prober()
 		}
-		w := e.Value.(*waiter)
 		w.pass = p
 		w.pass.Retry = w.retry
 		g.letGo(w)
 	}
-	if g.hold.Phase() != Held || g.hold.Until().Equal(before.Until()) {
-		return
-	}
-	var next *list.Element
-	for e := g.waiters.Front(); e != nil; e = next {
-		next = e.Next()
-		if w := e.Value.(*waiter); g.hopeless(w) {
-			w.held = g.heldError()
-			g.letGo(w)
+	for g.hold.Phase() == Held {
+		w := g.waiters.soonest()
+		if w == nil || !g.hopeless(w) {
+			break
 		}
+		w.held = g.heldError()
+		g.letGo(w)
 	}
 }
 
 func (g *gate) letGo(w *waiter) {
-	g.waiters.Remove(w.place)
-	w.place = nil
+	g.waiters.remove(w)
 	close(w.ready)
-}
-
-// prober returns the waiter that tells most about the host: the oldest that has
-// not failed yet. Those that fail by themselves, on a broken path, stand in line
-// again and again, and as probes they would hold the key for ever.
-func (g *gate) prober() *list.Element {
-	for e := g.waiters.Front(); e != nil; e = e.Next() {
-		if !e.Value.(*waiter).retry {
-			return e
-		}
-	}
-	return g.waiters.Front()
 }
 
 // hopeless reports whether the hold is certain to outlast the patience of w.

@@ -26,6 +26,7 @@ type link struct {
 
 	mu      sync.Mutex // guards what follows
 	queue   []*gate
+	sifted  int // how long the queue was when evicted gates were last dropped from it
 	workers int
 }
 
@@ -49,9 +50,10 @@ func (l *link) watch(key string, err error) {
 func (l *link) enqueue(g *gate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) >= 2*maxKeys {
+	if len(l.queue) >= 2*max(maxKeys, l.sifted) {
 		// An attacker has us meet new hosts faster than the store takes them in.
 		l.queue = slices.DeleteFunc(l.queue, func(g *gate) bool { return g.evicted.Load() })
+		l.sifted = len(l.queue)
 	}
 	l.queue = append(l.queue, g)
 	if l.workers < maxWorkers {

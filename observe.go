@@ -65,7 +65,7 @@ const (
 
 // String returns the kind as it is logged.
 func (k EventKind) String() string {
-	return [...]string{"attempt", "waiting", "gave up", "hold started", "hold changed", "hold ended", "store failed", "store back"}[k]
+	return wordOf("event", int(k), "attempt", "waiting", "gave up", "hold started", "hold changed", "hold ended", "store failed", "store back")
 }
 
 // watcher passes events on to the logger and to the user's hook. Both may be

@@ -82,7 +82,7 @@ func (c *call) sleep(wait time.Duration, reason string) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-c.req.Context().Done():
+	case <-c.ctx.Done():
 	}
 	c.waited += time.Since(begun)
 }

@@ -17,6 +17,10 @@ func (e *attemptTimeout) Error() string {
 func (e *attemptTimeout) Timeout() bool   { return true }
 func (e *attemptTimeout) Temporary() bool { return true }
 
+// Is makes the error what those of http.Client.Timeout and
+// http.Transport.ResponseHeaderTimeout are.
+func (e *attemptTimeout) Is(target error) bool { return target == context.DeadlineExceeded }
+
 // sendWithin sends req through base, and ends the attempt where no response
 // headers have come within limit. Thereafter the body may take as long as it
 // likes; the context lives until it is read or closed.
@@ -57,8 +61,8 @@ func (b *cancelBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close ends a read that is under way first: some bodies can't be closed before.
 func (b *cancelBody) Close() error {
-	err := b.ReadCloser.Close()
 	b.cancel(nil)
-	return err
+	return b.ReadCloser.Close()
 }

@@ -38,8 +38,9 @@ type Transport struct {
 	MaxAttempts int
 
 	// PerAttemptTimeout bounds the time from sending an attempt to its response
-	// headers; it never cuts a body that is being read. If zero, there is none.
-	// Upgrade requests have none.
+	// headers; it never cuts a body that is being read. Its error is
+	// context.DeadlineExceeded to errors.Is. If zero, there is none. Upgrade
+	// requests have none.
 	PerAttemptTimeout time.Duration
 
 	// MaxWait bounds how long one request waits in all: for holds, hints and
@@ -62,9 +63,11 @@ type Transport struct {
 	Backoff Backoff
 
 	// Classify says which outcomes are retried, and what they teach about the
-	// host. If nil, [DefaultClassify]. It must not read or close the response's
-	// body. To never resend what is not idempotent, also where the server refused
-	// it with a hint, wrap DefaultClassify and clear Retry unless [Idempotent].
+	// host. If nil, [DefaultClassify]; package vendors has some for servers that
+	// refuse in the body. It must not close the response's body, and must put back
+	// what it reads of it. To never resend what is not idempotent, also where the
+	// server refused it with a hint, wrap DefaultClassify and clear Retry unless
+	// [Idempotent].
 	Classify func(req *http.Request, resp *http.Response, err error) Verdict
 
 	// Key names what a hold applies to. If nil, or where it returns "", that is
@@ -140,7 +143,13 @@ func (t *Transport) validate() error {
 	case t.MaxHold < 0:
 		return fmt.Errorf("holdoff: Transport.MaxHold is %v; it must not be negative", t.MaxHold)
 	}
-	if e, ok := t.backoff.(Exponential); ok {
+	if err := t.validateInterfaces(); err != nil {
+		return err
+	}
+	switch e := t.backoff.(type) {
+	case Exponential:
+		return e.validate()
+	case *Exponential:
 		return e.validate()
 	}
 	return nil
@@ -155,7 +164,7 @@ func (t *Transport) room() int              { return cmp.Or(t.Budget, retrybudge
 // http.Client.CloseIdleConnections asks.
 func (t *Transport) CloseIdleConnections() {
 	t.once.Do(t.init)
-	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok && !missing(t.base) {
 		base.CloseIdleConnections()
 	}
 }
@@ -171,7 +180,7 @@ func (t *Transport) WrappedRoundTripper() http.RoundTripper {
 // RoundTrip sends req, more than once where that is safe and of use. It
 // returns a response, or an error: the last one of Base, a *[HeldError] where
 // req was not sent because its key is held, or a *[WaitError] where its context
-// ended in a wait.
+// ended in a wait. Where that ended before, RoundTrip returns the context's cause.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.once.Do(t.init)
 	if t.invalid != nil {

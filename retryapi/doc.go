@@ -17,8 +17,11 @@
 //	GET  /        a page of it
 //
 // Nothing happens on GET. A POST must carry application/json and come from the
-// handler's own origin, if from a browser. docs/openapi.yaml describes it all.
+// handler's own origin, if from a browser; and each request must name a host that
+// is allowed (Handler.Hosts). docs/openapi.yaml describes it all.
 //
 // Pages that are open hold streams that do not end by themselves: cancel them by
-// the server's BaseContext, or http.Server.Shutdown waits for them.
+// the server's BaseContext, or http.Server.Shutdown waits for them. Give the server
+// a ReadHeaderTimeout, an IdleTimeout and a WriteTimeout: docs/OPERATIONS.md says
+// how long. The handler sets them aside for what lasts longer.
 package retryapi

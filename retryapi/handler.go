@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -26,23 +25,38 @@ type Handler struct {
 	// Lot is where Transport parks requests. If nil, none are shown or replayed.
 	Lot Lot
 	// Prepare is called with each request before it is replayed, and may add to
-	// its header: the credentials that a RedisLot did not keep. An error keeps
-	// the request parked.
+	// its header and its URL: the credentials that a RedisLot did not keep. It
+	// must put back all of them: a header that is no longer needed it sets to nil.
+	// Otherwise, or where it returns an error, nothing is sent and the request
+	// stays parked. The request's context ends after PrepareTimeout, and where the
+	// caller of POST /retry goes.
 	Prepare func(*http.Request) error
+	// PrepareTimeout bounds Prepare. If zero, 10 s.
+	PrepareTimeout time.Duration
+	// Hosts are the names under which the handler may be reached, without a port,
+	// or "*" for all. A request with another Host gets 403, since a web page
+	// could otherwise reach the handler under a name of its own (DNS rebinding).
+	// If empty, a request that arrives at a loopback address must name localhost
+	// or a loopback address, and any other may name any host. A proxy on the same
+	// machine that keeps the client's Host needs an entry here.
+	Hosts []string
 	// MaxSleep bounds sleepDuration and jitter, each. If zero, five minutes.
 	MaxSleep time.Duration
 	// Logger gets each replay at DEBUG. If nil, nothing is logged.
 	Logger *zap.Logger
 
-	history history
-	streams atomic.Int32
+	history   history
+	snapshots snapshots
+	streams   atomic.Int32
 }
 
 const (
-	defaultSleep = 5 * time.Minute
+	defaultSleep   = 5 * time.Minute
+	defaultPrepare = 10 * time.Second
 	// maxStreams bounds the pages that are kept up to date at a time.
 	maxStreams = 64
-	// refresh is how often a page looks for changes.
+	// refresh is how often a page looks for changes, and how long all share what
+	// one has found.
 	refresh = 500 * time.Millisecond
 	// slowClient is how long a client may take to accept what is sent to it.
 	slowClient = 5 * time.Second
@@ -52,6 +66,8 @@ const (
 )
 
 func (h *Handler) maxSleep() time.Duration { return cmp.Or(h.MaxSleep, defaultSleep) }
+
+func (h *Handler) prepareTimeout() time.Duration { return cmp.Or(h.PrepareTimeout, defaultPrepare) }
 
 func (h *Handler) log() *zap.Logger { return cmp.Or(h.Logger, nop) }
 
@@ -70,6 +86,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Cache-Control", "no-store")
 
+	if !h.allowsHost(r) {
+		(&problem{Status: http.StatusForbidden, Detail: fmt.Sprintf("the host %.100q is not one of Handler.Hosts", r.Host)}).write(w)
+		return
+	}
 	// The handler may be mounted anywhere: the end of the path tells.
 	switch r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:] {
 	case "retry":
@@ -83,7 +103,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.serveRetry(w, r)
 	case "state":
 		if allow(w, r, http.MethodGet, http.MethodHead) {
-			writeJSON(w, http.StatusOK, "application/json", h.state(r.Context(), filterOf(r)))
+			writeJSON(w, http.StatusOK, "application/json", h.state(r))
 		}
 	case "events":
 		if allow(w, r, http.MethodGet) {
@@ -117,6 +137,11 @@ func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 // events, whenever it has changed, until the client goes, or is too slow to take
 // it. Where nothing changes, it sends a beat.
 func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
+	if !sameOrigin(r) {
+		// It could not read the stream, but would take a place.
+		(&problem{Status: http.StatusForbidden, Detail: "a page of another origin may not do this"}).write(w)
+		return
+	}
 	if h.streams.Add(1) > maxStreams {
 		h.streams.Add(-1)
 		(&problem{Status: http.StatusServiceUnavailable, Detail: fmt.Sprintf("%d pages are open already", maxStreams)}).write(w)
@@ -131,16 +156,15 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	var last []byte
 	var sent time.Time
 	for {
-		v := h.view(r.Context(), f)
-		b, err := json.Marshal(v)
+		v, err := h.snapshot(r.Context(), f).frame(h, f)
 		if err != nil {
 			return
 		}
 		message := ""
-		switch still := v.still(); {
-		case !bytes.Equal(still, last):
-			last = still
-			message = fmt.Sprintf("event: state\ndata: %s\n\n", b)
+		switch {
+		case !bytes.Equal(v.still, last):
+			last = v.still
+			message = fmt.Sprintf("event: state\ndata: %s\n\n", v.json)
 		case time.Since(sent) >= beat:
 			message = "event: beat\ndata: {}\n\n" // a comment would not reach the page's script
 		}

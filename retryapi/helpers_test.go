@@ -114,6 +114,11 @@ func redisLot(t testing.TB, s *redistest.Server, opts RedisLotOptions) *RedisLot
 	return l
 }
 
+// parkableHead is what a PUT of https://api.example.com/ by parkable counts of
+// Bounds.Bytes besides its body: 3 for the method, 24 for the URL, 15 for the Host
+// and 23 for the key.
+const parkableHead = 65
+
 // parkable makes what a Transport would park. The body is nil for none.
 func parkable(t testing.TB, method, url string, body []byte) holdoff.Parked {
 	t.Helper()

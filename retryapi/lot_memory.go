@@ -1,10 +1,11 @@
 package retryapi
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-holdoff/holdoff"
@@ -15,23 +16,36 @@ import (
 type MemoryLot struct {
 	bounds Bounds
 
-	mu      sync.Mutex // guards what follows
+	// order has all spaces, the oldest first; some may be gone. List reads it
+	// without the lock: an element is never overwritten.
+	order atomic.Pointer[[]*space]
+
+	mu      sync.Mutex // guards what follows, and all changes
 	parked  map[string]*space
-	order   []string // ids, the oldest first; some may be gone
 	bytes   int64
 	evicted int
 }
 
 // space is one place of a MemoryLot.
 type space struct {
-	record record
-	parked time.Time
+	summary Summary // as parked
+	size    int64   // of Bounds.Bytes
+	record  *record // nil once it is gone; guarded by the lot's mu
+	now     atomic.Pointer[standing]
+}
+
+// standing is how a parked request stands at present. It is replaced, never
+// changed.
+type standing struct {
 	next   int
 	status int
 	err    string
-	token  string    // of who has claimed the next attempt
-	until  time.Time // when the claim lapses
+	token  string    // of the caller who has claimed the next attempt
+	until  time.Time // when the claim ends
+	gone   bool
 }
+
+func (s *space) claimed(now time.Time) bool { return now.Before(s.now.Load().until) }
 
 // NewMemoryLot returns a lot with those bounds.
 func NewMemoryLot(b Bounds) (*MemoryLot, error) {
@@ -39,34 +53,35 @@ func NewMemoryLot(b Bounds) (*MemoryLot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &MemoryLot{bounds: b, parked: make(map[string]*space)}, nil
+	l := &MemoryLot{bounds: b, parked: make(map[string]*space)}
+	l.order.Store(new([]*space))
+	return l, nil
 }
+
+var errFull = errors.New("retryapi: not parked: there is no room besides the requests that are being replayed")
 
 // Park implements [holdoff.Lot].
 func (l *MemoryLot) Park(_ context.Context, p holdoff.Parked) (string, error) {
-	r, err := recordOf(p, l.bounds.Body)
+	r, size, err := recordOf(p, l.bounds)
 	if err != nil {
 		return "", err
 	}
-	s := &space{record: r, parked: time.Now(), next: p.Attempts, status: p.Status}
-	if p.Err != nil {
-		s.err = p.Err.Error()
-	}
 	id := newID()
+	s := &space{summary: summaryOf(id, p, r), size: size, record: r}
+	s.now.Store(&standing{next: p.Attempts, status: p.Status, err: s.summary.Error})
+
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.expire()
-	for len(l.parked) > 0 && (len(l.parked) >= l.bounds.Requests || l.bytes+int64(len(r.body)) > l.bounds.Bytes) {
-		id := l.order[0]
-		l.order = l.order[1:]
-		if l.parked[id] != nil {
-			l.remove(id)
-			l.evicted++
-		}
+	now := time.Now()
+	l.expire(now)
+	if !l.makeRoom(size, now) {
+		return "", errFull
 	}
+	s.summary.Parked = now
 	l.parked[id] = s
-	l.order = append(l.order, id)
-	l.bytes += int64(len(r.body))
+	l.bytes += size
+	order := append(*l.order.Load(), s)
+	l.order.Store(&order)
 	return id, nil
 }
 
@@ -77,110 +92,144 @@ func (l *MemoryLot) Evicted() int {
 	return l.evicted
 }
 
-// expire drops what is too old, and the ids of what is gone, from the front of
-// the order. The caller holds mu.
-func (l *MemoryLot) expire() {
-	for len(l.order) > 0 {
-		s := l.parked[l.order[0]]
-		if s != nil && time.Since(s.parked) < l.bounds.Age {
-			return
+// expire drops what is too old, except what is claimed. The caller holds mu.
+func (l *MemoryLot) expire(now time.Time) {
+	var old []*space
+	for _, s := range *l.order.Load() {
+		if !l.tooOld(s, now) {
+			break
 		}
-		id := l.order[0]
-		l.order = l.order[1:]
-		l.remove(id)
+		if s.record != nil && !s.claimed(now) {
+			old = append(old, s)
+		}
 	}
+	l.remove(old...)
 }
 
-func (l *MemoryLot) remove(id string) {
-	if s := l.parked[id]; s != nil {
-		l.bytes -= int64(len(s.record.body))
-		delete(l.parked, id)
+// makeRoom drops the oldest, except what is claimed, until size more bytes fit.
+// If they can't fit, it drops nothing. The caller holds mu.
+func (l *MemoryLot) makeRoom(size int64, now time.Time) bool {
+	var victims []*space
+	count, bytes := len(l.parked), l.bytes
+	fits := func() bool { return count < l.bounds.Requests && bytes+size <= l.bounds.Bytes }
+	for _, s := range *l.order.Load() {
+		if fits() {
+			break
+		}
+		if s.record != nil && !s.claimed(now) {
+			victims = append(victims, s)
+			count--
+			bytes -= s.size
+		}
 	}
-	if len(l.order) > 2*len(l.parked)+16 {
-		l.order = slices.DeleteFunc(l.order, func(id string) bool { return l.parked[id] == nil })
+	if !fits() {
+		return false
 	}
+	l.evicted += len(victims)
+	l.remove(victims...)
+	return true
+}
+
+func (l *MemoryLot) tooOld(s *space, now time.Time) bool {
+	return now.Sub(s.summary.Parked) >= l.bounds.Age
+}
+
+// remove drops spaces. The caller holds mu.
+func (l *MemoryLot) remove(spaces ...*space) {
+	for _, s := range spaces {
+		l.bytes -= s.size
+		delete(l.parked, s.summary.ID)
+		s.record = nil
+		s.now.Store(&standing{gone: true})
+	}
+	order := *l.order.Load()
+	for len(order) > 0 && order[0].record == nil {
+		order = order[1:]
+	}
+	if len(order) > 2*len(l.parked)+16 {
+		order = slices.DeleteFunc(slices.Clone(order), func(s *space) bool { return s.record == nil })
+	}
+	l.order.Store(&order)
 }
 
 // Claim implements [Lot].
 func (l *MemoryLot) Claim(_ context.Context, id string, attempt int, lease time.Duration) (*Claim, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.expire()
+	now := time.Now()
+	l.expire(now)
 	s := l.parked[id]
 	if s == nil {
 		return nil, ErrUnknown
 	}
-	now := time.Now()
-	if busy := now.Before(s.until); busy || s.next != attempt {
-		return nil, &ConflictError{Next: s.next, InFlight: busy}
+	state := *s.now.Load()
+	if busy := s.claimed(now); busy || state.next != attempt {
+		return nil, &ConflictError{Next: state.next, InFlight: busy}
 	}
 	c, err := s.record.claim(id, attempt, newID())
 	if err != nil {
 		return nil, err
 	}
-	s.token, s.until = c.token, now.Add(lease)
+	state.token, state.until = c.token, now.Add(lease)
+	s.now.Store(&state)
 	return c, nil
 }
 
-// held returns the space of c, if the claim is still good. The caller holds mu.
-func (l *MemoryLot) held(c *Claim) (*space, error) {
+// change changes the standing of c's request, if c still has the claim.
+func (l *MemoryLot) change(c *Claim, how func(s *space, state *standing)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	s := l.parked[c.ID]
 	if s == nil {
-		return nil, ErrUnknown
+		return ErrUnknown
 	}
-	if s.token != c.token {
-		return nil, &ConflictError{Next: s.next, InFlight: time.Now().Before(s.until)}
+	state := *s.now.Load()
+	if state.token != c.token {
+		return &ConflictError{Next: state.next, InFlight: s.claimed(time.Now())}
 	}
-	return s, nil
+	how(s, &state)
+	if s.record != nil {
+		s.now.Store(&state)
+	}
+	return nil
 }
 
 // Begin implements [Lot].
-func (l *MemoryLot) Begin(_ context.Context, c *Claim) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s, err := l.held(c)
-	if err != nil {
-		return err
-	}
-	s.next = c.Attempt + 1
-	return nil
+func (l *MemoryLot) Begin(_ context.Context, c *Claim, lease time.Duration) error {
+	return l.change(c, func(_ *space, state *standing) {
+		state.next, state.until = c.Attempt+1, time.Now().Add(lease)
+	})
 }
 
 // Settle implements [Lot].
 func (l *MemoryLot) Settle(_ context.Context, c *Claim, r Result) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s, err := l.held(c)
-	if err != nil {
-		return err
-	}
-	if r.Good {
-		l.remove(c.ID)
-		return nil
-	}
-	s.token, s.until = "", time.Time{}
-	if r.Sent {
-		s.next, s.status, s.err = c.Attempt+1, r.Status, r.Err
-	} else {
-		s.next = c.Attempt
-	}
-	return nil
+	return l.change(c, func(s *space, state *standing) {
+		if r.Good {
+			l.remove(s)
+			return
+		}
+		state.token, state.until, state.next = "", time.Time{}, c.Attempt
+		if r.Sent {
+			state.next, state.status, state.err = c.Attempt+1, r.Status, cut(r.Err)
+		}
+	})
 }
 
-// List implements [Lot].
+// List implements [Lot]. It takes no lock.
 func (l *MemoryLot) List(_ context.Context, limit int) ([]Summary, int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.expire()
 	now := time.Now()
-	list := make([]Summary, 0, len(l.parked))
-	for id, s := range l.parked {
-		sum := s.record.summary(id)
-		sum.Attempt, sum.Status, sum.Error, sum.Parked, sum.InFlight = s.next, s.status, s.err, s.parked, now.Before(s.until)
-		list = append(list, sum)
+	list, total := []Summary{}, 0
+	for _, s := range slices.Backward(*l.order.Load()) {
+		state := s.now.Load()
+		if state.gone || l.tooOld(s, now) {
+			continue
+		}
+		if total++; total > limit {
+			continue
+		}
+		one := s.summary
+		one.Attempt, one.Status, one.Error, one.InFlight = state.next, state.status, state.err, now.Before(state.until)
+		list = append(list, one)
 	}
-	slices.SortFunc(list, func(a, b Summary) int {
-		return cmp.Or(b.Parked.Compare(a.Parked), cmp.Compare(a.ID, b.ID))
-	})
-	return list[:min(limit, len(list))], len(list), nil
+	return list, total, nil
 }

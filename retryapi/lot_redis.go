@@ -40,20 +40,30 @@ type RedisLotOptions struct {
 	Namespace, Prefix string
 	// Bounds are those of the lot, for all replicas together.
 	Bounds Bounds
+	// Withhold has parts of names, in any case: a header, or a parameter of the
+	// URL's query, whose name has one of them in it stays in the process. So do
+	// Authorization, Cookie and Proxy-Authorization, whatever the list says, and
+	// an Idempotency-Key never does. Names are compared with "-" in place of "_",
+	// and with a "-" before and after them, so that "-key-" is a whole word. If
+	// nil, DefaultWithhold.
+	Withhold []string
 	// Timeout bounds each command, whatever the client's own timeouts are. If
 	// zero, 500 ms.
 	Timeout time.Duration
 }
 
 // RedisLot is a [Lot] in Redis: any replica can replay what another one parked.
-// Authorization, Cookie and Proxy-Authorization headers and the user info of the
+// Headers and query parameters that may be credentials (RedisLotOptions.Withhold),
+// headers whose value is a URL with such a parameter, and the user info of the
 // URL do not leave the process: Handler.Prepare puts them back. All else of a
-// request does: its URL with the query, its other headers and its body.
+// request does: its path, its other parameters and headers, and its body. Do not
+// park requests whose path or body is a secret, such as one for a token.
 type RedisLot struct {
-	client  redis.Scripter
-	bounds  Bounds
-	timeout time.Duration
-	base    string // of the names of our keys
+	client   redis.Scripter
+	bounds   Bounds
+	withhold withholder
+	timeout  time.Duration
+	base     string // of the names of our keys
 }
 
 const lotTimeout = 500 * time.Millisecond
@@ -77,7 +87,7 @@ func NewRedisLot(client redis.Scripter, opts RedisLotOptions) (*RedisLot, error)
 		}
 	}
 	return &RedisLot{
-		client: client, bounds: bounds, timeout: cmp.Or(opts.Timeout, lotTimeout),
+		client: client, bounds: bounds, withhold: newWithholder(opts.Withhold), timeout: cmp.Or(opts.Timeout, lotTimeout),
 		base: prefix + ":{" + namespace + "}:v1:parked:",
 	}, nil
 }
@@ -94,33 +104,37 @@ func (l *RedisLot) run(ctx context.Context, script *redis.Script, names []string
 	return reply, nil
 }
 
-var lotKeys = []string{"index", "heads", "bodies", "states"}
+var lotKeys = []string{"index", "heads", "bodies", "states", "summaries"}
 
 // Park implements [holdoff.Lot].
 func (l *RedisLot) Park(ctx context.Context, p holdoff.Parked) (string, error) {
-	r, err := recordOf(p, l.bounds.Body)
+	r, size, err := recordOf(p, l.bounds)
 	if err != nil {
-		return "", err
-	}
-	if err := r.withhold(); err != nil {
 		return "", err
 	}
 	if !r.isText() {
 		return "", errors.New("retryapi: not parked: a header is not UTF-8, and would not be what it was")
 	}
+	if err := l.withhold.withhold(r); err != nil {
+		return "", fmt.Errorf("retryapi: not parked: %w", err)
+	}
 	head, err := json.Marshal(r)
 	if err != nil {
 		return "", fmt.Errorf("retryapi: not parked: %w", err)
 	}
-	text := ""
-	if p.Err != nil {
-		text = p.Err.Error()
-	}
 	id := newID()
-	_, err = l.run(ctx, parkScript, lotKeys, id, head, r.body, p.Attempts, p.Status, text,
+	s := summaryOf(id, p, r)
+	summary, err := json.Marshal(s)
+	if err != nil {
+		return "", fmt.Errorf("retryapi: not parked: %w", err)
+	}
+	reply, err := l.run(ctx, parkScript, lotKeys, id, head, r.body, summary, size, s.Attempt, s.Status, s.Error,
 		l.bounds.Requests, l.bounds.Bytes, l.bounds.Age.Milliseconds())
 	if err != nil {
 		return "", err
+	}
+	if text(reply, 0) == "full" {
+		return "", errFull
 	}
 	return id, nil
 }
@@ -170,20 +184,20 @@ func (l *RedisLot) Claim(ctx context.Context, id string, attempt int, lease time
 }
 
 // Begin implements [Lot].
-func (l *RedisLot) Begin(ctx context.Context, c *Claim) error {
-	_, err := l.claimed(ctx, "begin", c.ID, c.Attempt, c.token)
+func (l *RedisLot) Begin(ctx context.Context, c *Claim, lease time.Duration) error {
+	_, err := l.claimed(ctx, "begin", c.ID, c.Attempt, c.token, max(lease.Milliseconds(), 1))
 	return err
 }
 
 // Settle implements [Lot].
 func (l *RedisLot) Settle(ctx context.Context, c *Claim, r Result) error {
-	_, err := l.claimed(ctx, "settle", c.ID, c.Attempt, c.token, flag(r.Sent), flag(r.Good), r.Status, r.Err)
+	_, err := l.claimed(ctx, "settle", c.ID, c.Attempt, c.token, flag(r.Sent), flag(r.Good), r.Status, cut(r.Err))
 	return err
 }
 
 // List implements [Lot].
 func (l *RedisLot) List(ctx context.Context, limit int) ([]Summary, int, error) {
-	reply, err := l.run(ctx, listScript, []string{"index", "heads", "states"}, limit, l.bounds.Age.Milliseconds())
+	reply, err := l.run(ctx, listScript, []string{"index", "summaries", "states"}, limit, l.bounds.Age.Milliseconds())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -192,16 +206,15 @@ func (l *RedisLot) List(ctx context.Context, limit int) ([]Summary, int, error) 
 	list := make([]Summary, 0, len(reply))
 	for _, item := range reply[min(1, len(reply)):] {
 		fields, _ := item.([]any)
-		var r record
-		if json.Unmarshal([]byte(text(fields, 2)), &r) != nil {
+		var s Summary
+		if json.Unmarshal([]byte(text(fields, 1)), &s) != nil {
 			continue
 		}
-		s := r.summary(text(fields, 0))
-		age, _ := strconv.ParseInt(text(fields, 1), 10, 64)
+		age, _ := strconv.ParseInt(text(fields, 0), 10, 64)
 		s.Parked = now.Add(-time.Duration(age) * time.Millisecond)
-		s.Attempt, _ = strconv.Atoi(text(fields, 3))
-		s.Status, _ = strconv.Atoi(text(fields, 4))
-		s.Error, s.InFlight = text(fields, 5), text(fields, 6) == "1"
+		s.Attempt, _ = strconv.Atoi(text(fields, 2))
+		s.Status, _ = strconv.Atoi(text(fields, 3))
+		s.Error, s.InFlight = text(fields, 4), text(fields, 5) == "1"
 		list = append(list, s)
 	}
 	return list, total, nil

@@ -3,7 +3,6 @@ package retryapi
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -67,10 +66,10 @@ type parkedView struct {
 func (k keyView) Now() time.Time    { return k.now }
 func (p parkedView) Now() time.Time { return p.now }
 
-// view gathers what the page shows.
-func (h *Handler) view(ctx context.Context, f filter) view {
+// view says in words what a state comes to.
+func (h *Handler) view(s State, f filter) view {
 	v := view{
-		State: h.state(ctx, f), HasLot: h.Lot != nil, NewKey: &keyView{}, Blank: &parkedView{},
+		State: s, HasLot: h.Lot != nil, NewKey: &keyView{}, Blank: &parkedView{},
 		Keys: []keyView{}, Parked: []parkedView{}, Choices: []int{50, defaultLimit, maxLimit},
 	}
 	if !slices.Contains(v.Choices, f.limit) {
@@ -110,7 +109,7 @@ func (v view) still() []byte {
 // servePage answers GET / with the whole state, readable without JavaScript.
 func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	var out bytes.Buffer
-	if err := page.Execute(&out, h.view(r.Context(), filterOf(r))); err != nil {
+	if err := page.Execute(&out, h.view(h.state(r), filterOf(r))); err != nil {
 		h.log().Error("the page can't be made", zap.Error(err))
 		(&problem{Status: http.StatusInternalServerError, Detail: "the page can't be made"}).write(w)
 		return

@@ -1,6 +1,7 @@
 package retryapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,8 +34,9 @@ type RetryRequest struct {
 type RetryResponse struct {
 	ID            string `json:"id"`
 	AttemptNumber int    `json:"attemptNumber"`
-	// Result is "success" where the replay got a status below 400; the request
-	// is no longer parked then. Otherwise it is "failure".
+	// Result is "success" where the replay got a 2xx that the Transport's Classify
+	// does not retry; the request is no longer parked then. Otherwise it is
+	// "failure", also for a redirect, which is not followed.
 	Result string `json:"result"`
 	// Status is what the replay got; it is left out where it got no response.
 	Status int `json:"status,omitempty"`
@@ -87,7 +89,7 @@ func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse,
 	}
 	// Not with ctx: of a call that was cut off nobody would know whether it has
 	// claimed the attempt.
-	claim, err := h.Lot.Claim(context.WithoutCancel(ctx), call.ID, call.AttemptNumber, sleep+replayTimeout+claimSlack)
+	claim, err := h.Lot.Claim(context.WithoutCancel(ctx), call.ID, call.AttemptNumber, sleep+h.prepareTimeout()+claimSlack)
 	if err != nil {
 		return answer, err
 	}
@@ -106,20 +108,23 @@ func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse,
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil { // also where there was nothing to sleep
-		answer.Error = "the caller is gone: nothing was sent"
+		answer.Error = callerGone
 		return answer, nil
 	}
 	answer.Slept = time.Since(begun).Milliseconds()
 
-	if wrong := h.prepare(claim); wrong != "" {
+	if wrong := h.prepare(ctx, claim); wrong != "" {
 		answer.Error = wrong
 		return answer, nil
 	}
-	if err := h.Lot.Begin(ctx, claim); err != nil {
+	// Taken before Begin, so that the send ends before the lease does. A process
+	// that stands still meanwhile sends nothing once it goes on: it is too late.
+	until := time.Now().Add(replayTimeout)
+	if err := h.Lot.Begin(ctx, claim, replayTimeout+claimSlack); err != nil {
 		return answer, err
 	}
 	result = Result{Sent: true, Err: "the attempt broke off"} // where something panics in it
-	result = h.send(ctx, claim.Request, &answer)
+	result = h.send(ctx, until, claim.Request, &answer)
 	if result.Good {
 		answer.Result, answer.NextAttemptNumber = "success", nil
 	} else if result.Sent {
@@ -158,26 +163,41 @@ const (
 	settleAgain   = 200 * time.Millisecond
 )
 
+const callerGone = "the caller is gone: nothing was sent"
+
 // prepare puts credentials back. It returns what stands against a replay.
-func (h *Handler) prepare(c *Claim) string {
+func (h *Handler) prepare(ctx context.Context, c *Claim) string {
 	if h.Prepare == nil {
 		if len(c.Withheld) > 0 {
 			return fmt.Sprintf("nothing was sent: %v was not kept with the request, and Handler.Prepare is not set", c.Withheld)
 		}
 		return ""
 	}
-	if err := h.Prepare(c.Request); err != nil {
+	bounded, cancel := context.WithTimeout(ctx, h.prepareTimeout())
+	defer cancel()
+	c.Request = c.Request.WithContext(bounded)
+	err := h.Prepare(c.Request)
+	if ctx.Err() != nil {
+		return callerGone
+	}
+	if err = cmp.Or(bounded.Err(), err); err != nil {
 		h.log().Warn("Prepare failed", zap.String("id", c.ID), zap.Error(err))
+		if bounded.Err() != nil {
+			return fmt.Sprintf("nothing was sent: Prepare took longer than %v", h.prepareTimeout())
+		}
 		return "nothing was sent: the request could not be prepared"
+	}
+	if names := missing(c.Request, c.Withheld); len(names) > 0 {
+		return fmt.Sprintf("nothing was sent: %v was not kept with the request, and Prepare did not put it back", names)
 	}
 	return ""
 }
 
-// send sends a parked request once, through the Transport's hold. The end of ctx
-// cancels it until it is on its way.
-func (h *Handler) send(ctx context.Context, req *http.Request, answer *RetryResponse) Result {
+// send sends a parked request once, through the Transport's hold, and no later
+// than until. The end of ctx cancels it until it is on its way.
+func (h *Handler) send(ctx context.Context, until time.Time, req *http.Request, answer *RetryResponse) Result {
 	var started atomic.Bool
-	alone, cancel := context.WithTimeout(context.WithoutCancel(ctx), replayTimeout)
+	alone, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
 		if !started.Load() {
@@ -197,14 +217,27 @@ func (h *Handler) send(ctx context.Context, req *http.Request, answer *RetryResp
 		}
 		return Result{Sent: out.Attempts > 0, Err: answer.Error}
 	}
-	io.CopyN(io.Discard, resp.Body, 64<<10)
+	if resp.StatusCode != http.StatusSwitchingProtocols { // whose body is a connection that ends with nothing
+		io.CopyN(io.Discard, resp.Body, 64<<10)
+	}
 	resp.Body.Close()
 	answer.Status = resp.StatusCode
-	if resp.StatusCode >= 400 {
-		answer.Error = fmt.Sprintf("the server answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
-		return Result{Sent: true, Status: resp.StatusCode, Err: answer.Error}
+	answer.Error = failure(resp.StatusCode, out)
+	return Result{Sent: true, Good: answer.Error == "", Status: resp.StatusCode, Err: answer.Error}
+}
+
+// failure says why an answer does not end a parked request: "" where it does.
+func failure(status int, out holdoff.Outcome) string {
+	said := fmt.Sprintf("the server answered %d %s", status, http.StatusText(status))
+	switch {
+	case status >= 300 && status < 400:
+		return said + ", which is not followed"
+	case status < 200 || status >= 400:
+		return said
+	case out.Ended == holdoff.EndNoRetry:
+		return said + ", which the Transport would retry"
 	}
-	return Result{Sent: true, Good: true, Status: resp.StatusCode}
+	return ""
 }
 
 // scrubbed is err as it may be shown: our own errors hold no secret, and of

@@ -1,11 +1,8 @@
 package retryapi
 
 import (
-	"cmp"
-	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +14,7 @@ import (
 // host, a part of the keys to show, and limit, how many of them (at most 1,000;
 // 200 if it is left out).
 type State struct {
+	// Time is when it was so: at most half a second ago.
 	Time time.Time `json:"time"`
 	// Store is the health of the store; it is left out where there is none.
 	Store *StoreState `json:"store,omitempty"`
@@ -113,58 +111,6 @@ func filterOf(r *http.Request) filter {
 	return filter{host: strings.ToLower(query.Get("host")), limit: min(limit, maxLimit)}
 }
 
-// state gathers how everything stands.
-func (h *Handler) state(ctx context.Context, f filter) State {
-	now := time.Now()
-	s := State{Time: now.Round(0), Host: f.host, Limit: f.limit, Keys: []KeyState{}, Parked: []Summary{}}
-	if store, ok := h.Transport.Store.(interface{ Err() error }); ok {
-		s.Store = &StoreState{OK: true}
-		if err := store.Err(); err != nil {
-			s.Store = &StoreState{Error: err.Error(), Since: h.history.storeAway()}
-		}
-	} else if h.Transport.Store != nil {
-		s.Store = &StoreState{OK: true}
-	}
-	for k := range h.Transport.Keys() {
-		s.Totals.add(k, now)
-		if f.match(k.Key) {
-			s.Keys = append(s.Keys, h.keyState(k, now))
-		}
-	}
-	slices.SortFunc(s.Keys, func(a, b KeyState) int {
-		return cmp.Or(cmp.Compare(b.Waiters, a.Waiters), b.Until.Compare(a.Until), cmp.Compare(a.Key, b.Key))
-	})
-	s.KeysTotal = len(s.Keys)
-	s.Keys = s.Keys[:min(f.limit, len(s.Keys))]
-	for i := range s.Keys {
-		s.Keys[i].History = h.history.of(s.Keys[i].Key, now)
-	}
-	if h.Lot == nil {
-		return s
-	}
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
-	limit := parkedLimit
-	if f.host != "" {
-		limit = maxLimit
-	}
-	parked, total, err := h.Lot.List(ctx, limit)
-	if err != nil {
-		s.ParkedError = "the parked requests can't be reached at present"
-		return s
-	}
-	parked = slices.DeleteFunc(parked, func(p Summary) bool { return !f.match(p.Key) && !f.match(p.URL) })
-	s.Parked, s.ParkedTotal = parked[:min(parkedLimit, len(parked))], total
-	for i := range s.Parked {
-		s.Parked[i].Parked = s.Parked[i].Parked.Round(time.Second)
-	}
-	return s
-}
-
-// match reports whether a key is one that is asked for. A key of the user's own
-// may have capital letters.
-func (f filter) match(key string) bool { return strings.Contains(strings.ToLower(key), f.host) }
-
 func (t *Totals) add(k holdoff.KeyState, now time.Time) {
 	t.Keys++
 	t.Waiters += k.Waiters
@@ -197,7 +143,6 @@ func (h *Handler) keyState(k holdoff.KeyState, now time.Time) KeyState {
 			s.Hold = k.Until.Round(0).Sub(from).Milliseconds()
 		}
 	}
-	s.Words = words(s)
 	return s
 }
 

@@ -1,44 +1,33 @@
 package vendors
 
 import (
-	"bytes"
 	"net/http"
+	"strconv"
+	"strings"
+	"time"
 )
 
-// GitHub is a Base that finds GitHub's secondary rate limits. Most of them come
-// with Retry-After and need no set-up; of those that don't only the body tells
-// that they are no plain 403. They get the minute of Retry-After that GitHub's
-// documentation asks for, so that the host is held, and go-github learns how
-// long its AbuseRateLimitError lasts.
+// GitHub knows the rate limits that GitHub states in a body alone, for now:
+// secondary limits (a 403 or 429 like any other, except for the documentation that
+// it names), and limits of the GraphQL API (a 200 with the error RATE_LIMITED, or
+// RATE_LIMIT). The wait is until X-RateLimit-Reset, as with go-github, also where
+// requests of the primary limit remain. Without one it is the minute that GitHub
+// asks for. Limits in headers need no set-up.
 //
 // Transport.MaxWait is a minute as well: a longer one lets the request itself
 // wait for its retry.
-type GitHub struct {
-	// Base sends the requests. If nil, what a [holdoff.Transport] without one
-	// sends through.
-	Base http.RoundTripper
-}
-
-// secondaryLimits are the endings of the addresses of documentation that
-// GitHub's refusals name, today's and the one of older servers.
-var secondaryLimits = [][]byte{
-	[]byte(`secondary-rate-limits"`),
-	[]byte(`#abuse-rate-limits"`),
-}
-
-// RoundTrip sends req through Base.
-func (g *GitHub) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := orShared(g.Base).RoundTrip(req)
-	if err != nil || !mayBeSecondary(resp) {
-		return resp, err
-	}
-	head := peek(resp)
-	for _, limit := range secondaryLimits {
-		if bytes.Contains(head, limit) {
-			resp.Header.Set("Retry-After", "60")
-		}
-	}
-	return resp, nil
+//
+// Sources: docs.github.com, "Rate limits for the REST API" and "Rate limits and
+// query limits for the GraphQL API"; go-github, parseSecondaryRate; RATE_LIMIT:
+// octokit/plugin-throttling.js#848.
+func GitHub(next Classifier) Classifier {
+	return wrap(next,
+		func(req *http.Request, resp *http.Response) bool {
+			return mayBeSecondary(resp) || isGraphQL(req, resp)
+		},
+		func(resp *http.Response) (refusal, bool) {
+			return refusal{reason: "throttled by GitHub", retryAfter: resetOrMinute(resp.Header)}, isGitHubLimit(resp)
+		})
 }
 
 // mayBeSecondary finds refusals that don't say for how long.
@@ -49,8 +38,34 @@ func mayBeSecondary(resp *http.Response) bool {
 	return resp.Header.Get("Retry-After") == "" && resp.Header.Get("X-Ratelimit-Remaining") != "0"
 }
 
-// WrappedRoundTripper returns Base, or what stands in for it.
-func (g *GitHub) WrappedRoundTripper() http.RoundTripper { return orShared(g.Base) }
+type gitHubBody struct {
+	DocumentationURL string `json:"documentation_url"`
+	Data             map[string]any
+	Errors           []graphQLError
+}
 
-// CloseIdleConnections closes those of Base.
-func (g *GitHub) CloseIdleConnections() { closeIdle(orShared(g.Base)) }
+func isGitHubLimit(resp *http.Response) bool {
+	for _, body := range objects[gitHubBody](peek(resp, hasData)) {
+		// Today's documentation, and that of older servers.
+		if strings.HasSuffix(body.DocumentationURL, "secondary-rate-limits") ||
+			strings.HasSuffix(body.DocumentationURL, "#abuse-rate-limits") {
+			return true
+		}
+		for _, e := range body.Errors {
+			if body.Data == nil && (e.Type == "RATE_LIMITED" || e.Type == "RATE_LIMIT") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// resetOrMinute returns the time of the reset, if it lies ahead, in the seconds
+// since 1970 that Retry-After may also hold here.
+func resetOrMinute(h http.Header) string {
+	reset := h.Get("X-Ratelimit-Reset")
+	if epoch, err := strconv.ParseInt(reset, 10, 64); err == nil && epoch > time.Now().Unix() {
+		return reset
+	}
+	return "60"
+}

@@ -127,6 +127,8 @@ var exchanges = []exchange{
 	{name: "success", method: "POST", path: "/retry", body: jsonCall(1), status: 200,
 		before: func(_ *testing.T, f *fixture) { *f.status = 204 }},
 	{name: "failure", method: "POST", path: "/retry", body: jsonCall(1), status: 200},
+	{name: "redirect", method: "POST", path: "/retry", body: jsonCall(1), status: 200,
+		before: func(_ *testing.T, f *fixture) { *f.status = 302 }},
 	{name: "held", method: "POST", path: "/retry", body: jsonCall(1), status: 200, before: func(t *testing.T, f *fixture) {
 		*f.status = 429
 		f.park(t, "https://api.example.com/")
@@ -147,6 +149,7 @@ var exchanges = []exchange{
 	{name: "unknown field", method: "POST", path: "/retry", body: text(`{"id":"x","attemptNumber":1,"more":1}`), status: 400, badCall: true},
 	{name: "cross-site by Origin", method: "POST", path: "/retry", body: jsonCall(1), status: 403, header: []string{"Origin", "https://evil.example"}},
 	{name: "cross-site by Sec-Fetch-Site", method: "POST", path: "/retry", body: jsonCall(1), status: 403, header: []string{"Sec-Fetch-Site", "cross-site"}},
+	{name: "another host", method: "POST", path: "/retry", body: jsonCall(1), status: 403, before: otherHosts},
 	{name: "unknown id", method: "POST", path: "/retry", body: text(`{"id":"x","attemptNumber":1}`), status: 404},
 	{name: "no lot", method: "POST", path: "/retry", body: jsonCall(1), status: 404, before: func(_ *testing.T, f *fixture) { f.Lot = nil }},
 	{name: "made already", method: "POST", path: "/retry", body: jsonCall(0), status: 409},
@@ -198,6 +201,13 @@ var exchanges = []exchange{
 		}
 	}},
 
+	{name: "state, another host", method: "GET", path: "/state", status: 403, before: otherHosts},
+	{name: "events, another host", method: "GET", path: "/events", status: 403, before: otherHosts},
+	{name: "events, cross-site", method: "GET", path: "/events", status: 403, header: []string{"Sec-Fetch-Site", "cross-site"}},
+	{name: "page, another host", method: "GET", path: "/", status: 403, before: otherHosts},
+	{name: "style, another host", method: "GET", path: "/page.css", status: 403, before: otherHosts},
+	{name: "script, another host", method: "GET", path: "/page.js", status: 403, before: otherHosts},
+
 	{name: "method of retry", method: "GET", path: "/retry", status: 405},
 	{name: "method of state", method: "POST", path: "/state", status: 405},
 	{name: "method of events", method: "POST", path: "/events", status: 405},
@@ -205,6 +215,9 @@ var exchanges = []exchange{
 	{name: "method of the style", method: "DELETE", path: "/page.css", status: 405},
 	{name: "method of the script", method: "PUT", path: "/page.js", status: 405},
 }
+
+// otherHosts makes the handler serve another name than the one that is asked for.
+func otherHosts(_ *testing.T, f *fixture) { f.Hosts = []string{"localhost"} }
 
 // firstWrite tells when it is first written to.
 type firstWrite struct {

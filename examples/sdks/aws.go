@@ -28,8 +28,8 @@ func AWS(ctx context.Context, store holdoff.Store, options ...func(*config.LoadO
 		client = awshttp.NewBuildableClient()
 	}
 	cfg.HTTPClient = &http.Client{Transport: &holdoff.Transport{
-		Base:        &vendors.AWS{Base: client.GetTransport()},
-		Classify:    vendors.ClassifyAWS,
+		Base:        client.GetTransport(),
+		Classify:    vendors.AWS(nil),
 		MaxAttempts: 1,
 		Store:       store,
 	}}

@@ -34,13 +34,13 @@ var gitHub = sdk{
 	},
 }
 
-// GitHub says with a 403 that it limits, in three ways.
+// GitHub says with a 403 that it limits, in four ways.
 func TestGitHubLimits(t *testing.T) {
 	const secondary = `{"message":"You have exceeded a secondary rate limit",
 		"documentation_url":"https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}`
 	for _, test := range []struct {
-		name string
-		base func(http.RoundTripper) http.RoundTripper
+		name     string
+		classify vendors.Classifier
 		// The refusal.
 		header func(now time.Time) http.Header
 		body   string
@@ -57,9 +57,14 @@ func TestGitHubLimits(t *testing.T) {
 			func(time.Time) http.Header { return http.Header{"Retry-After": {"10"}} }, secondary, 10 * time.Second,
 		},
 		{
-			"a secondary one, in its body alone",
-			func(base http.RoundTripper) http.RoundTripper { return &vendors.GitHub{Base: base} },
+			"a secondary one, in its body alone", vendors.GitHub(nil),
 			func(time.Time) http.Header { return nil }, secondary, time.Minute,
+		},
+		{
+			"a secondary one, with a reset", vendors.GitHub(nil), func(now time.Time) http.Header {
+				reset := strconv.FormatInt(now.Add(20*time.Second).Unix(), 10)
+				return http.Header{"X-Ratelimit-Remaining": {"1"}, "X-Ratelimit-Reset": {reset}}
+			}, secondary, 19 * time.Second, // epochs have whole seconds
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -69,11 +74,9 @@ func TestGitHubLimits(t *testing.T) {
 					return first(answer{http.StatusForbidden, header, test.body}, gitHub)(n, r)
 				})
 				header = test.header(time.Now())
-				base := setting{}.wire(t, s)
-				if test.base != nil {
-					base = test.base(base)
-				}
-				client, err := sdks.GitHub(&holdoff.Transport{Base: base, MaxWait: 2 * time.Minute})
+				client, err := sdks.GitHub(&holdoff.Transport{
+					Base: setting{}.wire(t, s), Classify: test.classify, MaxWait: 2 * time.Minute,
+				})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -6,6 +6,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/vendors"
 )
 
 // Kubernetes lets the clients that are made of config send through a
@@ -17,10 +18,10 @@ func Kubernetes(config *rest.Config, store holdoff.Store) {
 	})
 }
 
-// ClassifyKubernetes is [holdoff.DefaultClassify] without retries of what
-// client-go retries.
+// ClassifyKubernetes is [vendors.Kubernetes] without retries of what client-go
+// retries.
 func ClassifyKubernetes(req *http.Request, resp *http.Response, err error) holdoff.Verdict {
-	v := holdoff.DefaultClassify(req, resp, err)
+	v := vendors.Kubernetes(nil)(req, resp, err)
 	if err == nil && resp.Header.Get("Retry-After") != "" {
 		v.Retry, v.Reason = false, "retried by client-go"
 	}

@@ -2,8 +2,12 @@ package sdks_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -48,6 +52,49 @@ func restClient(t *testing.T, config *rest.Config) *rest.RESTClient {
 		t.Fatal(err)
 	}
 	return client
+}
+
+// A pod whose disruption budget refuses its eviction says nothing about the API
+// server: a lease is renewed meanwhile. The classifier of a Transport by default does
+// not know that, and holds the server for all.
+func TestKubernetesEvictionHoldsNobody(t *testing.T) {
+	const pod = "/api/v1/namespaces/ns/pods/p"
+	for _, test := range []struct {
+		name string
+		wrap func(config *rest.Config)
+		held bool
+	}{
+		{"wrapped as here", func(config *rest.Config) { sdks.Kubernetes(config, nil) }, false},
+		{"with the default", func(config *rest.Config) {
+			config.Wrap(func(base http.RoundTripper) http.RoundTripper { return &holdoff.Transport{Base: base} })
+		}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := serve(t, func(_ int, req *http.Request) answer {
+					if strings.HasSuffix(req.URL.Path, "/eviction") {
+						return answer{http.StatusTooManyRequests, http.Header{"Content-Type": {"application/json"}, "Retry-After": {"10"}},
+							`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"TooManyRequests","details":{"causes":[{"reason":"DisruptionBudget"}],"retryAfterSeconds":10},"code":429}`}
+					}
+					return answer{http.StatusOK, http.Header{"Content-Type": {"application/json"}}, `{}`}
+				})
+				config := &rest.Config{Host: "http://k8s.example", Dial: s.dial}
+				test.wrap(config)
+				client := restClient(t, config)
+
+				short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				err := client.Post().AbsPath(pod + "/eviction").Body([]byte(`{}`)).MaxRetries(0).Do(short).Error()
+				if err == nil || s.sends() != 1 {
+					t.Fatalf("got %v after %d sends, want a refusal after one", err, s.sends())
+				}
+				err = client.Put().AbsPath("/apis/coordination.k8s.io/v1/namespaces/ns/leases/l").Body([]byte(`{}`)).Do(short).Error()
+				if _, held := errors.AsType[*holdoff.HeldError](err); held != test.held || (err == nil) == test.held {
+					t.Errorf("got %v for the lease, want it held: %v", err, test.held)
+				}
+			})
+		})
+	}
 }
 
 // client-go finds the TLS configuration below the Transport, as it does to

@@ -2,6 +2,7 @@ package sdks_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -10,7 +11,9 @@ import (
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 
+	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/examples/sdks"
+	"github.com/go-holdoff/holdoff/vendors"
 )
 
 var openAI = sdk{
@@ -62,6 +65,34 @@ func TestOpenAISays(t *testing.T) {
 				}
 				if waited := time.Since(begun); waited < test.wait || waited > 2*test.wait+100*time.Millisecond {
 					t.Errorf("waited %v, want %v and jitter", waited, test.wait)
+				}
+			})
+		})
+	}
+}
+
+// Without credit no retry helps. vendors.OpenAI lets the call fail at once, and the
+// SDK still reads why.
+func TestOpenAIWithoutCredit(t *testing.T) {
+	const body = `{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`
+	for _, test := range []struct {
+		name     string
+		classify vendors.Classifier
+		sends    int
+	}{
+		{"without", nil, 4},
+		{"with vendors.OpenAI", vendors.OpenAI(nil), 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := serve(t, func(int, *http.Request) answer {
+					return answer{http.StatusTooManyRequests, http.Header{"Content-Type": {"application/json"}}, body}
+				})
+				client := sdks.OpenAI(&holdoff.Transport{Base: setting{}.wire(t, s), Classify: test.classify})
+				err := complete(t.Context(), client)
+				said, ok := errors.AsType[*openai.Error](err)
+				if !ok || said.Code != "insufficient_quota" || s.sends() != test.sends {
+					t.Errorf("got %v after %d sends, want insufficient_quota after %d", err, s.sends(), test.sends)
 				}
 			})
 		})

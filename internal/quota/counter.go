@@ -2,11 +2,13 @@
 package quota
 
 import (
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 )
 
 const (
@@ -55,10 +57,14 @@ type sample struct {
 // Used reports whether answers have carried numbers.
 func (c *Counter) Used() bool { return c.used.Load() }
 
-// Observe takes in the numbers of an answer that took so long (0: unknown), and
-// returns them if the counter is believed. longest is the longest time until a
-// reset for which requests may wait.
-func (c *Counter) Observe(remaining int, resetAt time.Time, took time.Duration, now time.Time, longest time.Duration) (hold.Quota, bool) {
+// Read takes in the numbers in the header of an answer that took so long (0:
+// unknown), and returns them if the counter is believed. longest is the longest time
+// until a reset for which requests may wait.
+func (c *Counter) Read(h http.Header, took time.Duration, now time.Time, longest time.Duration) (hold.Quota, bool) {
+	remaining, reset, ok := ratelimitheader.Remaining(h, now)
+	if !ok {
+		return hold.Quota{}, false
+	}
 	if !c.used.Load() {
 		c.used.Store(true)
 	}
@@ -66,7 +72,7 @@ func (c *Counter) Observe(remaining int, resetAt time.Time, took time.Duration, 
 		return hold.Quota{}, false // the next answer says as much
 	}
 	defer c.mu.Unlock()
-	return c.observe(remaining, resetAt, took, now, longest)
+	return c.observe(remaining, now.Add(reset), took, now, longest)
 }
 
 func (c *Counter) observe(remaining int, resetAt time.Time, took time.Duration, now time.Time, longest time.Duration) (hold.Quota, bool) {

@@ -53,6 +53,7 @@ func runAll(m *testing.M) int {
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("no-proxy-server", true),
+		chromedp.Flag("host-resolver-rules", "MAP rebound.example 127.0.0.1"),
 	)
 	defer end()
 	ctx, cancel := chromedp.NewContext(allocator)

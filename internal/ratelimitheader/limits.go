@@ -1,0 +1,182 @@
+package ratelimitheader
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// MaxRemaining replaces larger numbers.
+const MaxRemaining = 1e9
+
+// Remaining returns what the server says to remain of its tightest limit, and how
+// long it is until the reset: a second at least, since servers round. It reports
+// false where the response does not say both, or came out of a cache.
+func Remaining(h http.Header, now time.Time) (remaining int, reset time.Duration, ok bool) {
+	if cached(h) {
+		return 0, 0, false
+	}
+	eachRateLimit(h, func(n, after int64) {
+		if n = min(n, MaxRemaining); after >= 0 && (!ok || int(n) < remaining) {
+			remaining, reset, ok = int(n), max(seconds(float64(after)), time.Second), true
+		}
+	})
+	if ok {
+		return remaining, reset, true
+	}
+	for _, f := range windowFamilies {
+		// Lists are several counters, which the caller does not tell apart.
+		if len(h[f.remaining]) != 1 || len(h[f.reset]) != 1 {
+			continue
+		}
+		n, ok := decimal(bare(h[f.remaining][0]))
+		if !ok {
+			continue
+		}
+		if after, ok := (clock{h, now}).delay(bare(h[f.reset][0])); ok {
+			return int(min(n, MaxRemaining)), max(after, time.Second), true
+		}
+	}
+	return 0, 0, false
+}
+
+// limitFamily names the fields of one limit, as net/http canonicalises them.
+type limitFamily struct {
+	remaining string
+	reset     string        // when the window ends, or when the bucket is full
+	window    time.Duration // how long the window lasts, where there is no reset
+
+	// Of a token bucket:
+
+	limit string // its size
+	need  need   // how much of it a request needs
+}
+
+// need is how much of a token bucket a request needs.
+type need int
+
+const (
+	all        need = iota // it is no bucket, but a window that ends
+	oneRequest             // the bucket is counted in requests
+	someTokens             // the bucket is counted in tokens
+)
+
+// tokenShare is the share of a token bucket that is waited for: what a request
+// costs is not known here. A bucket that fills loses nothing by the wait, as long
+// as it is not full, and a request that needs more is refused a few times at most.
+const tokenShare = 4
+
+// windowFamilies are the fields of limits whose reset is the end of a window.
+var windowFamilies = []limitFamily{
+	{reset: "X-Ratelimit-Reset-After", remaining: "X-Ratelimit-Remaining"},
+	{reset: "Ratelimit-Reset", remaining: "Ratelimit-Remaining"},
+	{reset: "X-Ratelimit-Reset", remaining: "X-Ratelimit-Remaining"},
+	{reset: "X-Rate-Limit-Reset", remaining: "X-Rate-Limit-Remaining"},
+}
+
+// vendorFamilies count for hints alone. OpenAI's and Anthropic's resets are when
+// the bucket is full again; HubSpot's limit per second has none.
+var vendorFamilies = []limitFamily{
+	{limit: "X-Ratelimit-Limit-Requests", remaining: "X-Ratelimit-Remaining-Requests", reset: "X-Ratelimit-Reset-Requests", need: oneRequest},
+	{limit: "X-Ratelimit-Limit-Tokens", remaining: "X-Ratelimit-Remaining-Tokens", reset: "X-Ratelimit-Reset-Tokens", need: someTokens},
+	{limit: "X-Rate-Limit-Limit-Requests", remaining: "X-Rate-Limit-Remaining-Requests", reset: "X-Rate-Limit-Reset-Requests", need: oneRequest},
+	{limit: "X-Rate-Limit-Limit-Tokens", remaining: "X-Rate-Limit-Remaining-Tokens", reset: "X-Rate-Limit-Reset-Tokens", need: someTokens},
+	{limit: "Anthropic-Ratelimit-Requests-Limit", remaining: "Anthropic-Ratelimit-Requests-Remaining", reset: "Anthropic-Ratelimit-Requests-Reset", need: oneRequest},
+	{limit: "Anthropic-Ratelimit-Tokens-Limit", remaining: "Anthropic-Ratelimit-Tokens-Remaining", reset: "Anthropic-Ratelimit-Tokens-Reset", need: someTokens},
+	{limit: "Anthropic-Ratelimit-Input-Tokens-Limit", remaining: "Anthropic-Ratelimit-Input-Tokens-Remaining", reset: "Anthropic-Ratelimit-Input-Tokens-Reset", need: someTokens},
+	{limit: "Anthropic-Ratelimit-Output-Tokens-Limit", remaining: "Anthropic-Ratelimit-Output-Tokens-Remaining", reset: "Anthropic-Ratelimit-Output-Tokens-Reset", need: someTokens},
+	{remaining: "X-Hubspot-Ratelimit-Secondly-Remaining", window: time.Second},
+}
+
+// eachLimit reports what remains of each limit, and how long it is until the
+// reset: until enough is there for a request where it is a token bucket that is
+// used up. -1 stands for what the response does not say.
+func (c clock) eachLimit(report func(remaining float64, reset time.Duration)) {
+	eachRateLimit(c.header, func(remaining, reset int64) {
+		if reset < 0 {
+			report(float64(remaining), -1)
+			return
+		}
+		report(float64(remaining), seconds(float64(reset)))
+	})
+	for _, families := range [][]limitFamily{windowFamilies, vendorFamilies} {
+		for i := range families {
+			families[i].each(c, report)
+		}
+	}
+}
+
+// each reports the limits of a family. Where its fields are lists, they are pairs
+// by position. A negative number that remains means "unknown" where it is seen
+// (Azure), and a reset beside it is not believed.
+func (f *limitFamily) each(c clock, report func(remaining float64, reset time.Duration)) {
+	if c.header[f.remaining] == nil && c.header[f.reset] == nil {
+		return
+	}
+	var remains [maxValues]float64
+	for i := range remains {
+		remains[i] = -1
+	}
+	for i, v := range values(c.header[f.remaining]) {
+		if n, ok := decimal(v); ok {
+			remains[i] = n
+			report(n, -1)
+		}
+	}
+	if f.window > 0 && remains[0] >= 0 {
+		report(remains[0], f.window)
+	}
+	for i, v := range values(c.header[f.reset]) {
+		d, ok := c.delay(v)
+		switch n := remains[i]; {
+		case !ok, n < 0 && c.header[f.remaining] != nil:
+		case n < 0:
+			report(-1, d)
+		default:
+			report(n, f.enough(c.header, d))
+		}
+	}
+}
+
+// enough returns how long it is until a bucket that is empty now, and full after
+// the time full, has what a request needs. Where its size is not known, that is
+// until it is full.
+func (f *limitFamily) enough(h http.Header, full time.Duration) time.Duration {
+	size, ok := decimal(bare(h.Get(f.limit)))
+	switch {
+	case !ok || size < 1:
+	case f.need == oneRequest:
+		return seconds(full.Seconds() / size)
+	case f.need == someTokens:
+		return seconds(full.Seconds() / tokenShare)
+	}
+	return full
+}
+
+// eachRateLimit reports the limits of the RateLimit field of
+// draft-ietf-httpapi-ratelimit-headers, in its present form ("name";r=0;t=30) and
+// in that of draft 7 (limit=10, remaining=0, reset=30). A reset of -1 is not said.
+func eachRateLimit(h http.Header, report func(remaining, reset int64)) {
+	remaining, reset := int64(-1), int64(-1)
+	for item := range parts(",", h["Ratelimit"]...) {
+		r, t := int64(-1), int64(-1)
+		for param := range parts(";", item) {
+			switch name, value, _ := strings.Cut(bounded(param), "="); name {
+			case "r":
+				r = integer(value)
+			case "t":
+				t = integer(value)
+			case "remaining":
+				remaining = integer(value)
+			case "reset":
+				reset = integer(value)
+			}
+		}
+		if r >= 0 {
+			report(r, t)
+		}
+	}
+	if remaining >= 0 {
+		report(remaining, reset)
+	}
+}

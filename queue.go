@@ -1,0 +1,105 @@
+package holdoff
+
+import (
+	"cmp"
+	"container/heap"
+	"container/list"
+)
+
+// keepGone is how many waiters the heap of a queue holds for each that still waits,
+// at most.
+const keepGone = 4
+
+// queue is the line of the requests that wait at a gate. It finds the oldest, the
+// best prober and the least patient of them without a walk along the line. The
+// zero value is empty.
+type queue struct {
+	joined  uint64     // counts the requests that ever joined
+	first   list.List  // of *waiter, the oldest first: requests that have not failed yet
+	retries list.List  // likewise: requests that have failed before
+	ends    impatience // both, and some that have left
+}
+
+func (q *queue) Len() int { return q.first.Len() + q.retries.Len() }
+
+func (q *queue) push(w *waiter) {
+	q.joined++
+	w.number = q.joined
+	w.place = q.half(w).PushBack(w)
+	heap.Push(&q.ends, w)
+}
+
+func (q *queue) remove(w *waiter) {
+	q.half(w).Remove(w.place)
+	w.place = nil
+	if len(q.ends) > keepGone*q.Len() {
+		q.compact()
+	}
+}
+
+func (q *queue) half(w *waiter) *list.List {
+	if w.retry {
+		return &q.retries
+	}
+	return &q.first
+}
+
+// oldest returns the request that has waited longest.
+func (q *queue) oldest() *waiter {
+	first, retry := front(&q.first), front(&q.retries)
+	if first == nil || (retry != nil && retry.number < first.number) {
+		return retry
+	}
+	return first
+}
+
+// prober returns the waiter that tells most about the host: the oldest that has
+// not failed yet. Requests that fail by themselves, on a broken path, stand in line
+// again and again, and as probes they would hold the key for ever.
+func (q *queue) prober() *waiter { return cmp.Or(front(&q.first), front(&q.retries)) }
+
+// soonest returns the waiter whose patience ends first, or nil if there is none.
+func (q *queue) soonest() *waiter {
+	for len(q.ends) > 0 && q.ends[0].place == nil {
+		heap.Pop(&q.ends)
+	}
+	if len(q.ends) == 0 {
+		return nil
+	}
+	return q.ends[0]
+}
+
+// compact drops the waiters that have left from ends: for each that stays, at least
+// three. To find each of them as it leaves would make a release twice as slow.
+func (q *queue) compact() {
+	all := q.ends
+	q.ends = make(impatience, 0, q.Len())
+	for _, w := range all {
+		if w.place != nil {
+			q.ends = append(q.ends, w)
+		}
+	}
+	heap.Init(&q.ends)
+}
+
+func front(l *list.List) *waiter {
+	if e := l.Front(); e != nil {
+		return e.Value.(*waiter)
+	}
+	return nil
+}
+
+// impatience is a heap of waiters by the end of their patience.
+type impatience []*waiter
+
+func (h impatience) Len() int           { return len(h) }
+func (h impatience) Less(i, j int) bool { return h[i].latest.Before(h[j].latest) }
+func (h impatience) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *impatience) Push(w any)        { *h = append(*h, w.(*waiter)) }
+func (h *impatience) Pop() any {
+	last := len(*h) - 1
+	w := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return w
+}

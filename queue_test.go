@@ -1,0 +1,162 @@
+package holdoff
+
+import (
+	"container/list"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+)
+
+// model is a queue as a plain list, the oldest first.
+type model []*waiter
+
+func (m model) prober() *waiter {
+	if i := slices.IndexFunc(m, func(w *waiter) bool { return !w.retry }); i >= 0 {
+		return m[i]
+	}
+	return m[0]
+}
+
+func (m model) earliest() time.Time {
+	return slices.MinFunc(m, func(a, b *waiter) int { return a.latest.Compare(b.latest) }).latest
+}
+
+// A queue finds what a walk along a plain list finds, whatever joins and leaves.
+func FuzzQueue(f *testing.F) {
+	f.Add(uint64(1), uint8(2))
+	f.Add(uint64(2), uint8(3))
+	f.Add(uint64(3), uint8(5))
+	f.Fuzz(func(t *testing.T, seed uint64, joining uint8) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		start := time.Now()
+		var q queue
+		var line model
+		for range 500 {
+			if r.IntN(6) < int(joining%6) || len(line) == 0 {
+				w := &waiter{latest: start.Add(time.Duration(r.IntN(50))), retry: r.IntN(2) == 0}
+				q.push(w)
+				line = append(line, w)
+			} else {
+				i := []int{0, len(line) - 1, r.IntN(len(line))}[r.IntN(3)]
+				q.remove(line[i])
+				line = slices.Delete(line, i, i+1)
+			}
+			if q.Len() != len(line) {
+				t.Fatalf("got %d waiters, want %d", q.Len(), len(line))
+			}
+			if len(q.ends) > keepGone*max(len(line), 1) {
+				t.Fatalf("%d waiters are kept for %d that wait", len(q.ends), len(line))
+			}
+			if len(line) == 0 {
+				if q.oldest() != nil || q.prober() != nil || q.soonest() != nil {
+					t.Fatal("an empty queue has a waiter")
+				}
+				continue
+			}
+			if q.oldest() != line[0] {
+				t.Fatal("oldest is not the one that joined first")
+			}
+			if q.prober() != line.prober() {
+				t.Fatal("prober is not the oldest that has not failed before")
+			}
+			if r.IntN(3) == 0 && !q.soonest().latest.Equal(line.earliest()) {
+				t.Fatal("soonest is not the least patient")
+			}
+		}
+	})
+}
+
+// blindLine returns a gate that is held for an hour and has a line of n requests of
+// which only the oldest, and the least patient, can be looked at: to look at
+// another one panics.
+func blindLine(t *testing.T, n int, retry bool) *gate {
+	g := &gate{emit: func(Event) {}}
+	waitAt(t, g, n, retry)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q := &g.waiters
+	for _, half := range []*list.List{&q.first, &q.retries} {
+		for e := half.Front(); e != nil; e = e.Next() {
+			if e != half.Front() {
+				e.Value = nil
+			}
+		}
+	}
+	clear(q.ends[1:])
+	return g
+}
+
+func TestGate_RefusalLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, retry := range []bool{false, true} {
+			g := blindLine(t, 1000, retry)
+			for range 100 {
+				time.Sleep(time.Millisecond)
+				g.learn(hold.Result{Lesson: Refused, Hint: time.Hour, Status: 429}) // the hold is extended
+			}
+			if got, want := g.now().Until(), time.Now().Add(time.Hour); !got.Equal(want) {
+				t.Errorf("the hold ends at %v, want %v", got, want)
+			}
+			if got := g.waiting(); got != 1000 {
+				t.Errorf("got %d waiters, want 1000", got)
+			}
+			g.mu.Lock()
+			g.discard()
+			g.mu.Unlock()
+		}
+	})
+}
+
+func TestGate_ProbeLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := blindLine(t, 1000, true)
+		g.mu.Lock()
+		w := g.waiters.oldest()
+		g.mu.Unlock()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		g.mu.Lock()
+		if g.hold.Phase() != Probing || !w.pass.Limited {
+			t.Errorf("got phase %v and pass %+v of the oldest, want probing with a permit", g.hold.Phase(), w.pass)
+		}
+		g.discard()
+		g.mu.Unlock()
+	})
+}
+
+// Of those that wait, exactly those are let go whose patience the hold outgrows,
+// wherever they stand.
+func TestGate_HopelessAreLetGoWhereverTheyStand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{emit: func(Event) {}}
+		waitAt(t, g, 0, false)
+		start := time.Now()
+		var line []*waiter
+		for i := range 1000 {
+			w := &waiter{latest: start.Add(time.Hour + time.Duration(1+(i*37)%1000)*time.Second), retry: i%3 == 0}
+			if inLine, err := g.join(w); !inLine {
+				t.Fatal(err)
+			}
+			line = append(line, w)
+		}
+		for _, more := range []time.Duration{0, 1, 500, 499, 999, 1000} { // seconds; a shorter hint changes nothing
+			g.learn(hold.Result{Lesson: Refused, Hint: time.Hour + more*time.Second, Status: 429})
+			for _, w := range line {
+				gone := !w.latest.After(g.hold.Until())
+				if told := w.held != nil; told != gone || (w.place == nil) != gone {
+					t.Fatalf("after a hint of 1 h and %d s: a request that waits for %v more was let go %v, want %v", more, w.latest.Sub(start), told, gone)
+				}
+			}
+		}
+		if got := g.waiting(); got != 0 {
+			t.Errorf("%d waiters left, want none", got)
+		}
+		g.mu.Lock()
+		g.discard()
+		g.mu.Unlock()
+	})
+}

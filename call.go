@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/admission"
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
@@ -21,9 +22,9 @@ type call struct {
 	ctx     context.Context         // ends with the request's context or its Cancel channel
 	cancel  context.CancelCauseFunc // of ctx; nil where that is the request's own
 	options callOptions
-	gate    *gate
-	waiter  *waiter     // while it is at the gate
-	pass    hold.Permit // while it is not known what came of it
+	gate    *admission.Gate
+	waiter  *admission.Waiter // while it is at the gate
+	pass    hold.Permit       // while it is not known what came of it
 
 	traced  bool          // attempts have a progress
 	attempt int           // the number of the attempt that is made, or comes next
@@ -87,32 +88,31 @@ func (c *call) enter() error {
 	if c.ended() {
 		return c.interrupted()
 	}
-	c.gate = c.t.gates.of(c.req)
+	c.gate = c.t.gate(c.req)
 	var open bool
-	if c.pass, open = c.gate.open(); open {
+	if c.pass, open = c.gate.TryFastPath(); open {
 		return nil
 	}
 	begun := time.Now()
 	patience, deadline := c.patience(begun)
-	c.waiter = &waiter{latest: begun.Add(patience), retry: c.attempt > 0}
-	inLine, err := c.gate.join(c.waiter)
+	c.waiter = &admission.Waiter{Latest: begun.Add(patience), Retry: c.attempt > 0}
+	inLine, err := c.gate.Enqueue(c.waiter)
 	if inLine {
-		until, _ := c.gate.held()
+		until, _ := c.gate.HeldUntil()
 		c.observe(Event{Kind: Waiting, Reason: string(EndHeld), Status: c.status, Wait: max(until.Sub(begun), 0)})
-		err = c.gate.stand(c.ctx, c.waiter, deadline)
+		err = c.gate.Wait(c.ctx, c.waiter, deadline)
 		c.waited += time.Since(begun)
 	}
-	c.pass, c.waiter = c.waiter.pass, nil
-	if held, ok := errors.AsType[*HeldError](err); ok {
-		held.deadline = deadline
-		return held
+	c.pass, c.waiter = c.waiter.Permit, nil
+	if r, ok := errors.AsType[*admission.Rejection](err); ok {
+		return &HeldError{Key: r.Key, Until: r.Until, Attempts: r.Attempts, Status: r.Status, deadline: deadline}
 	}
 	if c.ended() {
 		return c.interrupted()
 	}
 	if c.free && !c.pass.Limited {
 		// It was to be free because it would wait for a permit, and needed none.
-		c.gate.budget.Take(c.t.room())
+		c.gate.Budget.Take(c.t.room())
 	}
 	return nil
 }
@@ -171,7 +171,7 @@ func (c *call) send() {
 // tells the latency as well. Where answers carry numbers of a quota, it is read
 // for them anyway.
 func (c *call) timed() bool {
-	return rand.Uint32()%8 == 0 || c.gate.latency.Load() == 0 || c.gate.quota.Used() || c.t.watch.wants()
+	return rand.Uint32()%8 == 0 || c.gate.Latency() == 0 || c.gate.Quota.Used() || c.t.watch.wants()
 }
 
 // attemptRequest returns the caller's request where that will do, and else a
@@ -201,10 +201,10 @@ func (c *call) attemptRequest() *http.Request {
 func (c *call) learn() Verdict {
 	v := c.verdict()
 	if v.Lesson == Good {
-		c.gate.budget.Earn()
-		c.gate.tolerance.Earn()
+		c.gate.Budget.Earn()
+		c.gate.Tolerance.Earn()
 		if c.took > 0 && c.attempt == 0 {
-			c.gate.sample(c.took)
+			c.gate.Sample(c.took)
 		}
 	}
 	if v.Retry {
@@ -229,7 +229,7 @@ func (c *call) readQuota() {
 	if c.took > 0 {
 		took = now.Sub(c.begun) // to the moment: it tells what was asked for after what was heard
 	}
-	c.quota, c.hasQuota = c.gate.quota.Read(c.resp.Header, took, now, c.t.maxHold())
+	c.quota, c.hasQuota = c.gate.Quota.Read(c.resp.Header, took, now, c.t.maxHold())
 	c.hasQuota = c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent || c.pass.Limited)
 }
 
@@ -258,13 +258,13 @@ func (c *call) settle(v Verdict) {
 	if p.Limited && v.Lesson == Nothing && v.Hint == 0 && c.resp != nil && c.status < 500 && !refusedAtDoor(c.status) {
 		v.Lesson = Good // whatever the answer, a probe has found the host up
 	}
-	if _, open := c.gate.open(); open && !p.Limited && !c.hasQuota && (v.Lesson == Good || v.Lesson == Nothing) {
+	if _, open := c.gate.TryFastPath(); open && !p.Limited && !c.hasQuota && (v.Lesson == Good || v.Lesson == Nothing) {
 		return
 	}
 	o := hold.Result{Permit: p, Lesson: v.Lesson, Hint: min(v.Hint, c.t.maxHold()), Status: c.status, Quota: c.quota, HasQuota: c.hasQuota}
 	c.hasQuota = false
-	for !c.gate.learn(o) {
-		c.gate = c.t.gates.of(c.req)
+	for !c.gate.Record(o) {
+		c.gate = c.t.gate(c.req)
 	}
 }
 
@@ -290,6 +290,6 @@ func (c *call) observe(e Event) {
 	if e.Kind != Waiting {
 		e.Waited, c.noted = c.waited-c.noted, c.waited
 	}
-	e.Key, e.Method, e.Attempt = c.gate.key, cmp.Or(c.req.Method, http.MethodGet), c.attempt
+	e.Key, e.Method, e.Attempt = c.gate.Key(), cmp.Or(c.req.Method, http.MethodGet), c.attempt
 	c.t.watch.observe(c.req.Context(), e)
 }

@@ -104,8 +104,8 @@ func (c *call) release() {
 		return
 	}
 	if c.waiter != nil {
-		c.gate.leave(c.waiter, false)
-		c.pass = c.waiter.pass
+		c.gate.Leave(c.waiter, false)
+		c.pass = c.waiter.Permit
 	}
 	c.closeResponse()
 	c.end("")

@@ -55,10 +55,14 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 	t.once.Do(t.init)
 	return func(yield func(KeyState) bool) {
 		used := make(map[string]bool)
-		for _, v := range t.gates.byName.Range {
-			g := v.(*gate)
-			used[g.key] = true
-			if s, worth := g.inspect(t.room()); worth && !yield(s) {
+		for g := range t.table.Gates() {
+			used[g.Key()] = true
+			seen, worth := g.Inspect()
+			s := KeyState{
+				Key: g.Key(), State: seen.State, Shared: seen.Shared, Witness: seen.Witness, Waiters: seen.Waiters,
+				Retries: g.Budget.Left(t.room()),
+			}
+			if worth && !yield(s) {
 				return
 			}
 		}
@@ -74,22 +78,4 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 			}
 		}
 	}
-}
-
-func (g *gate) inspect(room int) (KeyState, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	h := &g.hold
-	s := KeyState{Key: g.key, Shared: h.Shared(), Waiters: g.waiters.Len(), Retries: g.budget.Left(room)}
-	s.State = State(h.Snapshot())
-	s.Last, s.Version = latest(g.bad, g.share.last), g.share.version
-	s.Witness = g.bad.After(h.RecoveredAt())
-	return s, s.Waiters > 0 || (!h.IsHealthy() && !s.State.Expired(time.Now()))
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/admission"
 	"github.com/go-holdoff/holdoff/internal/redact"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -66,6 +67,18 @@ const (
 // String returns the kind as it is logged.
 func (k EventKind) String() string {
 	return wordOf("event", int(k), "attempt", "waiting", "gave up", "hold started", "hold changed", "hold ended", "store failed", "store back")
+}
+
+// eventOf makes an Event of what a gate tells.
+func eventOf(c admission.Change) Event {
+	kinds := [...]EventKind{
+		admission.HoldStarted: HoldStarted, admission.HoldChanged: HoldChanged, admission.HoldEnded: HoldEnded,
+		admission.StoreFailed: StoreFailed, admission.StoreBack: StoreBack,
+	}
+	return Event{
+		Kind: kinds[c.Kind], Key: c.Key, Err: c.Err, Phase: c.Phase, Hold: c.Hold,
+		Level: c.Level, Attempts: c.Attempts, Status: c.Status, Shared: c.Shared,
+	}
 }
 
 // watcher passes events on to the logger and to the user's hook. Both may be

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
-	"github.com/go-holdoff/holdoff/internal/jitter"
 )
 
 // A Store shares the states of keys among replicas, so that all of them act on
@@ -59,16 +58,6 @@ type (
 	// failures since the key was last healthy.
 	State = hold.Snapshot
 )
-
-// exchange reports to the store, and decides where that is due. lease is how long
-// a probe of this replica may take.
-func exchange(ctx context.Context, store Store, key string, r Report) (Reply, error) {
-	reply, err := store.Report(ctx, key, r)
-	if err != nil || !reply.Decide {
-		return reply, err
-	}
-	return store.Commit(ctx, key, hold.Advance(reply.Record, r, reply.Now, reply.MaxHold, jitter.Uniform))
-}
 
 // maxMemoryHold bounds the holds of a MemoryStore. A Transport has cut them to its
 // MaxHold before.

@@ -20,7 +20,7 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 	case v.Hint > c.t.maxHold():
 		return 0, EndWait
 	}
-	until, held := c.gate.held()
+	until, held := c.gate.HeldUntil()
 	patience, _ := c.patience(c.received)
 	switch {
 	case held && !until.IsZero() && !until.Before(c.received.Add(v.Hint)):
@@ -32,7 +32,7 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 	default:
 		wait = max(c.t.backoff.Delay(Retry{
 			Attempt: c.attempt, Previous: c.delay,
-			Latency: time.Duration(c.gate.latency.Load()), Refused: v.Lesson == Refused,
+			Latency: c.gate.Latency(), Refused: v.Lesson == Refused,
 		}), 0)
 		c.delay = wait
 	}
@@ -44,7 +44,7 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 		return 0, EndBody
 	}
 	c.free = held
-	if !c.free && !c.gate.budget.Take(c.t.room()) {
+	if !c.free && !c.gate.Budget.Take(c.t.room()) {
 		return 0, EndBudget
 	}
 	return wait, ""

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/admission"
+	"github.com/go-holdoff/holdoff/internal/hostkey"
 	"github.com/go-holdoff/holdoff/internal/retrybudget"
 	"github.com/hashicorp/go-cleanhttp"
 	"go.uber.org/zap"
@@ -101,7 +103,7 @@ type Transport struct {
 	backoff Backoff
 	judge   func(*http.Request, *http.Response, error) Verdict
 	watch   watcher
-	gates   gates
+	table   admission.Table
 }
 
 const (
@@ -126,11 +128,7 @@ func (t *Transport) init() {
 		t.judge = DefaultClassify
 	}
 	t.watch = watcher{log: t.Logger, hook: t.Observe}
-	t.gates.custom = t.Key
-	t.gates.emit = func(e Event) { t.watch.observe(context.Background(), e) }
-	if t.Store != nil {
-		t.gates.link = newLink(t.Store, t.gates.emit)
-	}
+	t.table.Init(t.Store, func(c admission.Change) { t.watch.observe(context.Background(), eventOf(c)) })
 	t.invalid = t.validate()
 }
 
@@ -198,6 +196,16 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := call{t: t, req: req, options: optionsOf(req.Context())}
 	defer c.release()
 	return c.run()
+}
+
+// gate returns the gate of req's key.
+func (t *Transport) gate(req *http.Request) *admission.Gate {
+	if t.Key == nil {
+		if g := t.table.Recent(req.URL.Scheme, req.URL.Host); g != nil {
+			return g
+		}
+	}
+	return t.table.Gate(hostkey.Of(req, t.Key))
 }
 
 func closeBody(req *http.Request) {

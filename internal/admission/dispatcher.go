@@ -1,4 +1,4 @@
-package holdoff
+package admission
 
 import (
 	"crypto/rand"
@@ -17,26 +17,26 @@ const maxWorkers = 8
 // link is a Transport's connection with its store: a queue of gates that have
 // something to tell or to ask, and workers that live while it isn't empty. No
 // request ever waits for it.
-type link struct {
+type dispatcher struct {
 	store   Store
 	replica string
-	emit    func(Event)
+	emit    func(Change)
 	calls   atomic.Uint64 // reports so far
 	failing atomic.Bool   // the last exchange failed
 
 	mu      sync.Mutex // guards what follows
-	queue   []*gate
+	queue   []*Gate
 	sifted  int // how long the queue was when evicted gates were last dropped from it
 	workers int
 }
 
-func newLink(store Store, emit func(Event)) *link {
-	return &link{store: store, replica: rand.Text(), emit: emit}
+func newDispatcher(store Store, emit func(Change)) *dispatcher {
+	return &dispatcher{store: store, replica: rand.Text(), emit: emit}
 }
 
 // watch tells whoever observes when exchanges begin to fail, and when they work
 // again: once for each change.
-func (l *link) watch(key string, err error) {
+func (l *dispatcher) watch(key string, err error) {
 	if _, notShared := errors.AsType[hold.NotShared](err); notShared || l.failing.Swap(err != nil) == (err != nil) {
 		return
 	}
@@ -44,15 +44,15 @@ func (l *link) watch(key string, err error) {
 	if err != nil {
 		kind = StoreFailed
 	}
-	l.emit(Event{Kind: kind, Key: key, Err: err})
+	l.emit(Change{Kind: kind, Key: key, Err: err})
 }
 
-func (l *link) enqueue(g *gate) {
+func (l *dispatcher) enqueue(g *Gate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) >= 2*max(maxKeys, l.sifted) {
 		// An attacker has us meet new hosts faster than the store takes them in.
-		l.queue = slices.DeleteFunc(l.queue, func(g *gate) bool { return g.evicted.Load() })
+		l.queue = slices.DeleteFunc(l.queue, func(g *Gate) bool { return g.evicted.Load() })
 		l.sifted = len(l.queue)
 	}
 	l.queue = append(l.queue, g)
@@ -62,7 +62,7 @@ func (l *link) enqueue(g *gate) {
 	}
 }
 
-func (l *link) work() {
+func (l *dispatcher) work() {
 	for {
 		l.mu.Lock()
 		if len(l.queue) == 0 {

@@ -1,4 +1,4 @@
-package holdoff
+package admission
 
 import (
 	"container/list"
@@ -11,30 +11,30 @@ import (
 // How requests wait at a gate.
 
 // waiter is a request that stands at a gate.
-type waiter struct {
-	latest time.Time     // when it stops waiting
-	retry  bool          // it has failed before
+type Waiter struct {
+	Latest time.Time     // when it stops waiting
+	Retry  bool          // it has failed before
 	number uint64        // of its joining the line
 	place  *list.Element // in the line; nil before, and when it is let go
 	ready  chan struct{} // closed when pass or held is set
-	pass   hold.Permit
-	held   *HeldError
+	Permit hold.Permit
+	held   *Rejection
 }
 
 // join lets a request pass at once, refuses it with a *HeldError where its
 // patience can't suffice, or puts it in line: then it must stand or leave. A
 // pass is in w, where it is found also after a hook has panicked.
-func (g *gate) join(w *waiter) (inLine bool, err error) {
-	defer g.unlock(g.lock())
+func (g *Gate) Enqueue(w *Waiter) (inLine bool, err error) {
+	defer g.applyAndUnlock(g.lock())
 	if g.waiters.Len() == 0 {
 		var ok bool
-		if w.pass, ok = g.grant(time.Now()); ok {
-			w.pass.Retry = w.retry
+		if w.Permit, ok = g.grant(time.Now()); ok {
+			w.Permit.Retry = w.Retry
 			return false, nil
 		}
 	}
-	if g.hopeless(w) {
-		return false, g.heldError()
+	if g.cannotMeetDeadline(w) {
+		return false, g.rejection()
 	}
 	w.ready = make(chan struct{})
 	g.waiters.push(w)
@@ -45,20 +45,20 @@ func (g *gate) join(w *waiter) (inLine bool, err error) {
 // deadline, the two are one, and it is the context that ends. The
 // error is a *HeldError or the context's. With the latter w may have a pass all
 // the same, that came at this moment and is to be handed back.
-func (g *gate) stand(ctx context.Context, w *waiter, deadline bool) error {
+func (g *Gate) Wait(ctx context.Context, w *Waiter, deadline bool) error {
 	var over <-chan time.Time
 	if !deadline {
-		timer := time.NewTimer(time.Until(w.latest))
+		timer := time.NewTimer(time.Until(w.Latest))
 		defer timer.Stop()
 		over = timer.C
 	}
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
-		g.leave(w, ctx.Err() == context.DeadlineExceeded)
+		g.Leave(w, ctx.Err() == context.DeadlineExceeded)
 		return ctx.Err()
 	case <-over:
-		if held := g.leave(w, true); held != nil {
+		if held := g.Leave(w, true); held != nil {
 			return held
 		}
 	}
@@ -70,61 +70,61 @@ func (g *gate) stand(ctx context.Context, w *waiter, deadline bool) error {
 
 // leave takes w out of the line, because its patience is over or it has gone,
 // and returns why it is still held: nil where it may pass since a moment ago.
-func (g *gate) leave(w *waiter, impatient bool) *HeldError {
-	defer g.unlock(g.lock())
+func (g *Gate) Leave(w *Waiter, impatient bool) *Rejection {
+	defer g.applyAndUnlock(g.lock())
 	if w.place == nil {
 		return w.held
 	}
 	if impatient {
-		g.share.turned++
-		g.share.missed = time.Now()
+		g.session.timedOut++
+		g.session.lastTimeout = time.Now()
 	}
 	g.waiters.remove(w)
-	return g.heldError()
+	return g.rejection()
 }
 
 // release lets waiters go: as many as there are permits, the oldest first, and
 // those whose patience the hold has outgrown.
-func (g *gate) release(now time.Time) {
+func (g *Gate) release(now time.Time) {
 	for g.waiters.Len() > 0 {
 		p, ok := g.grant(now)
 		if !ok {
 			break
 		}
 		w := g.waiters.oldest()
-		if g.hold.Phase() == Probing {
-			w = g.waiters.prober()
+		if g.hold.Phase() == hold.Probing {
+			w = g.waiters.pickProbe()
 		}
-		w.pass = p
-		w.pass.Retry = w.retry
+		w.Permit = p
+		w.Permit.Retry = w.Retry
 		g.letGo(w)
 	}
-	for g.hold.Phase() == Held {
+	for g.hold.Phase() == hold.Held {
 		w := g.waiters.soonest()
-		if w == nil || !g.hopeless(w) {
+		if w == nil || !g.cannotMeetDeadline(w) {
 			break
 		}
-		w.held = g.heldError()
+		w.held = g.rejection()
 		g.letGo(w)
 	}
 }
 
-func (g *gate) letGo(w *waiter) {
+func (g *Gate) letGo(w *Waiter) {
 	g.waiters.remove(w)
 	close(w.ready)
 }
 
 // hopeless reports whether the hold is certain to outlast the patience of w.
-func (g *gate) hopeless(w *waiter) bool {
-	return g.hold.Phase() == Held && !w.latest.After(g.hold.Until())
+func (g *Gate) cannotMeetDeadline(w *Waiter) bool {
+	return g.hold.Phase() == hold.Held && !w.Latest.After(g.hold.Until())
 }
 
 // heldError says that requests are held until T; during a probe or a ramp, for
 // a slot at least.
-func (g *gate) heldError() *HeldError {
+func (g *Gate) rejection() *Rejection {
 	until := g.hold.Until()
-	if soon := time.Now().Add(hold.Slot); g.hold.Phase() != Held && until.Before(soon) {
+	if soon := time.Now().Add(hold.Slot); g.hold.Phase() != hold.Held && until.Before(soon) {
 		until = soon
 	}
-	return &HeldError{Key: g.key, Until: until, Attempts: g.hold.Attempts(), Status: g.hold.Status()}
+	return &Rejection{Key: g.key, Until: until, Attempts: g.hold.Attempts(), Status: g.hold.Status()}
 }

@@ -1,9 +1,12 @@
-package holdoff
+// Package admission decides when a request may be sent: a gate per key with its
+// machine, the queue of requests that wait there, and the session in which a
+// process follows a store. It knows no http.Request, no log and no Redis.
+package admission
 
 import (
 	"container/list"
+	"iter"
 	"math/rand/v2"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,32 +34,42 @@ const (
 	waited                       // requests wait at the gate: it is never evicted
 )
 
-// gates are a Transport's gates by key. Lookups take no lock. Where both locks are
+// Table has a process's gates by key. Lookups take no lock. Where both locks are
 // needed, a gate's own is taken before that of the table, or only tried.
-type gates struct {
-	custom func(*http.Request) string // Transport.Key
-	link   *link                      // nil without a store
-	emit   func(Event)
-	last   atomic.Pointer[gate] // the last one found: most clients talk to one host
-	byName sync.Map             // keyName -> *gate
-	mu     sync.Mutex           // guards what follows; held for all insertion and removal
-	idle   [waited]list.List    // of *gate, by standing: those that may be evicted, in this order
+type Table struct {
+	dispatcher *dispatcher // nil without a store
+	emit       func(Change)
+	last       atomic.Pointer[Gate] // the last one found: most clients talk to one host
+	byName     sync.Map             // hostkey.Name -> *Gate
+	mu         sync.Mutex           // guards what follows; held for all insertion and removal
+	idle       [waited]list.List    // of *Gate, by standing: those that may be evicted, in this order
 }
 
-// of returns the gate of req, and makes it if there is none.
-func (gs *gates) of(req *http.Request) *gate {
-	if gs.custom == nil {
-		g := gs.last.Load()
-		if g != nil && g.name.Host == req.URL.Host && g.name.Scheme == req.URL.Scheme && !g.evicted.Load() {
-			return g
-		}
+// Init makes the table ready: store may be nil, and emit gets every change.
+func (gs *Table) Init(store Store, emit func(Change)) {
+	gs.emit = emit
+	if store != nil {
+		gs.dispatcher = newDispatcher(store, emit)
 	}
-	name := hostkey.Of(req, gs.custom)
+}
+
+// Recent returns the gate that was found last, if it is of that scheme and host, and
+// else nil. It is the fast way of a client of one host.
+func (gs *Table) Recent(scheme, host string) *Gate {
+	g := gs.last.Load()
+	if g != nil && g.name.Host == host && g.name.Scheme == scheme && !g.evicted.Load() {
+		return g
+	}
+	return nil
+}
+
+// Gate returns the gate of a key, and makes it if there is none.
+func (gs *Table) Gate(name hostkey.Name) *Gate {
 	found, ok := gs.byName.Load(name)
 	if !ok {
 		return gs.add(name)
 	}
-	g := found.(*gate)
+	g := found.(*Gate)
 	if rand.Uint32()%16 == 0 {
 		// Now and then is enough, and spares clients of many hosts that all
 		// their cores write here.
@@ -65,14 +78,25 @@ func (gs *gates) of(req *http.Request) *gate {
 	return g
 }
 
-func (gs *gates) add(name hostkey.Name) *gate {
+// Gates yields all gates.
+func (gs *Table) Gates() iter.Seq[*Gate] {
+	return func(yield func(*Gate) bool) {
+		for _, g := range gs.byName.Range {
+			if !yield(g.(*Gate)) {
+				return
+			}
+		}
+	}
+}
+
+func (gs *Table) add(name hostkey.Name) *Gate {
 	// The name may be a part of a much longer string of the request's.
 	name = hostkey.Name{Scheme: strings.Clone(name.Scheme), Host: strings.Clone(name.Host)}
-	g := &gate{name: name, key: name.String(), emit: gs.emit}
-	if gs.link != nil {
+	g := &Gate{name: name, key: name.String(), emit: gs.emit}
+	if gs.dispatcher != nil {
 		// Before any request passes the gate: the fleet may hold the key already.
-		g.share.link = gs.link
-		g.share.stop = gs.link.store.Watch(g.key, g.told)
+		g.session.dispatcher = gs.dispatcher
+		g.session.stop = gs.dispatcher.store.Watch(g.key, g.onStoreChange)
 	}
 	found, evicted := gs.insert(g)
 	for _, old := range evicted {
@@ -89,13 +113,13 @@ func (gs *gates) add(name hostkey.Name) *gate {
 
 // insert returns the gate of g's name, which is g unless another goroutine was
 // faster, and the gates that made room for it, locked.
-func (gs *gates) insert(g *gate) (found *gate, evicted []*gate) {
+func (gs *Table) insert(g *Gate) (found *Gate, evicted []*Gate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	if other, ok := gs.byName.LoadOrStore(g.name, g); ok {
-		return other.(*gate), nil
+		return other.(*Gate), nil
 	}
 	g.table = gs
 	gs.place(g, g.stands(time.Now())) // the store may have spoken of it already
@@ -105,14 +129,14 @@ func (gs *gates) insert(g *gate) (found *gate, evicted []*gate) {
 // evict takes gates out of the table while it is too large, by their standing,
 // and returns them locked. A gate that is in use at this moment is passed over.
 // The caller holds mu.
-func (gs *gates) evict() (evicted []*gate) {
+func (gs *Table) evict() (evicted []*Gate) {
 	looks := 0
 	for i := range gs.idle {
 		var next *list.Element
 		for e := gs.idle[i].Front(); e != nil && looks < evictLooks && gs.idleKeys() > maxKeys; e = next {
 			next = e.Next()
 			looks++
-			g := e.Value.(*gate)
+			g := e.Value.(*Gate)
 			if g.mu.TryLock() {
 				gs.remove(g)
 				evicted = append(evicted, g)
@@ -123,7 +147,7 @@ func (gs *gates) evict() (evicted []*gate) {
 }
 
 // remove makes the table forget g. The caller holds both locks.
-func (gs *gates) remove(g *gate) {
+func (gs *Table) remove(g *Gate) {
 	gs.place(g, waited)
 	gs.byName.Delete(g.name)
 	g.table = nil
@@ -131,14 +155,14 @@ func (gs *gates) remove(g *gate) {
 }
 
 // move notes the new standing of g. The caller holds g's lock.
-func (gs *gates) move(g *gate, to standing) {
+func (gs *Table) move(g *Gate, to standing) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	gs.place(g, to)
 }
 
 // place puts g at the end of the gates of a standing. The caller holds both locks.
-func (gs *gates) place(g *gate, to standing) {
+func (gs *Table) place(g *Gate, to standing) {
 	if g.place != nil {
 		gs.idle[g.standing].Remove(g.place)
 		g.place = nil
@@ -150,7 +174,7 @@ func (gs *gates) place(g *gate, to standing) {
 }
 
 // idleKeys counts the keys for which no request waits.
-func (gs *gates) idleKeys() (n int) {
+func (gs *Table) idleKeys() (n int) {
 	for i := range gs.idle {
 		n += gs.idle[i].Len()
 	}
@@ -158,13 +182,13 @@ func (gs *gates) idleKeys() (n int) {
 }
 
 // stands returns the standing of a gate. The caller holds mu.
-func (g *gate) stands(now time.Time) standing {
+func (g *Gate) stands(now time.Time) standing {
 	switch {
 	case g.waiters.Len() > 0:
 		return waited
 	case g.hold.IsHealthy():
 		return knowsNothing
-	case !g.share.hint.After(now):
+	case !g.session.hint.After(now):
 		return reported
 	}
 	return unreported
@@ -172,12 +196,12 @@ func (g *gate) stands(now time.Time) standing {
 
 // discard ends what goes on behind a gate that no request will use again. The
 // caller holds mu.
-func (g *gate) discard() {
+func (g *Gate) discard() {
 	g.evicted.Store(true)
-	if g.share.stop != nil {
-		g.share.stop()
+	if g.session.stop != nil {
+		g.session.stop()
 	}
-	for _, timer := range []*time.Timer{g.timer, g.share.timer} {
+	for _, timer := range []*time.Timer{g.timer, g.session.timer} {
 		if timer != nil {
 			timer.Stop()
 		}

@@ -1,18 +1,19 @@
-package holdoff
+package admission
 
 import (
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/jitter"
 )
 
 // When a gate speaks with its store: as soon as it has to, and no more often.
 
 // due returns how long it is until the store is to be spoken with, if at all.
-func (g *gate) due(now time.Time) (time.Duration, bool) {
-	s := &g.share
-	delay, tell := g.tell(now)
-	ask, want := g.ask(now)
+func (g *Gate) due(now time.Time) (time.Duration, bool) {
+	s := &g.session
+	delay, tell := g.reportDue(now)
+	ask, want := g.permitsDue(now)
 	switch {
 	case !tell && !want:
 		return 0, false
@@ -23,23 +24,23 @@ func (g *gate) due(now time.Time) (time.Duration, bool) {
 }
 
 // tell reports whether there is news, and how long it may wait.
-func (g *gate) tell(now time.Time) (time.Duration, bool) {
-	n := &g.share.report
+func (g *Gate) reportDue(now time.Time) (time.Duration, bool) {
+	n := &g.session.report
 	switch {
-	case g.share.hasQuota && (g.hold.Phase() != Rationed || g.share.quota.Inconsistent):
+	case g.session.hasQuota && (g.hold.Phase() != hold.Rationed || g.session.quota.Inconsistent):
 		return 0, true
-	case (g.hold.Phase() == Counted || g.hold.IsPaced()) && !g.share.word:
+	case (g.hold.Phase() == hold.Counted || g.hold.IsPaced()) && !g.session.word:
 		return goodDelay, n.Bad+n.Refused+n.Good > 0
 	case n.Bad+n.Refused+n.Failures+n.Refusals+n.Returned > 0, n.Well:
 		return 0, true
-	case g.share.hint.After(now):
-		if h := &g.hold; h.Shared() && h.Phase() == Held && h.Until().Sub(now) > 2*hintDelay {
+	case g.session.hint.After(now):
+		if h := &g.hold; h.Shared() && h.Phase() == hold.Held && h.Until().Sub(now) > 2*hintDelay {
 			// Everybody is held. Of many refusals in flight each is a little
 			// later than the one before.
 			return hintDelay, true
 		}
 		return 0, true
-	case n.Good > 0 && g.hold.Phase() == Ramping:
+	case n.Good > 0 && g.hold.Phase() == hold.Ramping:
 		return goodDelay, true
 	}
 	return 0, n.Good > 0
@@ -47,8 +48,8 @@ func (g *gate) tell(now time.Time) (time.Duration, bool) {
 
 // ask reports whether permits are wanted that only the store can grant, and
 // when to ask for them.
-func (g *gate) ask(now time.Time) (time.Duration, bool) {
-	h, s := &g.hold, &g.share
+func (g *Gate) permitsDue(now time.Time) (time.Duration, bool) {
+	h, s := &g.hold, &g.session
 	over := !now.Before(h.Until())
 	switch {
 	case !h.Shared():
@@ -57,28 +58,28 @@ func (g *gate) ask(now time.Time) (time.Duration, bool) {
 		// Nobody here has use for the ramp. Somebody has to find that it is over.
 		return idleSpread + jitter.Uniform(idleSpread), over && h.HasDeadline()
 	case over && h.IsPaced():
-		return max(jitter.Uniform(askSpread), s.abstain.Sub(now), s.out.Sub(now)), true
+		return max(jitter.Uniform(askSpread), s.noProbeBefore.Sub(now), s.noAskBefore.Sub(now)), true
 	case over:
-		return max(jitter.Uniform(askSpread), s.abstain.Sub(now)), true
+		return max(jitter.Uniform(askSpread), s.noProbeBefore.Sub(now)), true
 	}
-	return 0, h.HasDeadline() && h.PermitsLeft() <= 0 && !s.dry && s.abstain.Before(now)
+	return 0, h.HasDeadline() && h.PermitsLeft() <= 0 && !s.exhausted && s.noProbeBefore.Before(now)
 }
 
 // wanted returns how many permits this process has use for. Where nobody waits,
 // it is as many as could not wait: where no request ever may, no hold would end
 // otherwise.
-func (g *gate) wanted(now time.Time) int {
+func (g *Gate) wanted(now time.Time) int {
 	n := g.waiters.Len()
-	if n == 0 && now.Sub(g.share.missed) < missedFor {
-		n = g.share.turned
+	if n == 0 && now.Sub(g.session.lastTimeout) < timeoutMemory {
+		n = g.session.timedOut
 	}
 	return min(n, maxWant)
 }
 
 // schedule sees to it that the store is spoken with when that is due.
-func (g *gate) schedule(now time.Time) {
-	s := &g.share
-	if s.link == nil || s.talking {
+func (g *Gate) schedule(now time.Time) {
+	s := &g.session
+	if s.dispatcher == nil || s.talking {
 		return
 	}
 	delay, due := g.due(now)
@@ -91,11 +92,11 @@ func (g *gate) schedule(now time.Time) {
 		}
 	case delay <= 0:
 		s.talking = true
-		s.link.enqueue(g)
+		s.dispatcher.enqueue(g)
 	case !s.next.IsZero() && !s.next.After(at):
 		// That will do: a delay which began anew with each request would not end.
 	case s.timer == nil:
-		s.timer, s.next = time.AfterFunc(delay, g.speak), at
+		s.timer, s.next = time.AfterFunc(delay, g.flush), at
 	default:
 		s.timer.Reset(delay)
 		s.next = at
@@ -103,13 +104,13 @@ func (g *gate) schedule(now time.Time) {
 }
 
 // speak starts an exchange whose time has come.
-func (g *gate) speak() {
+func (g *Gate) flush() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := &g.share
+	s := &g.session
 	s.next = time.Time{}
 	if !s.talking && (!g.evicted.Load() || g.waiters.Len() > 0) { // who came as it was evicted is served all the same
 		s.talking = true
-		s.link.enqueue(g)
+		s.dispatcher.enqueue(g)
 	}
 }

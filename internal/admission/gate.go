@@ -1,4 +1,4 @@
-package holdoff
+package admission
 
 import (
 	"container/list"
@@ -16,68 +16,74 @@ import (
 
 // gate is what a process knows of one key: its hold, who waits for it, its
 // budget and its latency. Requests of a healthy key pass it without a lock.
-type gate struct {
+type Gate struct {
 	name      hostkey.Name
 	key       string // name, as people see it
-	budget    retrybudget.Budget
-	tolerance retrybudget.Budget // refusals that are left to retries
-	quota     quota.Counter      // what the server says of one
+	Budget    retrybudget.Budget
+	Tolerance retrybudget.Budget // refusals that are left to retries
+	Quota     quota.Counter      // what the server says of one
 	latency   atomic.Int64       // smoothed time to response headers, in ns; 0 = unknown
 	// glance is the hold's generation, doubled, plus one while the hold is not
 	// well(): all that a request has to read to pass. It is written under mu.
-	glance  atomic.Uint64
-	evicted atomic.Bool // the table has forgotten this gate, and has or makes another; set under mu
-	emit    func(Event)
+	fastPath atomic.Uint64
+	evicted  atomic.Bool // the table has forgotten this gate, and has or makes another; set under mu
+	emit     func(Change)
 
 	mu      sync.Mutex // guards what follows
 	hold    hold.Machine
 	waiters queue
 	timer   *time.Timer
 	bad     time.Time // when this process last met a failure
-	share   share
+	session session
 
 	// Of the table that the gate is in, whose lock is needed as well to change
 	// what follows; nil where it is in none yet, or was evicted.
 
-	table    *gates
+	table    *Table
 	standing standing
 	place    *list.Element // among the gates of this standing
 }
 
-// open lets a request of a healthy key pass, without a lock.
-func (g *gate) open() (hold.Permit, bool) {
-	look := g.glance.Load()
+// Key returns the key, as people see it.
+func (g *Gate) Key() string { return g.key }
+
+// Latency returns the smoothed time to response headers, or 0 if it is unknown.
+func (g *Gate) Latency() time.Duration { return time.Duration(g.latency.Load()) }
+
+// TryFastPath lets a request of a healthy key pass, without a lock.
+func (g *Gate) TryFastPath() (hold.Permit, bool) {
+	look := g.fastPath.Load()
 	return hold.Permit{Generation: look >> 1}, look&1 == 0
 }
 
 // learn takes in an outcome, or reports false where the gate was evicted.
-func (g *gate) learn(o hold.Result) bool {
-	defer g.unlock(g.lock())
+func (g *Gate) Record(o hold.Result) bool {
+	defer g.applyAndUnlock(g.lock())
 	if g.evicted.Load() {
 		return false
 	}
 	now := time.Now()
-	if o.Lesson != Good && o.Lesson != Nothing {
+	if o.Lesson != hold.Good && o.Lesson != hold.Nothing {
 		g.bad = now
 	}
-	if h := &g.hold; h.Phase() == Counted {
+	if h := &g.hold; h.Phase() == hold.Counted {
 		o.Limited, o.Generation = true, h.Generation() // all that comes in is counted, whenever it was sent
 	}
-	if h := &g.hold; h.Phase() == Probing && o.Limited && o.Generation == h.Generation() && o.Lesson == Nothing && o.Hint > 0 {
-		o.Lesson = Refused // a probe that is asked to come back later has not found the host well
+	if h := &g.hold; h.Phase() == hold.Probing && o.Limited && o.Generation == h.Generation() && o.Lesson == hold.Nothing && o.Hint > 0 {
+		o.Lesson = hold.Refused // a probe that is asked to come back later has not found the host well
 	}
-	many := g.refusedMuch(o)
-	if g.share.link != nil {
-		g.learnShared(o, now)
+	many := g.shouldMeasure(o)
+	if g.session.dispatcher != nil {
+		g.recordShared(o, now)
 	} else {
 		g.hold.Record(o, now, jitter.Uniform)
 	}
 	switch {
 	case !many:
-	case g.share.link == nil || now.Before(g.share.retry):
+	case g.session.dispatcher == nil || now.Before(g.session.retry):
 		g.hold.Measure(now)
 	default:
-		g.share.report.Refusals++
+		g.session.report.Refusals++
 	}
 	return true
 }
@@ -85,30 +91,30 @@ func (g *gate) learn(o hold.Result) bool {
 // refusedMuch reports whether o is a refusal that makes one ask whether the server
 // takes less than it is sent. Of a fleet, one in sixteen asks: in a large one
 // nobody meets many.
-func (g *gate) refusedMuch(o hold.Result) bool {
-	if o.Lesson != Refused || o.Hint >= hold.MinHold || g.hold.Phase() != Healthy {
+func (g *Gate) shouldMeasure(o hold.Result) bool {
+	if o.Lesson != hold.Refused || o.Hint >= hold.MinHold || g.hold.Phase() != hold.Healthy {
 		return false
 	}
-	return !g.tolerance.Take(hold.RefusalTolerance) || (g.share.link != nil && rand.N(16) == 0)
+	return !g.Tolerance.Take(hold.RefusalTolerance) || (g.session.dispatcher != nil && rand.N(16) == 0)
 }
 
 // held reports whether requests have to wait at the gate, and the earliest time
 // at which one may pass.
-func (g *gate) held() (time.Time, bool) {
-	if _, open := g.open(); open {
+func (g *Gate) HeldUntil() (time.Time, bool) {
+	if _, open := g.TryFastPath(); open {
 		return time.Time{}, false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.hold.Phase() != Held {
-		return time.Time{}, g.hold.Phase() != Healthy
+	if g.hold.Phase() != hold.Held {
+		return time.Time{}, g.hold.Phase() != hold.Healthy
 	}
 	return g.hold.Until(), true
 }
 
 // sample takes in the latency of a first attempt that succeeded, with the gain
 // of RFC 6298. A sample that is lost to another does no harm.
-func (g *gate) sample(d time.Duration) {
+func (g *Gate) Sample(d time.Duration) {
 	old := g.latency.Load()
 	if old == 0 {
 		g.latency.Store(max(int64(d), 1))
@@ -117,12 +123,12 @@ func (g *gate) sample(d time.Duration) {
 	g.latency.Store(old + (int64(d)-old)/8)
 }
 
-func (g *gate) lease() time.Duration {
+func (g *Gate) lease() time.Duration {
 	return hold.Lease(time.Duration(g.latency.Load()))
 }
 
 // lock locks the gate and returns the hold as it was.
-func (g *gate) lock() hold.Machine {
+func (g *Gate) lock() hold.Machine {
 	g.mu.Lock()
 	return g.hold
 }
@@ -130,10 +136,10 @@ func (g *gate) lock() hold.Machine {
 // unlock does what a change of the hold since before calls for: waiters that may
 // go are let go, the timer is set for the next T, the store is told, and so is
 // whoever watches. Then it unlocks the gate.
-func (g *gate) unlock(before hold.Machine) {
+func (g *Gate) applyAndUnlock(before hold.Machine) {
 	now := time.Now()
-	if g.orphaned(now) {
-		g.alone(Report{})
+	if g.storeOverdue(now) {
+		g.onStoreError(hold.Report{})
 	}
 	g.release(now)
 	g.setTimer(now)
@@ -142,10 +148,10 @@ func (g *gate) unlock(before hold.Machine) {
 		g.table.move(g, s)
 	}
 	look := g.hold.Generation() << 1
-	if !g.hold.IsHealthy() || g.share.failing {
+	if !g.hold.IsHealthy() || g.session.failing {
 		look |= 1
 	}
-	g.glance.Store(look)
+	g.fastPath.Store(look)
 	event, worth := g.compare(before, now)
 	g.mu.Unlock()
 	if worth {
@@ -154,17 +160,17 @@ func (g *gate) unlock(before hold.Machine) {
 }
 
 // grant gives leave for one send, once that is due.
-func (g *gate) grant(now time.Time) (hold.Permit, bool) {
+func (g *Gate) grant(now time.Time) (hold.Permit, bool) {
 	return g.hold.Grant(now, g.lease(), jitter.Uniform)
 }
 
 // setTimer arranges for a look at the next T, while somebody waits for it or a
 // ramp may end.
-func (g *gate) setTimer(now time.Time) {
+func (g *Gate) setTimer(now time.Time) {
 	h := &g.hold
 	idle := g.waiters.Len() == 0 && !g.hold.HasDeadline()
 	asked := h.Shared() && !now.Before(h.Until()) // what comes next is the store's to say
-	if h.Phase() == Healthy || idle || asked {
+	if h.Phase() == hold.Healthy || idle || asked {
 		if g.timer != nil {
 			g.timer.Stop()
 		}
@@ -182,25 +188,25 @@ func (g *gate) setTimer(now time.Time) {
 	g.timer.Reset(d)
 }
 
-func (g *gate) tick() {
+func (g *Gate) tick() {
 	before := g.lock()
 	g.hold.Advance(time.Now(), jitter.Uniform)
-	g.unlock(before)
+	g.applyAndUnlock(before)
 }
 
 // compare describes the change since before, if it is worth an event.
-func (g *gate) compare(before hold.Machine, now time.Time) (Event, bool) {
+func (g *Gate) compare(before hold.Machine, now time.Time) (Change, bool) {
 	h := &g.hold
-	e := Event{
+	e := Change{
 		Key: g.key, Kind: HoldChanged, Phase: h.Phase(), Level: h.Level(),
 		Attempts: h.Attempts(), Status: h.Status(), Shared: h.Shared(),
 	}
-	if h.Phase() == Held {
+	if h.Phase() == hold.Held {
 		e.Hold = max(h.Until().Sub(now), 0)
 	}
 	switch {
-	case !h.MateriallyChanged(before), h.Phase() == before.Phase() && h.Phase() != Held:
-		return Event{}, false
+	case !h.MateriallyChanged(before), h.Phase() == before.Phase() && h.Phase() != hold.Held:
+		return Change{}, false
 	case before.Unlimited() && !h.Unlimited():
 		e.Kind = HoldStarted
 	case h.Unlimited() && !before.Unlimited():

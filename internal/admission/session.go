@@ -1,4 +1,4 @@
-package holdoff
+package admission
 
 import (
 	"context"
@@ -26,9 +26,9 @@ const (
 	// looks whether a ramp is over.
 	idleSpread = time.Second
 	// mostDenied bounds how many slots a replica sits out: 2 to that power.
-	mostDenied = 2
+	maxDeniedStreak = 2
 	// missedFor is how long a request that could not wait is expected again.
-	missedFor = time.Second
+	timeoutMemory = time.Second
 	// maxWant bounds the permits that one replica asks for at a time.
 	maxWant = 256
 )
@@ -54,80 +54,80 @@ const (
 
 // share is what a gate needs beyond its hold where there is a store. The gate's
 // mu guards it.
-type share struct {
-	link *link
-	stop func() // ends the watch
+type session struct {
+	dispatcher *dispatcher
+	stop       func() // ends the watch
 
 	// What is to be told.
 
-	report   Report
-	hint     time.Time // until when the server asked for silence
-	word     bool      // that holds everybody
-	quota    hold.Quota
-	hasQuota bool
-	row      int       // failures in a row that the server answered
-	retry    time.Time // before that, the store isn't tried again
+	report              hold.Report
+	hint                time.Time // until when the server asked for silence
+	word                bool      // that holds everybody
+	quota               hold.Quota
+	hasQuota            bool
+	consecutiveFailures int       // failures in a row that the server answered
+	retry               time.Time // before that, the store isn't tried again
 
 	// What was said.
 
-	version uint64    // of the state that was last taken over
-	last    time.Time // when anybody last met a failure
-	failing bool      // failures of this healthy key are being counted
-	dry     bool      // there are no permits left until hold.until
+	version   uint64    // of the state that was last taken over
+	last      time.Time // when anybody last met a failure
+	failing   bool      // failures of this healthy key are being counted
+	exhausted bool      // there are no permits left until hold.until
 
 	// What goes on.
 
-	talking bool        // an exchange is queued or under way
-	timer   *time.Timer // calls for the next one, at the time of next
-	next    time.Time
-	denied  int       // how many slots in a row had nothing left
-	served  time.Time // the end of the slot that last granted something
-	out     time.Time // before that, no permits of slots are asked for
-	abstain time.Time // before that, no permits are asked for
-	turned  int       // requests whose patience ended in the line, since permits were asked for
-	missed  time.Time // when the last of them left
+	talking         bool        // an exchange is queued or under way
+	timer           *time.Timer // calls for the next one, at the time of next
+	next            time.Time
+	deniedStreak    int       // how many slots in a row had nothing left
+	lastGrantedSlot time.Time // the end of the slot that last granted something
+	noAskBefore     time.Time // before that, no permits of slots are asked for
+	noProbeBefore   time.Time // before that, no permits are asked for
+	timedOut        int       // requests whose patience ended in the line, since permits were asked for
+	lastTimeout     time.Time // when the last of them left
 }
 
 // learnShared takes in an outcome where there is a store: what it means for
 // this process at once, and what the fleet is to be told.
-func (g *gate) learnShared(o hold.Result, now time.Time) {
-	h, s := &g.hold, &g.share
+func (g *Gate) recordShared(o hold.Result, now time.Time) {
+	h, s := &g.hold, &g.session
 	word := o.Hint >= hold.MinHold
 	mine := o.Limited && h.Shared() && o.Generation == h.Generation()
-	fresh := h.Phase() == Healthy && o.Generation == h.Generation()
+	fresh := h.Phase() == hold.Healthy && o.Generation == h.Generation()
 	if mine && s.report.Generation != o.Generation {
 		s.report.Good, s.report.Bad, s.report.Refused, s.report.Returned = 0, 0, 0, 0
 		s.report.GoodRetries, s.report.RefusedRetries = 0, 0
 		s.report.Generation = o.Generation
 	}
-	if o.HasQuota && o.Generation == h.Generation() && (o.NearExhaustion || o.Inconsistent || h.Phase() != Healthy) {
+	if o.HasQuota && o.Generation == h.Generation() && (o.NearExhaustion || o.Inconsistent || h.Phase() != hold.Healthy) {
 		s.quota, s.hasQuota = o.Quota, true
 	}
-	if !h.Shared() || (word && (o.Lesson == Refused || o.Lesson == Failed)) {
+	if !h.Shared() || (word && (o.Lesson == hold.Refused || o.Lesson == hold.Failed)) {
 		h.Record(o, now, jitter.Uniform)
 	}
 
 	switch o.Lesson {
-	case Nothing:
-		if mine && h.Phase() == Probing && o.Round == h.Round() {
+	case hold.Nothing:
+		if mine && h.Phase() == hold.Probing && o.Round == h.Round() {
 			s.report.Returned++
 		}
 		return
-	case Good:
+	case hold.Good:
 		if mine {
 			s.report.Good++
 			if o.Retry {
 				s.report.GoodRetries++
 			}
 		}
-		s.row = 0
+		s.consecutiveFailures = 0
 		s.report.Well = s.failing
 		return
-	case Unreachable:
-		if mine && !h.IsPaced() && h.Phase() != Counted {
+	case hold.Unreachable:
+		if mine && !h.IsPaced() && h.Phase() != hold.Counted {
 			// It may be this replica's own network. The permit is not given
 			// back, and another replica goes first next time.
-			s.abstain = now.Add(hold.MaxBackoff)
+			s.noProbeBefore = now.Add(hold.MaxBackoff)
 		}
 		return
 	}
@@ -141,7 +141,7 @@ func (g *gate) learnShared(o hold.Result, now time.Time) {
 		s.word = s.word || word
 	}
 	switch {
-	case mine && o.Lesson == Refused:
+	case mine && o.Lesson == hold.Refused:
 		s.report.Refused++
 		if o.Retry {
 			s.report.RefusedRetries++
@@ -149,14 +149,14 @@ func (g *gate) learnShared(o hold.Result, now time.Time) {
 		if !h.IsPaced() {
 			h.ForfeitPermits() // what is left of them would be refused as well
 		}
-	case mine && (h.Phase() == Probing || !o.Retry):
+	case mine && (h.Phase() == hold.Probing || !o.Retry):
 		s.report.Bad++
-	case fresh && o.Lesson == Failed:
-		s.row++
-		if s.row >= reportAfter {
+	case fresh && o.Lesson == hold.Failed:
+		s.consecutiveFailures++
+		if s.consecutiveFailures >= reportAfter {
 			s.report.Status = o.Status
 			s.report.Failures++
-			if s.row == reportAfter {
+			if s.consecutiveFailures == reportAfter {
 				s.report.Failures = reportAfter
 			}
 		}
@@ -164,80 +164,80 @@ func (g *gate) learnShared(o hold.Result, now time.Time) {
 }
 
 // exchange speaks with the store once: on a worker of the link.
-func (g *gate) exchange() {
+func (g *Gate) exchange() {
 	g.mu.Lock()
 	now := time.Now()
 	report, hint, worth := g.takeReport(now)
 	if !worth {
-		g.share.talking = false
+		g.session.talking = false
 		g.mu.Unlock()
 		return
 	}
 	g.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	reply, err := exchange(ctx, g.share.link.store, g.key, report)
+	reply, err := Exchange(ctx, g.session.dispatcher.store, g.key, report)
 	state := reply.Snapshot
 	cancel()
-	g.share.link.watch(g.key, err)
+	g.session.dispatcher.watch(g.key, err)
 
 	before := g.lock()
-	s := &g.share
+	s := &g.session
 	s.talking = false
 	if err != nil {
-		g.alone(report)
+		g.onStoreError(report)
 	} else {
 		s.retry = time.Time{}
 		if !s.hint.After(hint) {
 			s.hint, s.word = time.Time{}, false // told
 		}
-		g.take(state, true)
-		if report.ServerDirected && state.Phase == Healthy && hint.After(now.Add(storeRetry)) {
+		g.apply(state, true)
+		if report.ServerDirected && state.Phase == hold.Healthy && hint.After(now.Add(storeRetry)) {
 			// Redis' clock went forward, and took the hint for an old one.
 			s.hint, s.word, s.retry = hint, true, time.Now().Add(storeRetry)
 		}
-		s.dry = state.Permits < report.Want
-		g.sitOut(state.Permits, report.Want)
+		s.exhausted = state.Permits < report.Want
+		g.backOffAsking(state.Permits, report.Want)
 		g.release(time.Now())
-		g.handBackUnused()
+		g.returnUnusedProbe()
 	}
-	g.unlock(before)
+	g.applyAndUnlock(before)
 }
 
 // sitOut lets a replica that was granted nothing wait for some slots, the more the
 // oftener that happens: where many stand in line, to ask in each would be work for
 // the store alone.
-func (g *gate) sitOut(granted, want int) {
-	h, s := &g.hold, &g.share
+func (g *Gate) backOffAsking(granted, want int) {
+	h, s := &g.hold, &g.session
 	if granted > 0 || !h.IsPaced() {
-		s.denied, s.served = 0, h.Until()
+		s.deniedStreak, s.lastGrantedSlot = 0, h.Until()
 		return
 	}
-	if want > 0 && h.Until().Sub(s.served) > hold.Rounding {
-		s.denied = min(s.denied+1, mostDenied)
-		s.out = h.Until().Add(jitter.Uniform(hold.Slot<<s.denied - hold.Slot))
+	if want > 0 && h.Until().Sub(s.lastGrantedSlot) > hold.Rounding {
+		s.deniedStreak = min(s.deniedStreak+1, maxDeniedStreak)
+		s.noAskBefore = h.Until().Add(jitter.Uniform(hold.Slot<<s.deniedStreak - hold.Slot))
 	}
 }
 
 // handBackUnused gives a probe's permit back for which nobody waits any more,
 // and nobody is likely to come.
-func (g *gate) handBackUnused() {
+func (g *Gate) returnUnusedProbe() {
 	h := &g.hold
-	if time.Since(g.share.missed) < missedFor || !h.Shared() || h.Phase() != Probing || h.PermitsLeft() <= 0 {
+	if time.Since(g.session.lastTimeout) < timeoutMemory || !h.Shared() || h.Phase() != hold.Probing || h.PermitsLeft() <= 0 {
 		return
 	}
 	h.ForfeitPermits()
-	g.share.report.Generation = h.Generation()
-	g.share.report.Returned++
+	g.session.report.Generation = h.Generation()
+	g.session.report.Returned++
 }
 
 // takeReport returns what is to be told and asked now.
-func (g *gate) takeReport(now time.Time) (report Report, hint time.Time, worth bool) {
-	s := &g.share
-	_, worth = g.tell(now)
-	_, want := g.ask(now)
+func (g *Gate) takeReport(now time.Time) (report hold.Report, hint time.Time, worth bool) {
+	s := &g.session
+	_, worth = g.reportDue(now)
+	_, want := g.permitsDue(now)
 	report, hint = s.report, s.hint
-	report.Replica, report.Call, report.Version = s.link.replica, s.link.calls.Add(1), hold.Version
+	report.Replica, report.Call, report.Version = s.dispatcher.replica, s.dispatcher.calls.Add(1), hold.Version
 	report.Lease = g.lease()
 	if hint.After(now) {
 		report.Hint, report.ServerDirected = hint.Sub(now), s.word
@@ -249,8 +249,8 @@ func (g *gate) takeReport(now time.Time) (report Report, hint time.Time, worth b
 	}
 	if want {
 		report.Want = g.wanted(now)
-		s.turned = 0
+		s.timedOut = 0
 	}
-	s.report = Report{Generation: s.report.Generation}
+	s.report = hold.Report{Generation: s.report.Generation}
 	return report, hint, worth || want
 }

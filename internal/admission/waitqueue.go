@@ -1,4 +1,4 @@
-package holdoff
+package admission
 
 import (
 	"cmp"
@@ -22,14 +22,14 @@ type queue struct {
 
 func (q *queue) Len() int { return q.first.Len() + q.retries.Len() }
 
-func (q *queue) push(w *waiter) {
+func (q *queue) push(w *Waiter) {
 	q.joined++
 	w.number = q.joined
 	w.place = q.half(w).PushBack(w)
 	heap.Push(&q.ends, w)
 }
 
-func (q *queue) remove(w *waiter) {
+func (q *queue) remove(w *Waiter) {
 	q.half(w).Remove(w.place)
 	w.place = nil
 	if len(q.ends) > keepGone*q.Len() {
@@ -37,15 +37,15 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-func (q *queue) half(w *waiter) *list.List {
-	if w.retry {
+func (q *queue) half(w *Waiter) *list.List {
+	if w.Retry {
 		return &q.retries
 	}
 	return &q.first
 }
 
 // oldest returns the request that has waited longest.
-func (q *queue) oldest() *waiter {
+func (q *queue) oldest() *Waiter {
 	first, retry := front(&q.first), front(&q.retries)
 	if first == nil || (retry != nil && retry.number < first.number) {
 		return retry
@@ -56,10 +56,10 @@ func (q *queue) oldest() *waiter {
 // prober returns the waiter that tells most about the host: the oldest that has
 // not failed yet. Requests that fail by themselves, on a broken path, stand in line
 // again and again, and as probes they would hold the key for ever.
-func (q *queue) prober() *waiter { return cmp.Or(front(&q.first), front(&q.retries)) }
+func (q *queue) pickProbe() *Waiter { return cmp.Or(front(&q.first), front(&q.retries)) }
 
 // soonest returns the waiter whose patience ends first, or nil if there is none.
-func (q *queue) soonest() *waiter {
+func (q *queue) soonest() *Waiter {
 	for len(q.ends) > 0 && q.ends[0].place == nil {
 		heap.Pop(&q.ends)
 	}
@@ -82,20 +82,20 @@ func (q *queue) compact() {
 	heap.Init(&q.ends)
 }
 
-func front(l *list.List) *waiter {
+func front(l *list.List) *Waiter {
 	if e := l.Front(); e != nil {
-		return e.Value.(*waiter)
+		return e.Value.(*Waiter)
 	}
 	return nil
 }
 
 // impatience is a heap of waiters by the end of their patience.
-type impatience []*waiter
+type impatience []*Waiter
 
 func (h impatience) Len() int           { return len(h) }
-func (h impatience) Less(i, j int) bool { return h[i].latest.Before(h[j].latest) }
+func (h impatience) Less(i, j int) bool { return h[i].Latest.Before(h[j].Latest) }
 func (h impatience) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *impatience) Push(w any)        { *h = append(*h, w.(*waiter)) }
+func (h *impatience) Push(w any)        { *h = append(*h, w.(*Waiter)) }
 func (h *impatience) Pop() any {
 	last := len(*h) - 1
 	w := (*h)[last]

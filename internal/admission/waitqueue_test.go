@@ -1,4 +1,4 @@
-package holdoff
+package admission
 
 import (
 	"container/list"
@@ -12,17 +12,17 @@ import (
 )
 
 // model is a queue as a plain list, the oldest first.
-type model []*waiter
+type model []*Waiter
 
-func (m model) prober() *waiter {
-	if i := slices.IndexFunc(m, func(w *waiter) bool { return !w.retry }); i >= 0 {
+func (m model) pickProbe() *Waiter {
+	if i := slices.IndexFunc(m, func(w *Waiter) bool { return !w.Retry }); i >= 0 {
 		return m[i]
 	}
 	return m[0]
 }
 
 func (m model) earliest() time.Time {
-	return slices.MinFunc(m, func(a, b *waiter) int { return a.latest.Compare(b.latest) }).latest
+	return slices.MinFunc(m, func(a, b *Waiter) int { return a.Latest.Compare(b.Latest) }).Latest
 }
 
 // A queue finds what a walk along a plain list finds, whatever joins and leaves.
@@ -37,7 +37,7 @@ func FuzzQueue(f *testing.F) {
 		var line model
 		for range 500 {
 			if r.IntN(6) < int(joining%6) || len(line) == 0 {
-				w := &waiter{latest: start.Add(time.Duration(r.IntN(50))), retry: r.IntN(2) == 0}
+				w := &Waiter{Latest: start.Add(time.Duration(r.IntN(50))), Retry: r.IntN(2) == 0}
 				q.push(w)
 				line = append(line, w)
 			} else {
@@ -52,7 +52,7 @@ func FuzzQueue(f *testing.F) {
 				t.Fatalf("%d waiters are kept for %d that wait", len(q.ends), len(line))
 			}
 			if len(line) == 0 {
-				if q.oldest() != nil || q.prober() != nil || q.soonest() != nil {
+				if q.oldest() != nil || q.pickProbe() != nil || q.soonest() != nil {
 					t.Fatal("an empty queue has a waiter")
 				}
 				continue
@@ -60,10 +60,10 @@ func FuzzQueue(f *testing.F) {
 			if q.oldest() != line[0] {
 				t.Fatal("oldest is not the one that joined first")
 			}
-			if q.prober() != line.prober() {
+			if q.pickProbe() != line.pickProbe() {
 				t.Fatal("prober is not the oldest that has not failed before")
 			}
-			if r.IntN(3) == 0 && !q.soonest().latest.Equal(line.earliest()) {
+			if r.IntN(3) == 0 && !q.soonest().Latest.Equal(line.earliest()) {
 				t.Fatal("soonest is not the least patient")
 			}
 		}
@@ -73,8 +73,8 @@ func FuzzQueue(f *testing.F) {
 // blindLine returns a gate that is held for an hour and has a line of n requests of
 // which only the oldest, and the least patient, can be looked at: to look at
 // another one panics.
-func blindLine(t *testing.T, n int, retry bool) *gate {
-	g := &gate{emit: func(Event) {}}
+func blindLine(t *testing.T, n int, retry bool) *Gate {
+	g := &Gate{emit: func(Change) {}}
 	waitAt(t, g, n, retry)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -96,7 +96,7 @@ func TestGate_RefusalLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
 			g := blindLine(t, 1000, retry)
 			for range 100 {
 				time.Sleep(time.Millisecond)
-				g.learn(hold.Result{Lesson: Refused, Hint: time.Hour, Status: 429}) // the hold is extended
+				g.Record(hold.Result{Lesson: hold.Refused, Hint: time.Hour, Status: 429}) // the hold is extended
 			}
 			if got, want := g.now().Until(), time.Now().Add(time.Hour); !got.Equal(want) {
 				t.Errorf("the hold ends at %v, want %v", got, want)
@@ -120,8 +120,8 @@ func TestGate_ProbeLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		g.mu.Lock()
-		if g.hold.Phase() != Probing || !w.pass.Limited {
-			t.Errorf("got phase %v and pass %+v of the oldest, want probing with a permit", g.hold.Phase(), w.pass)
+		if g.hold.Phase() != hold.Probing || !w.Permit.Limited {
+			t.Errorf("got phase %v and pass %+v of the oldest, want probing with a permit", g.hold.Phase(), w.Permit)
 		}
 		g.discard()
 		g.mu.Unlock()
@@ -132,23 +132,23 @@ func TestGate_ProbeLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
 // wherever they stand.
 func TestGate_HopelessAreLetGoWhereverTheyStand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &gate{emit: func(Event) {}}
+		g := &Gate{emit: func(Change) {}}
 		waitAt(t, g, 0, false)
 		start := time.Now()
-		var line []*waiter
+		var line []*Waiter
 		for i := range 1000 {
-			w := &waiter{latest: start.Add(time.Hour + time.Duration(1+(i*37)%1000)*time.Second), retry: i%3 == 0}
-			if inLine, err := g.join(w); !inLine {
+			w := &Waiter{Latest: start.Add(time.Hour + time.Duration(1+(i*37)%1000)*time.Second), Retry: i%3 == 0}
+			if inLine, err := g.Enqueue(w); !inLine {
 				t.Fatal(err)
 			}
 			line = append(line, w)
 		}
 		for _, more := range []time.Duration{0, 1, 500, 499, 999, 1000} { // seconds; a shorter hint changes nothing
-			g.learn(hold.Result{Lesson: Refused, Hint: time.Hour + more*time.Second, Status: 429})
+			g.Record(hold.Result{Lesson: hold.Refused, Hint: time.Hour + more*time.Second, Status: 429})
 			for _, w := range line {
-				gone := !w.latest.After(g.hold.Until())
+				gone := !w.Latest.After(g.hold.Until())
 				if told := w.held != nil; told != gone || (w.place == nil) != gone {
-					t.Fatalf("after a hint of 1 h and %d s: a request that waits for %v more was let go %v, want %v", more, w.latest.Sub(start), told, gone)
+					t.Fatalf("after a hint of 1 h and %d s: a request that waits for %v more was let go %v, want %v", more, w.Latest.Sub(start), told, gone)
 				}
 			}
 		}

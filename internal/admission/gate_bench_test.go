@@ -1,8 +1,7 @@
-package holdoff
+package admission
 
 import (
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
 
@@ -11,25 +10,25 @@ import (
 
 // fullTable returns a Transport's table of n keys at each of which a request
 // waits.
-func fullTable(tb testing.TB, n int) *gates {
+func fullTable(tb testing.TB, n int) *Table {
 	tb.Helper()
-	gs := &gates{emit: func(Event) {}}
+	gs := &Table{emit: func(Change) {}}
 	for i := range n {
-		waitAt(tb, gs.of(newRequest(tb, http.MethodGet, fmt.Sprintf("http://waited-%d.example/", i), "")), 1, false)
+		waitAt(tb, gs.Gate(named(fmt.Sprintf("waited-%d.example", i))), 1, false)
 	}
 	return gs
 }
 
 // waitAt holds g for an hour, and puts n requests in its line that have more
 // patience than that.
-func waitAt(tb testing.TB, g *gate, n int, retry bool) {
+func waitAt(tb testing.TB, g *Gate, n int, retry bool) {
 	tb.Helper()
 	g.mu.Lock()
-	enterPhase(g, Held, 0, time.Now().Add(time.Hour))
+	enterPhase(g, hold.Held, 0, time.Now().Add(time.Hour))
 	g.mu.Unlock()
 	latest := time.Now().Add(3 * time.Hour)
 	for i := range n {
-		if inLine, err := g.join(&waiter{latest: latest.Add(time.Duration(i)), retry: retry}); !inLine {
+		if inLine, err := g.Enqueue(&Waiter{Latest: latest.Add(time.Duration(i)), Retry: retry}); !inLine {
 			tb.Fatalf("a request of a held key does not wait: %v", err)
 		}
 	}
@@ -39,11 +38,11 @@ func waitAt(tb testing.TB, g *gate, n int, retry bool) {
 // table remembers.
 func BenchmarkNewKeyAmongWaited(b *testing.B) {
 	gs := fullTable(b, maxKeys+1)
-	req := newRequest(b, http.MethodGet, "http://h/", "")
+
 	i := 0
 	for b.Loop() {
-		req.URL.Host = fmt.Sprint("new-", i)
-		gs.of(req)
+		name := named(fmt.Sprint("new-", i))
+		gs.Gate(name)
 		i++
 	}
 }
@@ -51,39 +50,39 @@ func BenchmarkNewKeyAmongWaited(b *testing.B) {
 // What one refusal costs under the gate's lock while 50,000 requests wait: each
 // refusal in flight ends a little later than the one before.
 func BenchmarkRefusalWithLongLine(b *testing.B) {
-	g := &gate{emit: func(Event) {}}
+	g := &Gate{emit: func(Change) {}}
 	waitAt(b, g, 50_000, false)
 	for b.Loop() {
-		g.learn(hold.Result{Permit: hold.Permit{Generation: g.hold.Generation()}, Lesson: Refused, Hint: time.Hour, Status: 429})
+		g.Record(hold.Result{Permit: hold.Permit{Generation: g.hold.Generation()}, Lesson: hold.Refused, Hint: time.Hour, Status: 429})
 	}
 }
 
 // What a probe costs while 50,000 requests wait that have all failed before.
 func BenchmarkProbeWithLongLine(b *testing.B) {
-	g := &gate{emit: func(Event) {}}
+	g := &Gate{emit: func(Change) {}}
 	waitAt(b, g, 50_000, true)
 	for b.Loop() {
-		w := &waiter{latest: time.Now().Add(3 * time.Hour), retry: true}
-		if _, err := g.join(w); err != nil {
+		w := &Waiter{Latest: time.Now().Add(3 * time.Hour), Retry: true}
+		if _, err := g.Enqueue(w); err != nil {
 			b.Fatal(err)
 		}
 		before := g.lock()
-		enterPhase(g, Probing, 1, time.Now().Add(time.Hour))
-		g.unlock(before)
+		enterPhase(g, hold.Probing, 1, time.Now().Add(time.Hour))
+		g.applyAndUnlock(before)
 	}
 }
 
 // What it costs to let 100,000 requests go that wait for a key.
 func BenchmarkAdmitLongLine(b *testing.B) {
 	const n = 100_000
-	g := &gate{emit: func(Event) {}}
+	g := &Gate{emit: func(Change) {}}
 	for b.Loop() {
 		b.StopTimer()
 		waitAt(b, g, n, false)
 		b.StartTimer()
 		before := g.lock()
-		enterPhase(g, Ramping, n, time.Now().Add(time.Hour))
-		g.unlock(before)
+		enterPhase(g, hold.Ramping, n, time.Now().Add(time.Hour))
+		g.applyAndUnlock(before)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/waiter")
 }
@@ -91,19 +90,19 @@ func BenchmarkAdmitLongLine(b *testing.B) {
 // What it costs that 100,000 requests leave the line of a key together.
 func BenchmarkLeaveLongLine(b *testing.B) {
 	const n = 100_000
-	g := &gate{emit: func(Event) {}}
+	g := &Gate{emit: func(Change) {}}
 	latest := time.Now().Add(3 * time.Hour)
-	waiters := make([]*waiter, n)
+	waiters := make([]*Waiter, n)
 	for b.Loop() {
 		b.StopTimer()
 		waitAt(b, g, 0, false)
 		for i := range waiters {
-			waiters[i] = &waiter{latest: latest.Add(time.Duration(i))}
-			g.join(waiters[i])
+			waiters[i] = &Waiter{Latest: latest.Add(time.Duration(i))}
+			g.Enqueue(waiters[i])
 		}
 		b.StartTimer()
 		for i := range waiters {
-			g.leave(waiters[(i*7919)%n], false) // 7919 and n have no common factor: each leaves once
+			g.Leave(waiters[(i*7919)%n], false) // 7919 and n have no common factor: each leaves once
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/waiter")

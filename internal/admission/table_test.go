@@ -1,9 +1,8 @@
-package holdoff
+package admission
 
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -20,9 +19,9 @@ func keyed(i int) hostkey.Name {
 }
 
 // tableOf returns a table of n keys that know nothing, and their gates.
-func tableOf(n int) (*gates, []*gate) {
-	gs := &gates{emit: func(Event) {}}
-	all := make([]*gate, n)
+func tableOf(n int) (*Table, []*Gate) {
+	gs := &Table{emit: func(Change) {}}
+	all := make([]*Gate, n)
 	for i := range all {
 		all[i] = gs.add(keyed(i))
 	}
@@ -30,7 +29,7 @@ func tableOf(n int) (*gates, []*gate) {
 }
 
 // remembered counts the keys of a table for which no request waits.
-func remembered(gs *gates) int {
+func remembered(gs *Table) int {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	return gs.idleKeys()
@@ -38,9 +37,9 @@ func remembered(gs *gates) int {
 
 // waitedOf adds n keys from the i-th on to a table, with a request that waits for
 // each.
-func waitedOf(t *testing.T, gs *gates, i, n int) []*gate {
+func waitedOf(t *testing.T, gs *Table, i, n int) []*Gate {
 	t.Helper()
-	all := make([]*gate, n)
+	all := make([]*Gate, n)
 	for j := range all {
 		all[j] = gs.add(keyed(i + j))
 		waitAt(t, all[j], 1, false)
@@ -49,8 +48,8 @@ func waitedOf(t *testing.T, gs *gates, i, n int) []*gate {
 }
 
 // change does something to a gate as its own methods do.
-func change(g *gate, what func()) {
-	defer g.unlock(g.lock())
+func change(g *Gate, what func()) {
+	defer g.applyAndUnlock(g.lock())
 	what()
 }
 
@@ -105,7 +104,7 @@ func TestGates_EvictionFollowsTheStanding(t *testing.T) {
 		waiting := waitedOf(t, gs, maxKeys, 50)
 		newest := gs.add(keyed(maxKeys + 50)) // in place of all[0]
 		until := time.Now().Add(time.Hour)
-		worry := func(g *gate) { change(g, func() { failOnce(g); g.share.hint = until }) }
+		worry := func(g *Gate) { change(g, func() { failOnce(g); g.session.hint = until }) }
 		unreported, clean, reported := all[1:50], append(all[50:100:100], newest), all[100:]
 		for _, g := range unreported {
 			worry(g)
@@ -133,13 +132,13 @@ func TestGates_EvictionFollowsTheStanding(t *testing.T) {
 // A key that the fleet holds is listed as held, though the store says so before the
 // gate is in the table.
 func TestGates_KeyThatTheFleetHoldsIsListedAsHeld(t *testing.T) {
-	store := &MemoryStore{}
+	store := &memory{}
 	name := keyed(0)
-	tell(t, store, name.String(), heldFor(time.Minute))
-	gs := &gates{emit: func(Event) {}}
-	gs.link = newLink(store, gs.emit)
+	holdInStore(t, store, name.String(), time.Minute)
+	gs := &Table{emit: func(Change) {}}
+	gs.dispatcher = newDispatcher(store, gs.emit)
 	g := gs.add(name)
-	if got := g.now().Phase(); got != Held || g.standing != reported {
+	if got := g.now().Phase(); got != hold.Held || g.standing != reported {
 		t.Errorf("got phase %v, standing %d; want held, %d", got, g.standing, reported)
 	}
 	g.mu.Lock()
@@ -154,7 +153,7 @@ func TestGates_TableShrinksAfterLinesEnd(t *testing.T) {
 	gs, _ := tableOf(0)
 	all := waitedOf(t, gs, 0, maxKeys+extra)
 	for _, g := range all {
-		g.leave(g.waiters.oldest(), false)
+		g.Leave(g.waiters.oldest(), false)
 	}
 	if got := remembered(gs); got != maxKeys+extra {
 		t.Fatalf("got %d keys, want %d", got, maxKeys+extra)
@@ -170,28 +169,28 @@ func TestGates_TableShrinksAfterLinesEnd(t *testing.T) {
 // Whatever happens at many gates at a time, each is listed as what it is, and the
 // table finds exactly the gates that it lists.
 func TestGates_ListsAreTrueUnderConcurrentUse(t *testing.T) {
-	store := &MemoryStore{}
-	gs := &gates{emit: func(Event) {}}
-	gs.link = newLink(store, gs.emit)
+	store := &memory{}
+	gs := &Table{emit: func(Change) {}}
+	gs.dispatcher = newDispatcher(store, gs.emit)
 	var all sync.WaitGroup
 	for worker := range uint64(4) {
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(worker, 0))
-			req := newRequest(t, http.MethodGet, "http://h/", "")
+
 			for range 15_000 {
-				req.URL.Host = fmt.Sprintf("h%d.example", r.IntN(2*maxKeys))
-				g := gs.of(req)
+				name := named(fmt.Sprintf("h%d.example", r.IntN(2*maxKeys)))
+				g := gs.Gate(name)
 				switch r.IntN(4) {
 				case 0:
-					g.learn(hold.Result{Lesson: Failed, Status: 500})
+					g.Record(hold.Result{Lesson: hold.Failed, Status: 500})
 				case 1:
-					w := &waiter{latest: time.Now().Add(time.Hour)}
-					if inLine, err := g.join(w); err == nil && inLine && r.IntN(2) == 0 {
-						g.leave(w, false)
+					w := &Waiter{Latest: time.Now().Add(time.Hour)}
+					if inLine, err := g.Enqueue(w); err == nil && inLine && r.IntN(2) == 0 {
+						g.Leave(w, false)
 					}
 				case 2:
 					if r.IntN(50) == 0 {
-						g.learn(hold.Result{Lesson: Refused, Hint: time.Minute, Status: 429})
+						g.Record(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429})
 					}
 				}
 			}
@@ -200,7 +199,7 @@ func TestGates_ListsAreTrueUnderConcurrentUse(t *testing.T) {
 	all.Wait()
 	listed := 0
 	for name, v := range gs.byName.Range {
-		g := v.(*gate)
+		g := v.(*Gate)
 		g.mu.Lock()
 		gs.mu.Lock()
 		if want := g.stands(time.Now()); g.standing != want && g.standing != unreported { // a hint is over, or has just been reported
@@ -224,15 +223,15 @@ func TestGates_ListsAreTrueUnderConcurrentUse(t *testing.T) {
 // Where many gates wait for the store, one more does not make the link look
 // through them all each time.
 func TestLink_LongQueueIsNotSearchedForEachGate(t *testing.T) {
-	l := newLink(&MemoryStore{}, func(Event) {})
+	l := newDispatcher(&memory{}, func(Change) {})
 	l.workers = maxWorkers // which all are busy
 	for range 4*maxKeys - 1 {
-		l.enqueue(&gate{})
+		l.enqueue(&Gate{})
 	}
 	l.queue[0] = nil // to look at it panics
 	for range maxKeys / 8 {
 		l.queue = l.queue[:len(l.queue)-1]
-		l.enqueue(&gate{})
+		l.enqueue(&Gate{})
 	}
 	if got := len(l.queue); got != 4*maxKeys-1 {
 		t.Errorf("got %d gates in the queue, want %d", got, 4*maxKeys-1)

@@ -11,6 +11,9 @@ import (
 const (
 	// storeTimeout bounds an exchange where the store itself does not.
 	storeTimeout = 250 * time.Millisecond
+	// maxUndecided is how long a decision may be due: ten times the time for which a
+	// replica that died keeps the right to make it.
+	maxUndecided = 500 * time.Millisecond
 	// storeRetry is how long a gate goes on alone before it tries the store again.
 	storeRetry = time.Second
 	// reportAfter is how many failures in a row a replica keeps to itself. One
@@ -74,6 +77,8 @@ type session struct {
 	last      time.Time // when anybody last met a failure
 	failing   bool      // failures of this healthy key are being counted
 	exhausted bool      // there are no permits left until hold.until
+
+	dueSince time.Time // since when a decision is due that no replica makes
 
 	// What goes on.
 
@@ -184,9 +189,12 @@ func (g *Gate) exchange() {
 	before := g.lock()
 	s := &g.session
 	s.talking = false
-	if err != nil {
+	switch {
+	case err != nil:
 		g.onStoreError(report)
-	} else {
+	case s.undecided(reply.Due, time.Now()):
+		g.onStoreError(hold.Report{}) // the store has the results, and no replica that can decide
+	default:
 		s.retry = time.Time{}
 		if !s.hint.After(hint) {
 			s.hint, s.word = time.Time{}, false // told
@@ -197,14 +205,28 @@ func (g *Gate) exchange() {
 			s.hint, s.word, s.retry = hint, true, time.Now().Add(storeRetry)
 		}
 		s.exhausted = state.Permits < report.Want
-		g.backOffAsking(state.Permits, report.Want)
+		if !reply.Due {
+			g.backOffAsking(state.Permits, report.Want)
+		}
 		g.release(time.Now())
 		g.returnUnusedProbe()
 	}
 	g.applyAndUnlock(before)
 }
 
-// sitOut lets a replica that was granted nothing wait for some slots, the more the
+// undecided reports whether a decision has been due for so long that no replica can
+// be there to make it: this one can't read the record, and those that can are gone.
+func (s *session) undecided(due bool, now time.Time) bool {
+	switch {
+	case !due:
+		s.dueSince = time.Time{}
+	case s.dueSince.IsZero():
+		s.dueSince = now
+	}
+	return due && now.Sub(s.dueSince) >= maxUndecided
+}
+
+// backOffAsking lets a replica that was granted nothing wait for some slots, the more the
 // oftener that happens: where many stand in line, to ask in each would be work for
 // the store alone.
 func (g *Gate) backOffAsking(granted, want int) {
@@ -219,7 +241,7 @@ func (g *Gate) backOffAsking(granted, want int) {
 	}
 }
 
-// handBackUnused gives a probe's permit back for which nobody waits any more,
+// returnUnusedProbe gives a probe's permit back for which nobody waits any more,
 // and nobody is likely to come.
 func (g *Gate) returnUnusedProbe() {
 	h := &g.hold

@@ -34,7 +34,7 @@ func TestThousandClientsAtOnce(t *testing.T) {
 	}
 	defer first.Close()
 	const key = "http://held.example"
-	if _, err := first.Exchange(t.Context(), key, holdoff.News{Hint: 2 * time.Minute, Word: true, Status: 429, Lease: time.Second}); err != nil {
+	if _, err := first.Report(t.Context(), key, holdoff.Report{Hint: 2 * time.Minute, ServerDirected: true, Status: 429}); err != nil {
 		t.Fatal(err)
 	}
 	rdb.ConfigResetStat(t.Context())

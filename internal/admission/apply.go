@@ -7,11 +7,11 @@ import (
 	"github.com/go-holdoff/holdoff/internal/jitter"
 )
 
-// What a gate does with what its store says, or does not say.
+// What a gate does when its store answers, changes or fails.
 
-// alone notes that the store failed. Where the next step was the store's to
-// take, this process goes on by itself, from the state that is known and with
-// the results that could not be told.
+// onStoreError notes that the store failed. Where the store was to decide what
+// comes next, this process continues alone, from the state that it knows and with
+// the results that it could not report.
 func (g *Gate) onStoreError(report hold.Report) {
 	h, s := &g.hold, &g.session
 	now := time.Now()
@@ -21,7 +21,7 @@ func (g *Gate) onStoreError(report hold.Report) {
 	}
 	s.version = 0
 	if h.IsPaced() {
-		report = hold.Report{} // what was paced for all tells nothing of this process alone
+		report = hold.Report{} // results of the fleet's pace say nothing of this process alone
 	}
 	h.Detach(now)
 	o := hold.Result{Permit: hold.Permit{Generation: report.Generation, Limited: true}, Status: report.Status, Hint: report.Hint}
@@ -36,20 +36,21 @@ func (g *Gate) onStoreError(report hold.Report) {
 	}
 }
 
-// orphaned reports whether the next step is the store's to take, and the store
-// is known to be away.
+// storeOverdue reports whether the store is to decide what comes next, and is known
+// to be away.
 func (g *Gate) storeOverdue(now time.Time) bool {
 	return g.hold.Shared() && !now.Before(g.hold.Until()) && now.Before(g.session.retry)
 }
 
-// told takes in what the store says of its own accord.
+// onStoreChange takes in a change that another replica made.
 func (g *Gate) onStoreChange(state hold.Snapshot) {
 	before := g.lock()
 	g.apply(state, false)
 	g.applyAndUnlock(before)
 }
 
-// take adopts the store's state, unless it is older than what is known.
+// apply follows the store's state, unless it is older than what is known. reply
+// tells that it is the answer to a report.
 func (g *Gate) apply(state hold.Snapshot, reply bool) {
 	h, s := &g.hold, &g.session
 	if state.Lost {
@@ -61,10 +62,10 @@ func (g *Gate) apply(state hold.Snapshot, reply bool) {
 	}
 	s.version, s.last = state.Version, state.Last
 	if state.Phase == hold.Held && !s.hint.After(state.Until.Add(hold.Rounding)) {
-		s.hint, s.word = time.Time{}, false // somebody else has told
+		s.hint, s.word = time.Time{}, false // another replica has reported it
 	}
 	if reply && h.Shared() && state.Phase == hold.Healthy && state.Generation == 0 {
-		// The record is gone: nobody has probed.
+		// The record is gone: no replica has probed.
 		g.onRecordLost()
 		return
 	}
@@ -77,7 +78,7 @@ func (g *Gate) apply(state hold.Snapshot, reply bool) {
 		return
 	}
 	if h.Phase() == hold.Held && h.ServerDirected() && state.Phase != hold.Held && s.hint.After(time.Now()) {
-		return // the store has yet to hear of a hint
+		return // a hint is yet to be reported
 	}
 	if longer := h.OutlastsHold(state); longer && !reply && s.hint.IsZero() && h.Until().Sub(state.Until) > hold.Rounding {
 		// Two halves of a fleet have met again: the longer hold wins.
@@ -87,8 +88,8 @@ func (g *Gate) apply(state hold.Snapshot, reply bool) {
 	s.exhausted = false
 }
 
-// lost goes on alone where the store has lost the key, and tells it again what
-// the server said: not all replicas at once, since one is enough.
+// onRecordLost continues alone where the store has lost the key, and reports the
+// server's hint again: not all replicas at once, since one is enough.
 func (g *Gate) onRecordLost() {
 	h, s := &g.hold, &g.session
 	s.failing, s.version = false, 0

@@ -14,8 +14,9 @@ import (
 	"github.com/go-holdoff/holdoff/internal/retrybudget"
 )
 
-// gate is what a process knows of one key: its hold, who waits for it, its
-// budget and its latency. Requests of a healthy key pass it without a lock.
+// A Gate is what a process knows of one key: its machine, the requests that wait for
+// it, its retry budget and its latency. Requests of a healthy key pass it without a
+// lock.
 type Gate struct {
 	name      hostkey.Name
 	key       string // name, as people see it
@@ -23,8 +24,8 @@ type Gate struct {
 	Tolerance retrybudget.Budget // refusals that are left to retries
 	Quota     quota.Counter      // what the server says of one
 	latency   atomic.Int64       // smoothed time to response headers, in ns; 0 = unknown
-	// glance is the hold's generation, doubled, plus one while the hold is not
-	// well(): all that a request has to read to pass. It is written under mu.
+	// fastPath is the machine's generation, doubled, plus one while the key is not
+	// healthy: all that a request has to read to pass. It is written under mu.
 	fastPath atomic.Uint64
 	evicted  atomic.Bool // the table has forgotten this gate, and has or makes another; set under mu
 	emit     func(Change)
@@ -56,7 +57,7 @@ func (g *Gate) TryFastPath() (hold.Permit, bool) {
 	return hold.Permit{Generation: look >> 1}, look&1 == 0
 }
 
-// learn takes in an outcome, or reports false where the gate was evicted.
+// Record takes in what came of a send, or reports false where the gate was evicted.
 func (g *Gate) Record(o hold.Result) bool {
 	defer g.applyAndUnlock(g.lock())
 	if g.evicted.Load() {
@@ -67,10 +68,10 @@ func (g *Gate) Record(o hold.Result) bool {
 		g.bad = now
 	}
 	if h := &g.hold; h.Phase() == hold.Counted {
-		o.Limited, o.Generation = true, h.Generation() // all that comes in is counted, whenever it was sent
+		o.Limited, o.Generation = true, h.Generation() // every result is counted, whenever the request was sent
 	}
 	if h := &g.hold; h.Phase() == hold.Probing && o.Limited && o.Generation == h.Generation() && o.Lesson == hold.Nothing && o.Hint > 0 {
-		o.Lesson = hold.Refused // a probe that is asked to come back later has not found the host well
+		o.Lesson = hold.Refused // a probe that is asked to come back later has not found the server up
 	}
 	many := g.shouldMeasure(o)
 	if g.session.dispatcher != nil {
@@ -88,9 +89,9 @@ func (g *Gate) Record(o hold.Result) bool {
 	return true
 }
 
-// refusedMuch reports whether o is a refusal that makes one ask whether the server
-// takes less than it is sent. Of a fleet, one in sixteen asks: in a large one
-// nobody meets many.
+// shouldMeasure reports whether this refusal should start a measurement of the
+// server's capacity: after RefusalTolerance refusals in a row, or, with a store, at
+// random for 1 in 16, since in a large fleet no replica sees many.
 func (g *Gate) shouldMeasure(o hold.Result) bool {
 	if o.Lesson != hold.Refused || o.Hint >= hold.MinHold || g.hold.Phase() != hold.Healthy {
 		return false
@@ -98,8 +99,8 @@ func (g *Gate) shouldMeasure(o hold.Result) bool {
 	return !g.Tolerance.Take(hold.RefusalTolerance) || (g.session.dispatcher != nil && rand.N(16) == 0)
 }
 
-// held reports whether requests have to wait at the gate, and the earliest time
-// at which one may pass.
+// HeldUntil reports whether requests have to wait at the gate, and the earliest time
+// at which one may be sent.
 func (g *Gate) HeldUntil() (time.Time, bool) {
 	if _, open := g.TryFastPath(); open {
 		return time.Time{}, false
@@ -112,8 +113,8 @@ func (g *Gate) HeldUntil() (time.Time, bool) {
 	return g.hold.Until(), true
 }
 
-// sample takes in the latency of a first attempt that succeeded, with the gain
-// of RFC 6298. A sample that is lost to another does no harm.
+// Sample takes in the latency of a first attempt that succeeded, with the gain of
+// RFC 6298. A sample that is lost to another does no harm.
 func (g *Gate) Sample(d time.Duration) {
 	old := g.latency.Load()
 	if old == 0 {
@@ -127,15 +128,15 @@ func (g *Gate) lease() time.Duration {
 	return hold.Lease(time.Duration(g.latency.Load()))
 }
 
-// lock locks the gate and returns the hold as it was.
+// lock locks the gate and returns the machine as it was.
 func (g *Gate) lock() hold.Machine {
 	g.mu.Lock()
 	return g.hold
 }
 
-// unlock does what a change of the hold since before calls for: waiters that may
-// go are let go, the timer is set for the next T, the store is told, and so is
-// whoever watches. Then it unlocks the gate.
+// applyAndUnlock does what a change of the machine since before calls for: it
+// releases waiters, sets the timer for the next T, schedules a report to the store,
+// opens or closes the fast path, and unlocks the gate. Then it tells watchers.
 func (g *Gate) applyAndUnlock(before hold.Machine) {
 	now := time.Now()
 	if g.storeOverdue(now) {
@@ -159,17 +160,17 @@ func (g *Gate) applyAndUnlock(before hold.Machine) {
 	}
 }
 
-// grant gives leave for one send, once that is due.
+// grant returns a permit for one send, once that is due.
 func (g *Gate) grant(now time.Time) (hold.Permit, bool) {
 	return g.hold.Grant(now, g.lease(), jitter.Uniform)
 }
 
-// setTimer arranges for a look at the next T, while somebody waits for it or a
-// ramp may end.
+// setTimer arranges for a look at the next T, while a request waits for it or a
+// round must end.
 func (g *Gate) setTimer(now time.Time) {
 	h := &g.hold
 	idle := g.waiters.Len() == 0 && !g.hold.HasDeadline()
-	asked := h.Shared() && !now.Before(h.Until()) // what comes next is the store's to say
+	asked := h.Shared() && !now.Before(h.Until()) // the store decides what comes next
 	if h.Phase() == hold.Healthy || idle || asked {
 		if g.timer != nil {
 			g.timer.Stop()

@@ -7,9 +7,9 @@ import (
 	"github.com/go-holdoff/holdoff/internal/jitter"
 )
 
-// When a gate speaks with its store: as soon as it has to, and no more often.
+// When a gate reports to its store: as soon as it has to, and no more often.
 
-// due returns how long it is until the store is to be spoken with, if at all.
+// due returns how long it is until the next report, if there is to be one.
 func (g *Gate) due(now time.Time) (time.Duration, bool) {
 	s := &g.session
 	delay, tell := g.reportDue(now)
@@ -23,7 +23,7 @@ func (g *Gate) due(now time.Time) (time.Duration, bool) {
 	return max(delay, s.retry.Sub(now)), true
 }
 
-// tell reports whether there is news, and how long it may wait.
+// reportDue reports whether there is something to report, and how long it may wait.
 func (g *Gate) reportDue(now time.Time) (time.Duration, bool) {
 	n := &g.session.report
 	switch {
@@ -35,8 +35,8 @@ func (g *Gate) reportDue(now time.Time) (time.Duration, bool) {
 		return 0, true
 	case g.session.hint.After(now):
 		if h := &g.hold; h.Shared() && h.Phase() == hold.Held && h.Until().Sub(now) > 2*hintDelay {
-			// Everybody is held. Of many refusals in flight each is a little
-			// later than the one before.
+			// Every replica is held already. Of many refusals in flight each asks
+			// for a little more than the one before.
 			return hintDelay, true
 		}
 		return 0, true
@@ -46,7 +46,7 @@ func (g *Gate) reportDue(now time.Time) (time.Duration, bool) {
 	return 0, n.Good > 0
 }
 
-// ask reports whether permits are wanted that only the store can grant, and
+// permitsDue reports whether permits are wanted that only the store can grant, and
 // when to ask for them.
 func (g *Gate) permitsDue(now time.Time) (time.Duration, bool) {
 	h, s := &g.hold, &g.session
@@ -55,7 +55,8 @@ func (g *Gate) permitsDue(now time.Time) (time.Duration, bool) {
 	case !h.Shared():
 		return 0, false
 	case g.wanted(now) == 0:
-		// Nobody here has use for the ramp. Somebody has to find that it is over.
+		// This replica has no use for permits, but some replica must find that the
+		// round is over.
 		return idleSpread + jitter.Uniform(idleSpread), over && h.HasDeadline()
 	case over && h.IsPaced():
 		return max(jitter.Uniform(askSpread), s.noProbeBefore.Sub(now), s.noAskBefore.Sub(now)), true
@@ -65,7 +66,7 @@ func (g *Gate) permitsDue(now time.Time) (time.Duration, bool) {
 	return 0, h.HasDeadline() && h.PermitsLeft() <= 0 && !s.exhausted && s.noProbeBefore.Before(now)
 }
 
-// wanted returns how many permits this process has use for. Where nobody waits,
+// wanted returns how many permits this process has use for. Where no request waits,
 // it is as many as could not wait: where no request ever may, no hold would end
 // otherwise.
 func (g *Gate) wanted(now time.Time) int {
@@ -76,7 +77,7 @@ func (g *Gate) wanted(now time.Time) int {
 	return min(n, maxWant)
 }
 
-// schedule sees to it that the store is spoken with when that is due.
+// schedule arranges for the next report.
 func (g *Gate) schedule(now time.Time) {
 	s := &g.session
 	if s.dispatcher == nil || s.talking {
@@ -94,7 +95,7 @@ func (g *Gate) schedule(now time.Time) {
 		s.talking = true
 		s.dispatcher.enqueue(g)
 	case !s.next.IsZero() && !s.next.After(at):
-		// That will do: a delay which began anew with each request would not end.
+		// That will do: a delay that began again with each request would not end.
 	case s.timer == nil:
 		s.timer, s.next = time.AfterFunc(delay, g.flush), at
 	default:
@@ -103,13 +104,13 @@ func (g *Gate) schedule(now time.Time) {
 	}
 }
 
-// speak starts an exchange whose time has come.
+// flush starts an exchange whose time has come.
 func (g *Gate) flush() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := &g.session
 	s.next = time.Time{}
-	if !s.talking && (!g.evicted.Load() || g.waiters.Len() > 0) { // who came as it was evicted is served all the same
+	if !s.talking && (!g.evicted.Load() || g.waiters.Len() > 0) { // a request that came as the gate was evicted is served all the same
 		s.talking = true
 		s.dispatcher.enqueue(g)
 	}

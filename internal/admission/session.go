@@ -14,40 +14,40 @@ const (
 	// maxUndecided is how long a decision may be due: ten times the time for which a
 	// replica that died keeps the right to make it.
 	maxUndecided = 500 * time.Millisecond
-	// storeRetry is how long a gate goes on alone before it tries the store again.
+	// storeRetry is how long a gate continues alone before it tries the store again.
 	storeRetry = time.Second
-	// reportAfter is how many failures in a row a replica keeps to itself. One
-	// in twenty requests that fails at random is nobody else's business.
+	// reportAfter is how many failures in a row a replica keeps to itself: one in
+	// twenty requests that fails at random does not concern the fleet.
 	reportAfter = 3
 	// askSpread spreads the replicas that ask for permits when a hold ends.
 	askSpread = 20 * time.Millisecond
 	// goodDelay gathers the successes of a ramp before they are reported.
 	goodDelay = hold.Slot / 4
-	// hintDelay gathers the hints that come while the key is held anyway.
+	// hintDelay gathers the hints that arrive while the key is held already.
 	hintDelay = 2 * hold.Slot
 	// idleSpread is how long a replica that has nothing to send waits before it
 	// looks whether a ramp is over.
 	idleSpread = time.Second
-	// mostDenied bounds how many slots a replica sits out: 2 to that power.
+	// maxDeniedStreak bounds how many slots a replica skips: 2 to that power.
 	maxDeniedStreak = 2
-	// missedFor is how long a request that could not wait is expected again.
+	// timeoutMemory is how long a request that could not wait is expected again.
 	timeoutMemory = time.Second
 	// maxWant bounds the permits that one replica asks for at a time.
 	maxWant = 256
 )
 
-// Where there is a store, a gate's hold is in one of two hands:
+// Where there is a store, one of two decides what comes next for a gate's machine:
 //
-//	alone    hold.shared is false: the process moves it on by itself
-//	shared   the store moves it on: take adopts what it says
+//	alone    Machine.Shared is false: this process
+//	shared   the fleet: apply follows the state that the store has
 //
-// A hint is obeyed at once, alone, and told; the store's answer makes the hold
-// shared (take). A shared hold is the process's own again when a hint arrives
-// that the store has yet to hear of (hold.begin), when the store fails to say what
-// comes at T (alone), and when it has lost the key (lost).
+// A hint is obeyed at once, alone, and reported; with the store's reply the hold is
+// shared. A shared hold is this process's own again when a hint arrives that is not
+// reported yet, when the store does not say what comes at T (onStoreError), and when
+// it has lost the key (onRecordLost).
 //
-//	outcome                           this process          the fleet is told
-//	hint of 2 s or more               holds at once         Hint, Word
+//	outcome                           this process          is reported as
+//	hint of 2 s or more               holds at once         Hint, ServerDirected
 //	success, of a permit              waits for the store   Good
 //	failure or refusal, of a permit   waits for the store   Bad, Refused, Hint
 //	third failure in a row, and on    counts to 20          Failures
@@ -55,32 +55,32 @@ const (
 //	no answer                         counts to 20          nothing: it may be
 //	                                                        this process's network
 
-// share is what a gate needs beyond its hold where there is a store. The gate's
-// mu guards it.
+// session is what a gate needs beyond its machine to follow a store. The gate's mu
+// guards it.
 type session struct {
 	dispatcher *dispatcher
 	stop       func() // ends the watch
 
-	// What is to be told.
+	// What is to be reported.
 
 	report              hold.Report
-	hint                time.Time // until when the server asked for silence
-	word                bool      // that holds everybody
+	hint                time.Time // until when the server asked not to be sent to
+	word                bool      // that hint holds every request
 	quota               hold.Quota
 	hasQuota            bool
 	consecutiveFailures int       // failures in a row that the server answered
 	retry               time.Time // before that, the store isn't tried again
 
-	// What was said.
+	// What the store said.
 
-	version   uint64    // of the state that was last taken over
-	last      time.Time // when anybody last met a failure
+	version   uint64    // of the state that is followed
+	last      time.Time // when a replica last met a failure
 	failing   bool      // failures of this healthy key are being counted
 	exhausted bool      // there are no permits left until hold.until
 
 	dueSince time.Time // since when a decision is due that no replica makes
 
-	// What goes on.
+	// The exchange under way, or the next.
 
 	talking         bool        // an exchange is queued or under way
 	timer           *time.Timer // calls for the next one, at the time of next
@@ -89,12 +89,12 @@ type session struct {
 	lastGrantedSlot time.Time // the end of the slot that last granted something
 	noAskBefore     time.Time // before that, no permits of slots are asked for
 	noProbeBefore   time.Time // before that, no permits are asked for
-	timedOut        int       // requests whose patience ended in the line, since permits were asked for
+	timedOut        int       // requests whose patience ended in the queue, since permits were asked for
 	lastTimeout     time.Time // when the last of them left
 }
 
-// learnShared takes in an outcome where there is a store: what it means for
-// this process at once, and what the fleet is to be told.
+// recordShared takes in what came of a send where there is a store: what it means
+// for this process at once, and what is to be reported.
 func (g *Gate) recordShared(o hold.Result, now time.Time) {
 	h, s := &g.hold, &g.session
 	word := o.Hint >= hold.MinHold
@@ -137,7 +137,7 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 		return
 	}
 
-	// The server answered that it will not, or that it can't.
+	// The server answered that it refuses, or that it fails.
 	if word || mine {
 		s.report.Status = o.Status
 		if end := now.Add(o.Hint); end.After(s.hint) {
@@ -168,7 +168,7 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 	}
 }
 
-// exchange speaks with the store once: on a worker of the link.
+// exchange reports to the store once, on a worker of the dispatcher.
 func (g *Gate) exchange() {
 	g.mu.Lock()
 	now := time.Now()
@@ -226,9 +226,9 @@ func (s *session) undecided(due bool, now time.Time) bool {
 	return due && now.Sub(s.dueSince) >= maxUndecided
 }
 
-// backOffAsking lets a replica that was granted nothing wait for some slots, the more the
-// oftener that happens: where many stand in line, to ask in each would be work for
-// the store alone.
+// backOffAsking makes a replica that was denied permits skip the next slots (up to
+// 2^maxDeniedStreak), so that a large fleet does not ask the store for permits that
+// it cannot get.
 func (g *Gate) backOffAsking(granted, want int) {
 	h, s := &g.hold, &g.session
 	if granted > 0 || !h.IsPaced() {
@@ -241,8 +241,8 @@ func (g *Gate) backOffAsking(granted, want int) {
 	}
 }
 
-// returnUnusedProbe gives a probe's permit back for which nobody waits any more,
-// and nobody is likely to come.
+// returnUnusedProbe returns a probe's permit for which no request waits any more, and
+// none is likely to come.
 func (g *Gate) returnUnusedProbe() {
 	h := &g.hold
 	if time.Since(g.session.lastTimeout) < timeoutMemory || !h.Shared() || h.Phase() != hold.Probing || h.PermitsLeft() <= 0 {
@@ -253,7 +253,7 @@ func (g *Gate) returnUnusedProbe() {
 	g.session.report.Returned++
 }
 
-// takeReport returns what is to be told and asked now.
+// takeReport returns what is to be reported and asked for now.
 func (g *Gate) takeReport(now time.Time) (report hold.Report, hint time.Time, worth bool) {
 	s := &g.session
 	_, worth = g.reportDue(now)

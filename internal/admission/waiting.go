@@ -10,20 +10,20 @@ import (
 
 // How requests wait at a gate.
 
-// waiter is a request that stands at a gate.
+// A Waiter is a request that waits at a gate.
 type Waiter struct {
 	Latest time.Time     // when it stops waiting
 	Retry  bool          // it has failed before
-	number uint64        // of its joining the line
-	place  *list.Element // in the line; nil before, and when it is let go
-	ready  chan struct{} // closed when pass or held is set
+	number uint64        // its place in the order of arrival
+	place  *list.Element // in the queue; nil before, and when it is released
+	ready  chan struct{} // closed when Permit or held is set
 	Permit hold.Permit
 	held   *Rejection
 }
 
-// join lets a request pass at once, refuses it with a *HeldError where its
-// patience can't suffice, or puts it in line: then it must stand or leave. A
-// pass is in w, where it is found also after a hook has panicked.
+// Enqueue lets a request pass at once, refuses it with a *Rejection where the hold
+// outlasts its patience, or puts it in the queue: then it must Wait or Leave. The
+// permit is in w, where it is found also after a hook has panicked.
 func (g *Gate) Enqueue(w *Waiter) (inLine bool, err error) {
 	defer g.applyAndUnlock(g.lock())
 	if g.waiters.Len() == 0 {
@@ -41,10 +41,10 @@ func (g *Gate) Enqueue(w *Waiter) (inLine bool, err error) {
 	return true, nil
 }
 
-// stand waits in line, until w may pass, its patience is over or ctx ends: with
-// deadline, the two are one, and it is the context that ends. The
-// error is a *HeldError or the context's. With the latter w may have a pass all
-// the same, that came at this moment and is to be handed back.
+// Wait waits until w may be sent, its patience is over or ctx ends: with deadline,
+// the two are one, and it is the context that ends. The error is a *Rejection or the
+// context's. With the latter w may have a permit all the same, that came at this
+// moment and must be returned.
 func (g *Gate) Wait(ctx context.Context, w *Waiter, deadline bool) error {
 	var over <-chan time.Time
 	if !deadline {
@@ -68,8 +68,9 @@ func (g *Gate) Wait(ctx context.Context, w *Waiter, deadline bool) error {
 	return nil
 }
 
-// leave takes w out of the line, because its patience is over or it has gone,
-// and returns why it is still held: nil where it may pass since a moment ago.
+// Leave takes w out of the queue, because its patience is over or its caller has
+// gone, and returns why it is still held: nil where it may be sent since a moment
+// ago.
 func (g *Gate) Leave(w *Waiter, impatient bool) *Rejection {
 	defer g.applyAndUnlock(g.lock())
 	if w.place == nil {
@@ -83,8 +84,8 @@ func (g *Gate) Leave(w *Waiter, impatient bool) *Rejection {
 	return g.rejection()
 }
 
-// release lets waiters go: as many as there are permits, the oldest first, and
-// those whose patience the hold has outgrown.
+// release ends the wait of as many requests as there are permits, the oldest first,
+// and of those whose patience the hold outlasts.
 func (g *Gate) release(now time.Time) {
 	for g.waiters.Len() > 0 {
 		p, ok := g.grant(now)
@@ -114,13 +115,13 @@ func (g *Gate) letGo(w *Waiter) {
 	close(w.ready)
 }
 
-// hopeless reports whether the hold is certain to outlast the patience of w.
+// cannotMeetDeadline reports whether the hold is certain to outlast the patience of w.
 func (g *Gate) cannotMeetDeadline(w *Waiter) bool {
 	return g.hold.Phase() == hold.Held && !w.Latest.After(g.hold.Until())
 }
 
-// heldError says that requests are held until T; during a probe or a ramp, for
-// a slot at least.
+// rejection says that requests are held until T; during a probe or a ramp, for a
+// slot at least.
 func (g *Gate) rejection() *Rejection {
 	until := g.hold.Until()
 	if soon := time.Now().Add(hold.Slot); g.hold.Phase() != hold.Held && until.Before(soon) {

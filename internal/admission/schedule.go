@@ -58,10 +58,8 @@ func (g *Gate) permitsDue(now time.Time) (time.Duration, bool) {
 		// This replica has no use for permits, but some replica must find that the
 		// round is over.
 		return idleSpread + jitter.Uniform(idleSpread), over && h.HasDeadline()
-	case over && h.IsPaced():
-		return max(jitter.Uniform(askSpread), s.noProbeBefore.Sub(now), s.noAskBefore.Sub(now)), true
 	case over:
-		return max(jitter.Uniform(askSpread), s.noProbeBefore.Sub(now)), true
+		return max(jitter.Uniform(askSpread), s.noProbeBefore.Sub(now), s.noAskBefore.Sub(now)), true
 	}
 	return 0, h.HasDeadline() && h.PermitsLeft() <= 0 && !s.exhausted && s.noProbeBefore.Before(now)
 }

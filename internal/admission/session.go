@@ -19,6 +19,9 @@ const (
 	// reportAfter is how many failures in a row a replica keeps to itself: one in
 	// twenty requests that fails at random does not concern the fleet.
 	reportAfter = 3
+	// dueDelay is how long a replica at least waits for the decision of another before
+	// it asks again: two round trips, as a rule.
+	dueDelay = 5 * time.Millisecond
 	// askSpread spreads the replicas that ask for permits when a hold ends.
 	askSpread = 20 * time.Millisecond
 	// goodDelay gathers the successes of a ramp before they are reported.
@@ -205,7 +208,9 @@ func (g *Gate) exchange() {
 			s.hint, s.word, s.retry = hint, true, time.Now().Add(storeRetry)
 		}
 		s.exhausted = state.Permits < report.Want
-		if !reply.Due {
+		if reply.Due {
+			s.noAskBefore = time.Now().Add(dueDelay + jitter.Uniform(askSpread)) // another replica decides, and publishes
+		} else {
 			g.backOffAsking(state.Permits, report.Want)
 		}
 		g.release(time.Now())

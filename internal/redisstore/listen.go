@@ -90,7 +90,7 @@ func (s *Store) hear(payload string) {
 		return
 	}
 	snap, ok := decodePayload(text, s.opts.MaxHold)
-	if !ok {
+	if !ok || (snap.epoch == s.datasetID && snap.seq <= s.seq) { // damaged, or heard before
 		s.mu.Unlock()
 		return
 	}

@@ -142,7 +142,7 @@ func (s *Store) poll() {
 	s.mu.Lock()
 	known, at := s.datasetID, s.seq
 	s.mu.Unlock()
-	reply, err := s.run(pollScript, []string{s.name("meta")})
+	reply, err := s.run(pollScript, []string{s.name("meta")}, s.candidate)
 	if err != nil {
 		return
 	}
@@ -157,7 +157,7 @@ func (s *Store) poll() {
 	s.serverChanged = s.serverChanged || rewound
 	s.mu.Unlock()
 	switch {
-	case rewound: // to what a replica had, without the last writes
+	case rewound, epoch != known: // to what a replica had, without the last writes; or lost
 		s.readAll()
 		return
 	case s.seen(epoch, seq):
@@ -212,7 +212,7 @@ func (s *Store) readAll() {
 	found := make(map[string]bool)
 	var start uint64 // the sequence when the reading began
 	for offset := 0; ; offset += pageSize {
-		reply, err := s.run(indexScript, []string{s.name("index"), s.name("meta")}, offset, pageSize)
+		reply, err := s.run(indexScript, []string{s.name("index"), s.name("meta")}, s.candidate, offset, pageSize)
 		if err != nil {
 			return
 		}

@@ -711,7 +711,7 @@ func TestHoldIsNotLostWhereTheIndexMovesWhileItIsRead(t *testing.T) {
 	a := redisStore(t, rdb, Options{})
 	var moved atomic.Int64
 	move := func(sha string, keys []string, args []any) {
-		if sha == indexScript.Hash() && args[0] != 0 && moved.Add(1) == 1 {
+		if sha == indexScript.Hash() && args[1] != 0 && moved.Add(1) == 1 {
 			ids := rdb.ZRange(context.Background(), a.name("index"), 0, 9).Val()
 			for _, id := range ids {
 				rdb.ZRem(context.Background(), a.name("index"), id)

@@ -6,8 +6,8 @@ import (
 	"container/list"
 )
 
-// keepGone is how many waiters the heap of a queue holds for each that still waits,
-// at most.
+// keepGone is how many waiters the heap of a queue holds at most for each that still
+// waits, when another joins.
 const keepGone = 4
 
 // queue is the line of the requests that wait at a gate. It finds the oldest, the
@@ -27,13 +27,16 @@ func (q *queue) push(w *Waiter) {
 	w.number = q.joined
 	w.place = q.half(w).PushBack(w)
 	heap.Push(&q.ends, w)
+	if len(q.ends) > keepGone*q.Len() {
+		q.compact()
+	}
 }
 
 func (q *queue) remove(w *Waiter) {
 	q.half(w).Remove(w.place)
 	w.place = nil
-	if len(q.ends) > keepGone*q.Len() {
-		q.compact()
+	if q.Len() == 0 {
+		q.ends = nil
 	}
 }
 
@@ -70,7 +73,7 @@ func (q *queue) soonest() *Waiter {
 }
 
 // compact drops the waiters that have left from ends: for each that stays, at least
-// three. To find each of them as it leaves would make a release twice as slow.
+// three. To find each of them as it leaves would make a release slower.
 func (q *queue) compact() {
 	all := q.ends
 	q.ends = make(impatience, 0, q.Len())

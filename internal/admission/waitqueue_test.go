@@ -40,6 +40,9 @@ func FuzzQueue(f *testing.F) {
 				w := &Waiter{Latest: start.Add(time.Duration(r.IntN(50))), Retry: r.IntN(2) == 0}
 				q.push(w)
 				line = append(line, w)
+				if len(q.ends) > keepGone*len(line) {
+					t.Fatalf("%d waiters are kept for %d that wait", len(q.ends), len(line))
+				}
 			} else {
 				i := []int{0, len(line) - 1, r.IntN(len(line))}[r.IntN(3)]
 				q.remove(line[i])
@@ -47,9 +50,6 @@ func FuzzQueue(f *testing.F) {
 			}
 			if q.Len() != len(line) {
 				t.Fatalf("got %d waiters, want %d", q.Len(), len(line))
-			}
-			if len(q.ends) > keepGone*max(len(line), 1) {
-				t.Fatalf("%d waiters are kept for %d that wait", len(q.ends), len(line))
 			}
 			if len(line) == 0 {
 				if q.oldest() != nil || q.pickProbe() != nil || q.soonest() != nil {

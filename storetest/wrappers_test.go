@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-holdoff/holdoff"
@@ -109,12 +110,14 @@ func lockedWatcher() holdoff.Store {
 // mortal is a store that does nothing any more once a context has ended.
 type mortal struct {
 	holdoff.MemoryStore
-	dead bool
+	dead atomic.Bool
 }
 
 func (m *mortal) Report(ctx context.Context, key string, r report) (reply, error) {
-	m.dead = m.dead || ctx.Err() != nil
-	if m.dead {
+	if ctx.Err() != nil {
+		m.dead.Store(true)
+	}
+	if m.dead.Load() {
 		return reply{}, nil
 	}
 	return m.MemoryStore.Report(ctx, key, r)

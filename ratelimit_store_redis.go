@@ -2,6 +2,7 @@ package holdoff
 
 import (
 	"context"
+	"crypto/rand"
 	"iter"
 	"time"
 
@@ -50,7 +51,10 @@ type RedisOptions struct {
 // alone, and they resynchronise when it is back.
 //
 // It shares the client with its other users, and doesn't close it.
-type RedisStore struct{ store *redisstore.Store }
+type RedisStore struct {
+	store   *redisstore.Store
+	replica string
+}
 
 // NewRedisStore returns a store that shares its state through client. That
 // Redis can't be reached is no error: the store joins it when it comes. The
@@ -60,7 +64,7 @@ func NewRedisStore(client RedisClient, opts RedisOptions) (*RedisStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &RedisStore{store}, nil
+	return &RedisStore{store, rand.Text()}, nil
 }
 
 // Report implements [Store]. It is bounded by RedisOptions.Timeout, and not by its
@@ -73,6 +77,11 @@ func (s *RedisStore) Report(ctx context.Context, key string, r Report) (Reply, e
 func (s *RedisStore) Commit(ctx context.Context, key string, d Decision) (Reply, error) {
 	return s.store.Commit(ctx, key, d)
 }
+
+// Replica names this process among those that use the same Redis. The Transports that
+// share a RedisStore are one replica: what breaks one of them may be this process's
+// own fault, and two of them are no two witnesses.
+func (s *RedisStore) Replica() string { return s.replica }
 
 // Watch implements [Store].
 func (s *RedisStore) Watch(key string, changed func(State)) (stop func()) {

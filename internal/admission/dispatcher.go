@@ -31,7 +31,11 @@ type dispatcher struct {
 }
 
 func newDispatcher(store Store, emit func(Change)) *dispatcher {
-	return &dispatcher{store: store, replica: rand.Text(), emit: emit}
+	d := &dispatcher{store: store, replica: rand.Text(), emit: emit}
+	if named, ok := store.(interface{ Replica() string }); ok {
+		d.replica = named.Replica()
+	}
+	return d
 }
 
 // watch tells whoever observes when exchanges begin to fail, and when they work

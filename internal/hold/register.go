@@ -62,9 +62,10 @@ type Alarms struct {
 // A Reply is what a store answers.
 type Reply struct {
 	// Snapshot is the state, with the permits that were granted. Its times are of
-	// the register's clock: see Now.
+	// the replica's clock: a store whose clock is another one sends what is left.
 	Snapshot Snapshot
-	// Decide tells the replica to decide, by Advance and Commit, with Record.
+	// Decide tells the replica to decide, by Advance and Commit, with Record. The
+	// times of Record are of the register's clock: see Now.
 	Decide bool
 	Record Record
 	// Due tells that another replica is deciding at this moment: ask again soon.
@@ -140,7 +141,7 @@ func (r *Record) addHealth(rep Report, at Millis) {
 		r.Totals.Failures = plus(r.Totals.Failures, rep.Failures)
 		failed += within(rep.Failures, maxReported)
 	}
-	if healthy {
+	if healthy && at >= r.Alarms.RefusalsFrom { // earlier ones are no news later
 		r.Totals.Refusals = plus(r.Totals.Refusals, rep.Refusals)
 	}
 	if failed == 0 && rep.Hint > 0 {

@@ -80,7 +80,8 @@ func TestReport_ThousandReplicasMakeOneDecision(t *testing.T) {
 			r := hold.Report{Replica: fmt.Sprint("replica", i), Want: 1, Lease: 10 * time.Second, Version: hold.Version}
 			for watch().Phase == hold.Held {
 				reports.Add(1)
-				reply, err := s.reportAs(r.Replica, "k", r)
+				r.Call++
+				reply, err := s.Report(context.Background(), "k", r)
 				if err != nil {
 					t.Error(err)
 					return
@@ -100,22 +101,13 @@ func TestReport_ThousandReplicasMakeOneDecision(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("%d reports, %d commits", reports.Load(), commits.Load())
+	t.Logf("%d reports and %d decisions of 1,000 replicas", reports.Load(), commits.Load()) // more on a slow machine
 	if probes.Load() != 1 {
 		t.Errorf("%d probes were granted, want 1", probes.Load())
 	}
-	if commits.Load() > 3 || reports.Load() > 1100 { // a loaded machine may outlast a claim
-		t.Errorf("%d reports and %d commits of 1,000 replicas; want 1,100 and 1", reports.Load(), commits.Load())
+	if rev := strings.Fields(rdb.HGet(t.Context(), s.name(idOf("k")), "round").Val())[0]; rev != "1" {
+		t.Errorf("%s decisions were committed, want 1", rev)
 	}
-}
-
-// reportAs reports as another replica does.
-func (s *Store) reportAs(replica, key string, r hold.Report) (hold.Reply, error) {
-	return s.update(reportScript, key, func(id, key string) []any {
-		args := s.reportArgs(id, key, r)
-		args[7] = replica
-		return args
-	})
 }
 
 // A clock that is set back lengthens no hold beyond its own length, starves no

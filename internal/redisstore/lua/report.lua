@@ -57,7 +57,7 @@ if healthy and failures > 0 and witness() then
 	add(FAILURES, failures)
 	failed = failed + failures
 end
-if healthy then add(REFUSALS, tonumber(ARGV[20])) end
+if healthy and now >= round[A_FROM] then add(REFUSALS, tonumber(ARGV[20])) end -- earlier ones are no news later
 -- What waited in a stopped server's socket is older than it says.
 local hint, reset, sent = tonumber(ARGV[23]), tonumber(ARGV[26]), tonumber(ARGV[11])
 if sent > 0 and now - sent > 1000 and now - sent < 600000 then hint, reset = math.max(hint - now + sent, 0), math.max(reset - now + sent, 0) end

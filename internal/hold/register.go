@@ -188,15 +188,13 @@ func (r *Record) addHint(rep Report, at Millis, longest time.Duration) {
 	r.HintUntil = until
 }
 
-// grant hands out permits of the round.
+// grant hands out permits of the round. After the round, a decision is due, and
+// nothing is denied.
 func (r *Record) grant(want int, at Millis) int {
-	if want <= 0 || r.Phase == Healthy || r.Phase == Counted {
+	if want <= 0 || r.Phase == Healthy || r.Phase == Counted || r.HintUntil > 0 || at >= r.Until {
 		return 0
 	}
-	granted := 0
-	if r.HintUntil == 0 && at < r.Until {
-		granted = max(min(want, r.Permits-r.Granted), 0)
-	}
+	granted := max(min(want, r.Permits-r.Granted), 0)
 	r.Granted += granted
 	if granted < want {
 		r.DeniedAt = at

@@ -1,6 +1,7 @@
 -- Starts the round that a replica decided on, unless another has decided since, or
--- the decision is too old. It takes from the totals what the decision has seen; what
--- came since stays. The same in Go: Record.Commit in internal/hold.
+-- the decision is too old, or the clock was set back since. It takes from the totals
+-- what the decision has seen; what came since stays. The same in Go: Record.Commit in
+-- internal/hold.
 --
 -- KEYS     as in report.lua
 -- ARGV     1 channel   2 id   3 name   4 secret   5 longest hold, ms
@@ -13,8 +14,10 @@
 local id, name, longest, want = ARGV[2], ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[19])
 local r = read(KEYS[1])
 read_meta(KEYS[3], ARGV[4])
+rewind(r)
 local rev = r.round.rev
-if rev ~= tonumber(ARGV[6]) or now - tonumber(ARGV[7]) > tonumber(ARGV[8]) then
+local age = now - tonumber(ARGV[7])
+if rev ~= tonumber(ARGV[6]) or age < 0 or age > tonumber(ARGV[8]) then
 	local granted = grant(r, want)
 	write(r, id, name, ARGV[1], longest, false)
 	return answer(r, name, granted, rev == tonumber(ARGV[6]), false)

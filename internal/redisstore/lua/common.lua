@@ -72,15 +72,19 @@ local function read(key)
 end
 
 -- Keeps a round's length where the clock was set back.
-local function rewind(r, longest)
+local function rewind(r)
 	local round = r.round
 	local step = round.began - now
 	if step > 0 then round.began, round['until'] = now, math.max(round['until'] - step, 0) end
 	step = r.hint_at - now
 	if step > 0 and r.hint_until > 0 then r.hint_at, r.hint_until = now, math.max(r.hint_until - step, 1) end
-	round['until'], r.hint_until = math.min(round['until'], now + longest), math.min(r.hint_until, now + longest)
 	r.claim_until = math.min(r.claim_until, now + 50)
 	r.denied, r.timestamp = math.min(r.denied, now), math.min(r.timestamp, now)
+end
+
+-- Bounds holds, whoever wrote them.
+local function limit(r, longest)
+	r.round['until'], r.hint_until = math.min(r.round['until'], now + longest), math.min(r.hint_until, now + longest)
 end
 
 local function seen(witnesses)
@@ -157,10 +161,10 @@ local function write(r, id, name, channel, longest, changed)
 		'hint', int(r.hint_until) .. ' ' .. int(r.hint_at), 'witnesses', r.witnesses,
 		'claim', r.claim == '' and '' or r.claim .. ' ' .. int(r.claim_until), 'memory', r.memory)
 	local ttl = math.max(round.keep, v['until'], now) - now + 60000
-	redis.call('PEXPIRE', KEYS[1], int(ttl))
+	if not r.unreadable then redis.call('PEXPIRE', KEYS[1], int(ttl)) end
 	if v.phase == 'healthy' and r.attempts == 0 then
 		redis.call('ZREM', KEYS[2], id)
-	else
+	elseif not r.unreadable then
 		redis.call('ZADD', KEYS[2], int(now + ttl), id)
 		redis.call('PEXPIRE', KEYS[2], int(longest + 120000))
 	end

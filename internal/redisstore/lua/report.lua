@@ -22,7 +22,8 @@ if round.rev == 0 then
 	local alarms = unpacked('0 0 healthy 0 0 0 0 0 0 0 0 ' .. ARGV[7], round_names)
 	for k, v in pairs(alarms) do if string.sub(k, 1, 2) == 'a_' then round[k] = v end end
 end
-rewind(r, longest)
+rewind(r)
+limit(r, longest)
 
 local report = unpacked(ARGV[13], {'good', 'bad', 'refused', 'good_retries', 'refused_retries', 'returned', 'failures', 'refusals', 'well'})
 local mine = round.rev > 0 and tonumber(ARGV[12]) == round.generation
@@ -108,6 +109,9 @@ end
 local due = is_due()
 local decide = due and (now >= r.claim_until or r.claim == ARGV[8]) and tonumber(ARGV[10]) >= round.version
 if decide then r.claim, r.claim_until = ARGV[8], now + 50 end
+-- A round whose memory is of the next version ends with its TTL, where no replica is
+-- left that reads it: those that only ask do not keep it alive.
+r.unreadable = due and tonumber(ARGV[10]) < round.version
 
 write(r, id, name, ARGV[1], longest, differs(view(r), before))
 return answer(r, name, granted, due, decide)

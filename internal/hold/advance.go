@@ -21,6 +21,7 @@ func Advance(rec Record, rep Report, now time.Time, longest time.Duration, jitte
 		Memory: m.memory(), Keep: m.keepUntil(now), Attempts: m.attempts, Status: m.status,
 		Replica: rep.Replica, Want: rep.Want, MaxAge: MaxAge, NewRound: m.round != rec.Rev,
 	}
+	d.Memory.At = d.At
 	if m.phase == Healthy {
 		d.Failures, d.Memory.Failures = m.failures, 0
 	}

@@ -114,6 +114,11 @@ func (r *Record) mine(rep Report) bool { return r.Rev > 0 && rep.Generation == r
 func (r *Record) rewind(at Millis) {
 	if step := r.Began - at; step > 0 {
 		r.Began, r.Until = at, max(r.Until-step, 0)
+		for _, t := range []*Millis{&r.Totals.ResetAt, &r.Totals.RetryAt} {
+			if *t > 0 {
+				*t = max(*t-step, 1)
+			}
+		}
 	}
 	if step := r.HintAt - at; step > 0 && r.HintUntil > 0 {
 		r.HintAt, r.HintUntil = at, max(r.HintUntil-step, 1)

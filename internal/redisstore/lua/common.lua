@@ -75,7 +75,12 @@ end
 local function rewind(r)
 	local round = r.round
 	local step = round.began - now
-	if step > 0 then round.began, round['until'] = now, math.max(round['until'] - step, 0) end
+	if step > 0 then
+		round.began, round['until'] = now, math.max(round['until'] - step, 0)
+		for _, field in ipairs({'reset_at', 'retry_at'}) do
+			if r.totals[field] > 0 then r.totals[field] = math.max(r.totals[field] - step, 1) end
+		end
+	end
 	step = r.hint_at - now
 	if step > 0 and r.hint_until > 0 then r.hint_at, r.hint_until = now, math.max(r.hint_until - step, 1) end
 	r.claim_until = math.min(r.claim_until, now + 50)

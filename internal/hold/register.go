@@ -114,11 +114,6 @@ func (r *Record) mine(rep Report) bool { return r.Rev > 0 && rep.Generation == r
 func (r *Record) rewind(at Millis) {
 	if step := r.Began - at; step > 0 {
 		r.Began, r.Until = at, max(r.Until-step, 0)
-		for _, t := range []*Millis{&r.Totals.ResetAt, &r.Totals.RetryAt} {
-			if *t > 0 {
-				*t = max(*t-step, 1)
-			}
-		}
 	}
 	if step := r.HintAt - at; step > 0 && r.HintUntil > 0 {
 		r.HintAt, r.HintUntil = at, max(r.HintUntil-step, 1)
@@ -272,13 +267,12 @@ type Decision struct {
 	MaxAge time.Duration
 }
 
-// Commit starts the round of d, unless another replica has decided since, or d is
-// too old, or the clock was set back since: its times would be too far ahead. It
-// grants permits either way.
+// Commit starts the round of d, unless another replica has decided since, or d is not
+// of this record any more. It grants permits either way.
 func (r *Record) Commit(d Decision, now time.Time) Reply {
 	at := millis(now)
 	r.rewind(at)
-	if d.Rev != r.Rev || at < d.At || at-d.At > toMillis(d.MaxAge) {
+	if d.Rev != r.Rev || r.outdates(d, at) {
 		reply := r.reply(r.grant(d.Want, at), now)
 		reply.Due = d.Rev == r.Rev
 		return reply
@@ -311,6 +305,13 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 	reply := r.reply(r.grant(d.Want, at), now)
 	reply.Changed = d.Changed
 	return reply
+}
+
+// outdates reports whether d is too old; or was made before this round began, of a
+// record that was lost since and had the same Rev; or before the clock was set back, so
+// that its times are too far ahead.
+func (r *Record) outdates(d Decision, at Millis) bool {
+	return at-d.At > toMillis(d.MaxAge) || d.At < r.Began || at < d.At
 }
 
 func (r *Record) reply(granted int, now time.Time) Reply {

@@ -1,7 +1,7 @@
 -- Starts the round that a replica decided on, unless another has decided since, or
--- the decision is too old, or the clock was set back since. It takes from the totals
--- what the decision has seen; what came since stays. The same in Go: Record.Commit in
--- internal/hold.
+-- the decision is too old, or was made of a record that was lost since, or the clock
+-- was set back since. It takes from the totals what the decision has seen; what came
+-- since stays. The same in Go: Record.Commit in internal/hold.
 --
 -- KEYS     as in report.lua
 -- ARGV     1 channel   2 id   3 name   4 secret   5 longest hold, ms
@@ -17,7 +17,7 @@ read_meta(KEYS[3], ARGV[4])
 rewind(r)
 local rev = r.round.rev
 local age = now - tonumber(ARGV[7])
-if rev ~= tonumber(ARGV[6]) or age < 0 or age > tonumber(ARGV[8]) then
+if rev ~= tonumber(ARGV[6]) or tonumber(ARGV[7]) < r.round.began or age < 0 or age > tonumber(ARGV[8]) then
 	local granted = grant(r, want)
 	write(r, id, name, ARGV[1], longest, false)
 	return answer(r, name, granted, rev == tonumber(ARGV[6]), false)

@@ -75,12 +75,7 @@ end
 local function rewind(r)
 	local round = r.round
 	local step = round.began - now
-	if step > 0 then
-		round.began, round['until'] = now, math.max(round['until'] - step, 0)
-		for _, field in ipairs({'reset_at', 'retry_at'}) do
-			if r.totals[field] > 0 then r.totals[field] = math.max(r.totals[field] - step, 1) end
-		end
-	end
+	if step > 0 then round.began, round['until'] = now, math.max(round['until'] - step, 0) end
 	step = r.hint_at - now
 	if step > 0 and r.hint_until > 0 then r.hint_at, r.hint_until = now, math.max(r.hint_until - step, 1) end
 	r.claim_until = math.min(r.claim_until, now + 50)
@@ -166,10 +161,10 @@ local function write(r, id, name, channel, longest, changed)
 		'hint', int(r.hint_until) .. ' ' .. int(r.hint_at), 'witnesses', r.witnesses,
 		'claim', r.claim == '' and '' or r.claim .. ' ' .. int(r.claim_until), 'memory', r.memory)
 	local ttl = math.max(round.keep, v['until'], now) - now + 60000
-	if not r.unreadable then redis.call('PEXPIRE', KEYS[1], int(ttl)) end
+	redis.call('PEXPIRE', KEYS[1], int(ttl))
 	if v.phase == 'healthy' and r.attempts == 0 then
 		redis.call('ZREM', KEYS[2], id)
-	elseif not r.unreadable then
+	else
 		redis.call('ZADD', KEYS[2], int(now + ttl), id)
 		redis.call('PEXPIRE', KEYS[2], int(longest + 120000))
 	end

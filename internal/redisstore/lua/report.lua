@@ -109,9 +109,6 @@ end
 local due = is_due()
 local decide = due and (now >= r.claim_until or r.claim == ARGV[8]) and tonumber(ARGV[10]) >= round.version
 if decide then r.claim, r.claim_until = ARGV[8], now + 50 end
--- A round whose memory is of the next version ends with its TTL, where no replica is
--- left that reads it: those that only ask do not keep it alive.
-r.unreadable = due and tonumber(ARGV[10]) < round.version
 
 write(r, id, name, ARGV[1], longest, differs(view(r), before))
 return answer(r, name, granted, due, decide)

@@ -11,7 +11,7 @@ func Advance(rec Record, rep Report, now time.Time, longest time.Duration, jitte
 	before := rec.view()
 	m.latency = slowLatency(rep.Lease)
 	m.attempts = max(m.attempts-rec.Totals.attempts(), 0)
-	m.apply(rec, now, jitter)
+	m.apply(rec, now, longest, jitter)
 	if (m.phase == Held || m.phase == Probing) && !now.Before(m.until) && rep.Want > 0 {
 		m.enter(Probing, 1, now.Add(rep.Lease))
 	}
@@ -21,6 +21,7 @@ func Advance(rec Record, rep Report, now time.Time, longest time.Duration, jitte
 		Memory: m.memory(), Keep: m.keepUntil(now), Attempts: m.attempts, Status: m.status,
 		Replica: rep.Replica, Want: rep.Want, MaxAge: MaxAge, NewRound: m.round != rec.Rev,
 	}
+	d.Memory.At = d.At
 	if m.phase == Healthy {
 		d.Failures, d.Memory.Failures = m.failures, 0
 	}
@@ -31,8 +32,9 @@ func Advance(rec Record, rep Report, now time.Time, longest time.Duration, jitte
 
 // apply takes in the reports since the last decision. Results of a slot that is
 // over belong to that slot, successes first. A hint counts from when it came, and
-// everything else from now.
-func (m *Machine) apply(rec Record, now time.Time, jitter Jitter) {
+// everything else from now. A quota that is refilled later than longest from now was
+// reported before the clock was set back.
+func (m *Machine) apply(rec Record, now time.Time, longest time.Duration, jitter Jitter) {
 	t := rec.Totals.bounded()
 	mine := Permit{Generation: m.generation, Round: m.round, Limited: true}
 	at := now
@@ -52,8 +54,8 @@ func (m *Machine) apply(rec Record, now time.Time, jitter Jitter) {
 		m.attempts = max(m.attempts-1, 0) // it is among the totals
 	}
 	m.applyFailures(t, mine, rec.Status, at, jitter)
-	if t.ResetAt > 0 || t.Inconsistent {
-		m.recordQuota(Quota{Remaining: t.Remaining, ResetAt: t.ResetAt.Time(), NearExhaustion: t.NearExhaustion, Inconsistent: t.Inconsistent}, now)
+	if reset := t.ResetAt.Time(); t.Inconsistent || t.ResetAt > 0 && reset.Sub(now) <= longest {
+		m.recordQuota(Quota{Remaining: t.Remaining, ResetAt: reset, NearExhaustion: t.NearExhaustion, Inconsistent: t.Inconsistent}, now)
 	}
 	if t.Refusals > 0 {
 		m.Measure(now)

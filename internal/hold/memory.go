@@ -28,6 +28,7 @@ func (m Millis) Time() time.Time {
 // numbers that a register compares. A register stores it and does not look into it.
 type Memory struct {
 	Version           int     `json:"v"`
+	At                Millis  `json:"at,omitempty"` // when it was written
 	Level             int     `json:"level,omitempty"`
 	Good              int     `json:"good,omitempty"`
 	Bad               int     `json:"bad,omitempty"`
@@ -57,11 +58,26 @@ func (m *Machine) memory() Memory {
 	}
 }
 
+// rewound returns s by a clock that may have been set back since s was written: a
+// quota or a cooldown lasts no longer than it would have.
+func (s Memory) rewound(now Millis) Memory {
+	step := s.At - now
+	if step <= 0 {
+		return s
+	}
+	for _, t := range []*Millis{&s.At, &s.RecoveredAt, &s.CooldownUntil, &s.RetryAfter, &s.ResetAt} {
+		if *t > 0 {
+			*t = max(*t-step, 1)
+		}
+	}
+	return s
+}
+
 // machine returns the machine whose state and numbers a record holds. Whatever
 // wrote the record, and whatever its clock did since, the machine is sane: no
 // number is out of its range, and no time is further in the future than longest.
 func (r *Record) machine(now time.Time, longest time.Duration) Machine {
-	s := r.Memory
+	s := r.Memory.rewound(millis(now))
 	soon := func(t Millis, d time.Duration) time.Time {
 		if latest := now.Add(d); t.Time().After(latest) {
 			return latest

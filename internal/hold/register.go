@@ -82,7 +82,8 @@ type Reply struct {
 func (r *Record) Add(rep Report, now time.Time, longest time.Duration) Reply {
 	at := millis(now)
 	before := r.view()
-	r.rewind(at, longest)
+	r.rewind(at)
+	r.limit(at, longest)
 	if r.mine(rep) {
 		r.Totals.addResults(rep)
 	}
@@ -111,17 +112,21 @@ func (r *Record) mine(rep Report) bool { return r.Rev > 0 && rep.Generation == r
 
 // rewind keeps a round's length where the clock was set back: a hold grows by no
 // more than the step, and never beyond its natural length.
-func (r *Record) rewind(at Millis, longest time.Duration) {
+func (r *Record) rewind(at Millis) {
 	if step := r.Began - at; step > 0 {
 		r.Began, r.Until = at, max(r.Until-step, 0)
 	}
 	if step := r.HintAt - at; step > 0 && r.HintUntil > 0 {
 		r.HintAt, r.HintUntil = at, max(r.HintUntil-step, 1)
 	}
-	latest := at + toMillis(longest)
-	r.Until, r.HintUntil = min(r.Until, latest), min(r.HintUntil, latest)
 	r.ClaimUntil = min(r.ClaimUntil, at+toMillis(claimTime))
 	r.DeniedAt, r.LastFailure = min(r.DeniedAt, at), min(r.LastFailure, at)
+}
+
+// limit bounds holds, whoever wrote them.
+func (r *Record) limit(at Millis, longest time.Duration) {
+	latest := at + toMillis(longest)
+	r.Until, r.HintUntil = min(r.Until, latest), min(r.HintUntil, latest)
 }
 
 // addHealth adds what was met while the key was healthy, and counts failures for
@@ -263,11 +268,12 @@ type Decision struct {
 	MaxAge time.Duration
 }
 
-// Commit starts the round of d, unless another replica has decided since, or d is
-// too old. It grants permits either way.
+// Commit starts the round of d, unless another replica has decided since, or d is not
+// of this record any more. It grants permits either way.
 func (r *Record) Commit(d Decision, now time.Time) Reply {
 	at := millis(now)
-	if d.Rev != r.Rev || at-d.At > toMillis(d.MaxAge) {
+	r.rewind(at)
+	if d.Rev != r.Rev || r.outdates(d, at) {
 		reply := r.reply(r.grant(d.Want, at), now)
 		reply.Due = d.Rev == r.Rev
 		return reply
@@ -300,6 +306,13 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 	reply := r.reply(r.grant(d.Want, at), now)
 	reply.Changed = d.Changed
 	return reply
+}
+
+// outdates reports whether d is too old; or was made before this round began, of a
+// record that was lost since and had the same Rev; or before the clock was set back, so
+// that its times are too far ahead.
+func (r *Record) outdates(d Decision, at Millis) bool {
+	return at-d.At > toMillis(d.MaxAge) || d.At < r.Began || at < d.At
 }
 
 func (r *Record) reply(granted int, now time.Time) Reply {

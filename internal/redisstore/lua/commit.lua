@@ -1,6 +1,7 @@
 -- Starts the round that a replica decided on, unless another has decided since, or
--- the decision is too old. It takes from the totals what the decision has seen; what
--- came since stays. The same in Go: Record.Commit in internal/hold.
+-- the decision is too old, or was made of a record that was lost since, or the clock
+-- was set back since. It takes from the totals what the decision has seen; what came
+-- since stays. The same in Go: Record.Commit in internal/hold.
 --
 -- KEYS     as in report.lua
 -- ARGV     1 channel   2 id   3 name   4 secret   5 longest hold, ms
@@ -13,8 +14,9 @@
 local id, name, longest, want = ARGV[2], ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[19])
 local r = read(KEYS[1])
 read_meta(KEYS[3], ARGV[4])
-local was = r.round
-if was[REV] ~= tonumber(ARGV[6]) or now - tonumber(ARGV[7]) > tonumber(ARGV[8]) then
+rewind(r)
+local was, read_at = r.round, tonumber(ARGV[7])
+if was[REV] ~= tonumber(ARGV[6]) or read_at < was[BEGAN] or now < read_at or now - read_at > tonumber(ARGV[8]) then
 	local granted = grant(r, want)
 	write(r, id, name, ARGV[1], longest, false)
 	return answer(r, name, granted, was[REV] == tonumber(ARGV[6]), false)

@@ -68,18 +68,23 @@ local function read(key)
 end
 
 -- Keeps a round's length where the clock was set back.
-local function rewind(r, longest)
-	local round, latest = r.round, now + longest
+local function rewind(r)
+	local round = r.round
 	if round[BEGAN] > now then
 		round[UNTIL], round[BEGAN], r.changed = math.max(round[UNTIL] - (round[BEGAN] - now), 0), now, true
 	end
-	if round[UNTIL] > latest then round[UNTIL], r.changed = latest, true end
-	if r.hint_until > 0 then
-		if r.hint_at > now then r.hint_until, r.hint_at = math.max(r.hint_until - (r.hint_at - now), 1), now end
-		r.hint_until = math.min(r.hint_until, latest)
+	if r.hint_until > 0 and r.hint_at > now then
+		r.hint_until, r.hint_at = math.max(r.hint_until - (r.hint_at - now), 1), now
 	end
 	r.claim_until = math.min(r.claim_until, now + 50)
 	r.denied, r.timestamp = math.min(r.denied, now), math.min(r.timestamp, now)
+end
+
+-- Bounds holds, whoever wrote them.
+local function limit(r, longest)
+	local latest = now + longest
+	if r.round[UNTIL] > latest then r.round[UNTIL], r.changed = latest, true end
+	r.hint_until = math.min(r.hint_until, latest)
 end
 
 local function seen(witnesses)

@@ -13,7 +13,8 @@ for i = 2, #KEYS do
 		reply[#reply + 1] = {}
 	else
 		local r = read(KEYS[i])
-		rewind(r, tonumber(ARGV[1]))
+		rewind(r)
+		limit(r, tonumber(ARGV[1]))
 		reply[#reply + 1] = snapshot(r, h[2])
 	end
 end

@@ -23,7 +23,8 @@ if round[REV] == 0 then
 	local i = A_GOOD
 	for alarm in string.gmatch(ARGV[7], '%S+') do round[i], i = tonumber(alarm), i + 1 end
 end
-rewind(r, longest)
+rewind(r)
+limit(r, longest)
 
 local function add(field, n) totals[field] = math.min(totals[field] + n, 2 ^ 30) end
 local mine = round[REV] > 0 and tonumber(ARGV[12]) == round[GENERATION]

@@ -1,0 +1,187 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+)
+
+// session is what a process knows of one key: a gate and its share, in gate.go and
+// fleet*.go. All of its rules are those of the function that a method is named for, in
+// the same order, without locks, timers and workers.
+type session struct {
+	replica *replica
+	sim     *Sim
+	key     int
+	life    int
+
+	m    hold.Machine
+	line []*waiter
+	tick time.Time // when the timer for the next T fires; zero where none is set
+
+	report    hold.Report
+	hint      time.Time // until when the server asked for silence, and the store is to be told
+	word      bool
+	quota     hold.Quota
+	hasQuota  bool
+	row       int
+	retry     time.Time // before that, the store isn't tried again
+	tolerance float64   // refusals that were met, less a tenth of the successes
+
+	version uint64
+	failing bool
+	dry     bool
+
+	talking bool
+	next    time.Time
+	denied  int
+	served  time.Time
+	out     time.Time
+	abstain time.Time
+	turned  int
+	missed  time.Time
+
+	truth truth
+}
+
+// waiter is a request in line.
+type waiter struct {
+	request
+	since, latest time.Time
+}
+
+func (q *session) lives() bool { return q.replica.up && q.life == q.replica.life }
+
+func (q *session) open() bool { return q.m.IsHealthy() && !q.failing }
+
+// arrive is open and join.
+func (q *session) arrive(req request) {
+	now := q.sim.now
+	if q.open() {
+		q.send(req, hold.Permit{Generation: q.m.Generation()})
+		return
+	}
+	before := q.m
+	w := &waiter{req, now, now.Add(req.patience)}
+	if len(q.line) == 0 {
+		if p, ok := q.grant(); ok {
+			q.send(req, p)
+			q.unlock(before)
+			return
+		}
+	}
+	if !q.hopeless(w) {
+		q.line = append(q.line, w)
+		q.sim.after(req.patience, func() { q.leave(w) })
+	}
+	q.unlock(before)
+}
+
+// leave is that of a request whose patience is over.
+func (q *session) leave(w *waiter) {
+	if !q.lives() {
+		return
+	}
+	for i, other := range q.line {
+		if other == w {
+			before := q.m
+			q.turned++
+			q.missed = q.sim.now
+			q.line = append(q.line[:i:i], q.line[i+1:]...)
+			q.unlock(before)
+			return
+		}
+	}
+}
+
+func (q *session) hopeless(w *waiter) bool {
+	return q.m.Phase() == hold.Held && !w.latest.After(q.m.Until())
+}
+
+func (q *session) lease() time.Duration { return hold.Lease(q.sim.Latency) }
+
+func (q *session) grant() (hold.Permit, bool) {
+	return q.m.Grant(q.sim.now, q.lease(), q.sim.jitter)
+}
+
+// unlock does what a change of the machine calls for.
+func (q *session) unlock(before hold.Machine) {
+	now := q.sim.now
+	if q.m.Shared() && !now.Before(q.m.Until()) && now.Before(q.retry) && !q.sim.rules.Deaf {
+		q.alone(hold.Report{}) // orphaned
+	}
+	q.release(before)
+	q.setTimer()
+	q.schedule()
+	if q.sim.trace != nil && (before.Phase() != q.m.Phase() || before.Shared() != q.m.Shared()) {
+		q.sim.logf("replica %s key %d: %v -> %v until %.3f, %d permits, generation %d, shared %v", q.replica.name, q.key,
+			before.Phase(), q.m.Phase(), q.m.Until().Sub(q.sim.start).Seconds(), q.m.PermitsLeft(), q.m.Generation(), q.m.Shared())
+	}
+	q.sim.check.session(q)
+}
+
+// release lets requests go: as many as there are permits, the oldest first.
+func (q *session) release(before hold.Machine) {
+	for len(q.line) > 0 {
+		p, ok := q.grant()
+		if !ok {
+			break
+		}
+		i := 0
+		if q.m.Phase() == hold.Probing {
+			i = q.prober()
+		}
+		w := q.line[i]
+		q.line = append(q.line[:i:i], q.line[i+1:]...)
+		q.send(w.request, p)
+	}
+	if q.m.Phase() != hold.Held || q.m.Until().Equal(before.Until()) {
+		return
+	}
+	kept := q.line[:0:0]
+	for _, w := range q.line {
+		if !q.hopeless(w) {
+			kept = append(kept, w)
+		}
+	}
+	q.line = kept
+}
+
+func (q *session) prober() int {
+	for i, w := range q.line {
+		if w.failed == 0 {
+			return i
+		}
+	}
+	return 0
+}
+
+// setTimer arranges for a look at the next T.
+func (q *session) setTimer() {
+	now := q.sim.now
+	idle := len(q.line) == 0 && !q.m.HasDeadline()
+	asked := q.m.Shared() && !now.Before(q.m.Until())
+	if q.m.Phase() == hold.Healthy || idle || asked {
+		q.tick = time.Time{}
+		return
+	}
+	at := q.m.Until()
+	if q.m.IsPaced() && len(q.line) > 0 {
+		at = q.m.NextSendAt()
+	}
+	if at.Before(now) {
+		at = now
+	}
+	if at.Equal(q.tick) {
+		return
+	}
+	q.tick = at
+	q.sim.after(at.Sub(now), func() {
+		if q.lives() && q.tick.Equal(at) {
+			q.tick = time.Time{}
+			before := q.m
+			q.m.Advance(at, q.sim.jitter)
+			q.unlock(before)
+		}
+	})
+}

@@ -51,9 +51,19 @@ func TestRules_FindWhatIsBroken(t *testing.T) {
 	}
 }
 
-// A register of Records is a store: those above are wrong in one thing.
+// A register of Records is a store, in memory or as text, and by whatever clock. Those
+// above are wrong in one thing.
 func TestRules_HoldForARegister(t *testing.T) {
-	for name, err := range violations(t, func() holdoff.Store { return &register{} }, rules()) {
-		t.Errorf("%s: %v", name, err)
+	for name, open := range map[string]func() holdoff.Store{
+		"in memory":           func() holdoff.Store { return &register{} },
+		"as JSON":             func() holdoff.Store { return &register{text: true} },
+		"by a clock behind":   func() holdoff.Store { return &register{skew: -20 * time.Minute} },
+		"by a clock in front": func() holdoff.Store { return &register{skew: 20 * time.Minute} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for name, err := range violations(t, open, rules()) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
 }

@@ -55,6 +55,9 @@ var brokenStores = []struct {
 	{"remembers all witnesses", "witnesses are bounded", out2(func(rec *holdoff.Record, got *reply) { got.Snapshot.Witnesses = rec.Attempts })},
 	{"forgets failures at each decision", "failures that a decision left", over(committed(func(d *decision) { d.Failures = 0 }))},
 	{"ignores from when refusals count", "refusals of a healthy key", over(committed(func(d *decision) { d.Alarms.RefusalsFrom = 0 }))},
+	{"answers with times of its own clock", "a hint holds the key", adds(func(rec *holdoff.Record, r report, now time.Time) reply {
+		return rec.Add(r, now.Add(time.Minute), time.Hour)
+	})},
 	{"forgets hints", "a hint holds the key", over(in(func(r *report) { r.Hint = 0 }))},
 	{"adds hints up", "a hint that arrives again", adds(func(rec *holdoff.Record, r report, now time.Time) reply {
 		if r.Hint > 0 && rec.HintUntil > 0 {

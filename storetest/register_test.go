@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"time"
 
@@ -11,6 +12,9 @@ import (
 // register is as small as a store can be that has a lock: Records in a map. Where
 // add or commit are set, it is wrong in that.
 type register struct {
+	skew time.Duration // of its clock
+	text bool          // its records are kept as JSON
+
 	add    func(rec *holdoff.Record, r report, now time.Time) reply
 	commit func(rec *holdoff.Record, d decision, now time.Time) reply
 
@@ -56,7 +60,11 @@ func (s *register) Commit(_ context.Context, key string, d decision) (reply, err
 func (s *register) update(key string, change func(*holdoff.Record, time.Time) reply) (reply, error) {
 	s.mu.Lock()
 	k := s.key(key)
-	got := change(&k.record, time.Now())
+	if s.text {
+		k.record = reread(k.record)
+	}
+	got := change(&k.record, time.Now().Add(s.skew))
+	got.Snapshot = s.local(got.Snapshot)
 	var watchers []func(state)
 	if got.Changed {
 		s.version++
@@ -79,7 +87,7 @@ func (s *register) Watch(key string, changed func(state)) (stop func()) {
 	s.mu.Lock()
 	k := s.key(key)
 	k.watchers[&changed] = true
-	told := k.record.Snapshot()
+	told := s.local(k.record.Snapshot())
 	told.Version = k.version
 	s.mu.Unlock()
 	if !told.Expired(time.Now()) {
@@ -90,4 +98,27 @@ func (s *register) Watch(key string, changed func(state)) (stop func()) {
 		defer s.mu.Unlock()
 		delete(k.watchers, &changed)
 	}
+}
+
+// local returns a state with the times of this process's clock.
+func (s *register) local(got state) state {
+	for _, t := range []*time.Time{&got.Until, &got.Last} {
+		if !t.IsZero() {
+			*t = t.Add(-s.skew)
+		}
+	}
+	return got
+}
+
+// reread writes a record down and reads it.
+func reread(rec holdoff.Record) holdoff.Record {
+	text, err := json.Marshal(rec)
+	if err != nil {
+		panic(err)
+	}
+	var again holdoff.Record
+	if err := json.Unmarshal(text, &again); err != nil {
+		panic(err)
+	}
+	return again
 }

@@ -78,6 +78,7 @@ var reportRules = []rule{
 	{"numbers out of any range do no harm", func(r *rig) {
 		for i, wild := range []report{
 			{Good: -5, Bad: -5, Refused: -5, Failures: -5, Refusals: -5, Remaining: -5, ResetIn: time.Minute, Status: -5, Want: -5},
+			{Bad: 1, Status: -5, Want: -5},
 			{Good: math.MaxInt32, Bad: math.MaxInt32, Refused: math.MaxInt32, Status: math.MaxInt32, Want: math.MinInt32},
 		} {
 			generation := uint64(7 + i)

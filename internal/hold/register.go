@@ -1,6 +1,9 @@
 package hold
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 const (
 	// claimTime is how long one replica has the right to decide. When it dies, the
@@ -70,7 +73,8 @@ type Reply struct {
 	Record Record
 	// Due tells that another replica is deciding at this moment: ask again soon.
 	Due bool
-	// Changed tells that the other replicas must learn of the new state.
+	// Changed tells a store that keeps Records that its watchers must learn of the
+	// new state. Replicas do not look at it.
 	Changed bool
 	// Now is the time of the register's clock, and MaxHold is the longest hold that
 	// it keeps.
@@ -365,9 +369,7 @@ func (r *Record) Forgettable(now time.Time) bool {
 func (r *Record) clone() Record {
 	c := *r
 	c.Witnesses = make(map[string]uint64, len(r.Witnesses))
-	for replica, call := range r.Witnesses {
-		c.Witnesses[replica] = call
-	}
+	maps.Copy(c.Witnesses, r.Witnesses)
 	return c
 }
 

@@ -1,6 +1,9 @@
 package hold
 
-import "strconv"
+import (
+	"errors"
+	"strconv"
+)
 
 // A Phase is the state of the circuit of one key.
 type Phase int
@@ -25,6 +28,21 @@ func (p Phase) String() string {
 		return "phase(" + strconv.Itoa(int(p)) + ")"
 	}
 	return names[p]
+}
+
+// MarshalText returns the phase in a word, as in a store's records.
+func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText writes. Any other word is an error: a machine
+// in a phase that it does not know would stay in it for ever.
+func (p *Phase) UnmarshalText(text []byte) error {
+	for _, phase := range Phases {
+		if phase.String() == string(text) {
+			*p = phase
+			return nil
+		}
+	}
+	return errors.New("holdoff: unknown phase " + strconv.Quote(string(text)))
 }
 
 // A Lesson is what the outcome of one attempt says about the server.

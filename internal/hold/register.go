@@ -61,10 +61,12 @@ type Alarms struct {
 
 // A Reply is what a store answers.
 type Reply struct {
-	// Snapshot is the state, with the permits that were granted. Its times are of
-	// the register's clock: see Now.
+	// Snapshot is the state, with the permits that were granted. Record.Add and
+	// Record.Commit give its times by the register's clock, Now. A store returns them by
+	// the clock of this process, in which the same is left of them.
 	Snapshot Snapshot
-	// Decide tells the replica to decide, by Advance and Commit, with Record.
+	// Decide tells the replica to decide, by Advance and Commit, with Record, whose
+	// times are of the register's clock.
 	Decide bool
 	Record Record
 	// Due tells that another replica is deciding at this moment: ask again soon.

@@ -1,0 +1,170 @@
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"time"
+
+	"github.com/go-holdoff/holdoff"
+	"github.com/jackc/pgx/v5"
+)
+
+//go:embed schema.sql
+var schema string
+
+const (
+	selectSince = columns + `from holdoff where namespace = $1 and version >= $2`
+	sweep       = `delete from holdoff where namespace = $1 and expires < clock_timestamp()`
+
+	sessionTimeout = 5 * time.Second      // for a reading of the whole table, and what goes before it
+	spread         = 4 * time.Millisecond // spreads the readings of replicas that were notified at once
+	sweepInterval  = 15 * time.Second
+)
+
+var errClosed = errors.New("the store is closed")
+
+// follow keeps up with the table, one session after another. It calls joined when the
+// table was read.
+func (s *Store) follow(joined func()) {
+	defer close(s.done)
+	defer joined()
+	backoff := 50 * time.Millisecond
+	for {
+		begun := time.Now()
+		err := s.session(joined)
+		s.mu.Lock()
+		s.lost = fmt.Errorf("holdoff/postgres: the database is away: %w", err)
+		s.mu.Unlock()
+		if backoff = min(2*backoff, s.opts.PollInterval); time.Since(begun) > s.opts.PollInterval {
+			backoff = 50 * time.Millisecond
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-time.After(backoff/2 + rand.N(backoff/2)):
+		}
+	}
+}
+
+// session reads the table, and then what changes in it, until the connection is lost.
+// Notifications and polls share a connection: one that swallows notifications fails
+// the next poll.
+func (s *Store) session(joined func()) error {
+	ctx, cancel := context.WithTimeout(s.ctx, sessionTimeout)
+	defer cancel()
+	pooled, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	conn := pooled.Hijack()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), s.opts.Timeout)
+		defer cancel()
+		conn.Close(ctx)
+	}()
+	if _, err := conn.Exec(ctx, schema+`listen `+s.channel); err != nil {
+		return err
+	}
+	cursor, _, err := s.read(ctx, conn, 0)
+	if err == nil {
+		s.mu.Lock()
+		s.lost = nil
+		s.mu.Unlock()
+		joined()
+	}
+	gap, swept := spread, time.Now()
+	for err == nil {
+		var poked, news bool
+		if poked, err = s.wait(conn, gap); err != nil {
+			break
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
+		cursor, news, err = s.read(ctx, conn, cursor)
+		if err == nil && time.Since(swept) > sweepInterval {
+			swept, err = time.Now(), s.sweep(ctx, conn)
+		}
+		cancel()
+		// Anybody may notify. Where that led to nothing new, the next reading waits.
+		if gap = min(2*gap, s.opts.PollInterval); news || !poked {
+			gap = spread
+		}
+	}
+	return err
+}
+
+// wait returns when another replica has notified, or at the time of the next poll. It
+// takes in what else comes within gap, so that many notifications are one reading.
+func (s *Store) wait(conn *pgx.Conn, gap time.Duration) (poked bool, err error) {
+	end := time.Now().Add(s.opts.PollInterval - rand.N(s.opts.PollInterval/5))
+	for {
+		ctx, cancel := context.WithDeadline(s.ctx, end)
+		n, err := conn.WaitForNotification(ctx)
+		cancel()
+		switch {
+		case s.ctx.Err() != nil:
+			return false, errClosed
+		case err != nil && conn.IsClosed():
+			return false, err
+		case err != nil:
+			return poked, nil // it is time
+		case !poked && (n == nil || n.Payload != s.replica):
+			poked, end = true, time.Now().Add(rand.N(gap))
+		}
+	}
+}
+
+// read takes in what changed since cursor, and returns the next one: the oldest
+// transaction that was under way, whose changes may not have been seen.
+//
+// With 0 it reads everything, as after a time without a connection. All watchers are
+// told then, and those of a key that is no longer in the table, which was truncated or
+// is another server's, are told that it is lost.
+func (s *Store) read(ctx context.Context, conn *pgx.Conn, cursor int64) (next int64, news bool, err error) {
+	all, missing := cursor == 0, map[id]entry(nil)
+	if all {
+		s.mu.Lock()
+		missing = maps.Clone(s.states)
+		s.mu.Unlock()
+	}
+	rows, err := conn.Query(ctx, selectSince, s.opts.Namespace, cursor)
+	if err != nil {
+		return cursor, false, err
+	}
+	defer rows.Close()
+	r := row{oldest: cursor}
+	for rows.Next() {
+		if err := r.scan(rows); err != nil {
+			return cursor, false, err
+		}
+		if len(r.id) != len(id{}) {
+			continue
+		}
+		rec, _ := s.decode(r)
+		state := rec.Add(holdoff.Report{}, r.now, s.opts.MaxHold).Snapshot // it checks the times of this copy
+		news = s.put(id(r.id), entry{r.key, r.here(state, s.opts.MaxHold)}, all) || news
+		delete(missing, id(r.id))
+	}
+	if err := rows.Err(); err != nil || !all {
+		return r.oldest, news, err
+	}
+	for id, e := range missing {
+		if !e.state.Expired(time.Now()) {
+			s.put(id, entry{state: holdoff.State{Lost: true}}, true)
+		}
+	}
+	return max(r.oldest, 1), news, nil
+}
+
+// sweep forgets what is over, here and in the table.
+func (s *Store) sweep(ctx context.Context, conn *pgx.Conn) error {
+	s.mu.Lock()
+	maps.DeleteFunc(s.states, func(_ id, e entry) bool { return e.state.Expired(time.Now()) })
+	s.damaged = nil
+	s.mu.Unlock()
+	_, err := conn.Exec(ctx, sweep, s.opts.Namespace)
+	return err
+}

@@ -61,12 +61,11 @@ type Alarms struct {
 
 // A Reply is what a store answers.
 type Reply struct {
-	// Snapshot is the state, with the permits that were granted. Record.Add and
-	// Record.Commit give its times by the register's clock, Now. A store returns them by
-	// the clock of this process, in which the same is left of them.
+	// Snapshot is the state, with the permits that were granted. Its times are of
+	// the replica's clock: a store whose clock is another one sends what is left.
 	Snapshot Snapshot
-	// Decide tells the replica to decide, by Advance and Commit, with Record, whose
-	// times are of the register's clock.
+	// Decide tells the replica to decide, by Advance and Commit, with Record. The
+	// times of Record are of the register's clock: see Now.
 	Decide bool
 	Record Record
 	// Due tells that another replica is deciding at this moment: ask again soon.
@@ -142,7 +141,7 @@ func (r *Record) addHealth(rep Report, at Millis) {
 		r.Totals.Failures = plus(r.Totals.Failures, rep.Failures)
 		failed += within(rep.Failures, maxReported)
 	}
-	if healthy {
+	if healthy && at >= r.Alarms.RefusalsFrom { // earlier ones are no news later
 		r.Totals.Refusals = plus(r.Totals.Refusals, rep.Refusals)
 	}
 	if failed == 0 && rep.Hint > 0 {
@@ -190,15 +189,13 @@ func (r *Record) addHint(rep Report, at Millis, longest time.Duration) {
 	r.HintUntil = until
 }
 
-// grant hands out permits of the round.
+// grant hands out permits of the round. Where it is over, none are wanting: the next
+// one is not decided yet.
 func (r *Record) grant(want int, at Millis) int {
-	if want <= 0 || r.Phase == Healthy || r.Phase == Counted {
+	if want <= 0 || r.Phase == Healthy || r.Phase == Counted || r.HintUntil > 0 || at >= r.Until {
 		return 0
 	}
-	granted := 0
-	if r.HintUntil == 0 && at < r.Until {
-		granted = max(min(want, r.Permits-r.Granted), 0)
-	}
+	granted := max(min(want, r.Permits-r.Granted), 0)
 	r.Granted += granted
 	if granted < want {
 		r.DeniedAt = at

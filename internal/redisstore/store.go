@@ -87,9 +87,7 @@ var (
 type Store struct {
 	client    Client
 	opts      Options
-	replica   string
-	start     time.Time // our clock counts from here
-	calls     atomic.Uint64
+	start     time.Time     // our clock counts from here
 	exchanges atomic.Int64  // under way
 	underway  chan struct{} // a place for each command under way
 
@@ -144,7 +142,7 @@ func New(client Client, opts Options) (*Store, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Store{
-		client: client, opts: opts, replica: newReplica(), underway: make(chan struct{}, maxCalls),
+		client: client, opts: opts, underway: make(chan struct{}, maxCalls),
 		ctx: ctx, cancel: cancel, fullRead: make(chan struct{}, 1), stalled: make(chan struct{}, 1), poke: make(chan struct{}, 1), candidate: rand.Text(),
 		mirror: make(map[string]*entry), start: time.Now(), since: time.Now(),
 	}

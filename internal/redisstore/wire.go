@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -71,7 +70,15 @@ func idOf(key string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-func newReplica() string { return strconv.FormatUint(rand.Uint64(), 36) }
+// replicaID is how a replica is named in Redis: without a character that the scripts
+// put between names.
+func replicaID(replica string) string {
+	plain := func(r rune) bool { return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' }
+	if replica != "" && len(replica) <= 32 && strings.TrimFunc(replica, plain) == "" {
+		return replica
+	}
+	return idOf(replica)
+}
 
 // reportArgs are the arguments of report.lua.
 func (s *Store) reportArgs(id, key string, r hold.Report) []any {
@@ -85,9 +92,9 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 	directed := r.ServerDirected || r.Hint >= hold.MinHold
 	return []any{
 		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), maxRecords, packAlarms(hold.FirstAlarms()),
-		s.replica, s.calls.Add(1), hold.Version, sent.Milliseconds(), r.Generation,
+		replicaID(r.Replica), r.Call, r.Version, sent.Milliseconds(), r.Generation,
 		pack(r.Good, r.Bad, r.Refused, r.GoodRetries, r.RefusedRetries, r.Returned, r.Failures, r.Refusals, flag(r.Well)),
-		r.Status, upMillis(r.Hint), flag(directed), r.Remaining, reset, flag(r.NearExhaustion), flag(r.Inconsistent), r.Want,
+		max(r.Status, 0), upMillis(r.Hint), flag(directed), max(r.Remaining, 0), reset, flag(r.NearExhaustion), flag(r.Inconsistent), r.Want,
 	}
 }
 

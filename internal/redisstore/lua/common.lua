@@ -108,12 +108,11 @@ local function differs(after, before)
 		(grown ~= 0 and not paced and not (after.phase == 'held' and grown > 0 and grown < 100))
 end
 
+-- Where the round is over, no permit is wanting: the next one is not decided yet.
 local function grant(r, want)
-	local phase, granted = r.round.phase, 0
-	if want <= 0 or phase == 'healthy' or phase == 'counted' then return 0 end
-	if r.hint_until == 0 and now < r.round['until'] then
-		granted = math.max(math.min(want, r.round.permits - r.granted), 0)
-	end
+	local phase = r.round.phase
+	if want <= 0 or phase == 'healthy' or phase == 'counted' or r.hint_until > 0 or now >= r.round['until'] then return 0 end
+	local granted = math.max(math.min(want, r.round.permits - r.granted), 0)
 	r.granted = r.granted + granted
 	if granted < want then r.denied = now end
 	return granted

@@ -57,7 +57,7 @@ if healthy and report.failures > 0 and witness() then
 	add('failures', report.failures)
 	failed = failed + report.failures
 end
-if healthy then add('refusals', report.refusals) end
+if healthy and now >= round.a_from then add('refusals', report.refusals) end -- earlier ones are no news later
 -- What waited in a stopped server's socket is older than it says.
 local hint, reset, age = tonumber(ARGV[15]), tonumber(ARGV[18]), now - tonumber(ARGV[11])
 if tonumber(ARGV[11]) > 0 and age > 1000 and age < 600000 then hint, reset = math.max(hint - age, 0), math.max(reset - age, 0) end

@@ -1,0 +1,166 @@
+package storetest
+
+import (
+	"sync"
+	"time"
+
+	"github.com/go-holdoff/holdoff"
+)
+
+// feed keeps what a watcher was told.
+type feed struct {
+	rig    *rig
+	stop   func()
+	mu     sync.Mutex
+	states []state
+}
+
+// watch begins to watch the key through p's handle.
+func (p *replica) watch() *feed {
+	f := &feed{rig: p.rig}
+	f.stop = p.store.Watch(p.rig.key, func(s state) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.states = append(f.states, s)
+	})
+	return f
+}
+
+func (f *feed) all() []state {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]state(nil), f.states...)
+}
+
+// until waits for a state that is told, now or later.
+func (f *feed) until(what string, is func(state) bool) (found state) {
+	f.rig.soon(what+" is told", func() bool {
+		for _, s := range f.all() {
+			if is(s) {
+				found = s
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func (f *feed) phase(p holdoff.Phase) state {
+	return f.until(p.String(), func(s state) bool { return s.Phase == p })
+}
+
+// What a replica learns of changes that others made.
+var watchRules = []rule{
+	{"a watcher of a key that is not healthy is told before Watch returns", func(r *rig) {
+		held := r.a.hint(20 * time.Second).Snapshot
+		for _, p := range []*replica{r.a, r.b} {
+			var told []state
+			r.soon("the hold is told before Watch returns", func() bool { // it may take a moment to come across
+				f := p.watch()
+				told = f.all()
+				f.stop()
+				return len(told) > 0
+			})
+			if s := told[0]; s.Phase != holdoff.Held || !s.Word || s.Attempts != 1 || s.Status != 429 || s.Permits != 0 || s.Until.Sub(held.Until).Abs() > slack {
+				r.fatalf("told %+v, want %+v", s, held)
+			}
+		}
+	}},
+	{"a watcher of a healthy key is told nothing at first", func(r *rig) {
+		f := r.a.watch()
+		defer f.stop()
+		if told := f.all(); len(told) > 0 {
+			r.fatalf("told %+v", told)
+		}
+	}},
+	{"a watcher is told of each change, whichever replica made it", func(r *rig) {
+		feeds := []*feed{r.a.watch(), r.b.watch()}
+		for _, f := range feeds {
+			defer f.stop()
+		}
+		held := r.a.hint(20 * time.Second).Snapshot
+		for _, f := range feeds {
+			f.until("the hold", func(s state) bool { return s.Phase == holdoff.Held && s.Until.Sub(held.Until).Abs() < slack && s.Word })
+		}
+		longer := r.b.hint(25 * time.Second).Snapshot
+		for _, f := range feeds {
+			f.until("the longer hold", func(s state) bool {
+				return s.Phase == holdoff.Held && s.Until.Sub(longer.Until).Abs() < slack && s.Word
+			})
+		}
+		r.key += "x"
+		feeds = []*feed{r.a.watch(), r.b.watch()}
+		for i, phase := range []holdoff.Phase{holdoff.Probing, holdoff.Ramping, holdoff.Counted, holdoff.Paced, holdoff.Rationed, holdoff.Held, holdoff.Healthy} {
+			got := r.commit(r.pick(i), 5*time.Second, decision{Phase: phase, Generation: uint64(7 + i), Permits: 3, Want: 1})
+			r.rev++
+			for _, f := range feeds {
+				s := f.until(phase.String(), func(s state) bool { return s.Phase == phase && s.Generation == uint64(7+i) })
+				if s.Permits != 0 || (phase != holdoff.Healthy && s.Until.Sub(got.Snapshot.Until).Abs() > slack) {
+					r.fatalf("told %+v, want %+v without permits", s, got.Snapshot)
+				}
+			}
+		}
+		for _, f := range feeds {
+			f.stop()
+		}
+	}},
+	{"a watcher is told when failures of a healthy key begin to count, and when they are cleared", func(r *rig) {
+		f := r.b.watch()
+		defer f.stop()
+		r.a.report(report{Failures: 3, Status: 503})
+		f.until("a healthy key that fails", func(s state) bool { return s.Phase == holdoff.Healthy && s.Attempts == 3 && s.Status == 503 })
+		r.a.report(report{Well: true})
+		f.until("that it is well", func(s state) bool { return s.Phase == holdoff.Healthy && s.Attempts == 0 })
+	}},
+	{"a watcher that stopped is told no more, and others are", func(r *rig) {
+		f, other := r.b.watch(), r.b.watch()
+		f.stop()
+		f.stop()
+		defer other.stop()
+		r.a.hint(20 * time.Second)
+		other.phase(holdoff.Held)
+		if told := f.all(); len(told) > 0 {
+			r.fatalf("told %+v after stop", told)
+		}
+	}},
+	{"a watcher may call its store", func(r *rig) {
+		done := make(chan struct{})
+		var once sync.Once
+		stop := r.b.store.Watch(r.key, func(state) {
+			once.Do(func() {
+				r.b.store.Watch(r.key, func(state) {})()
+				close(done)
+			})
+		})
+		defer stop()
+		r.a.hint(20 * time.Second)
+		select {
+		case <-done:
+		case <-time.After(patience):
+			r.fatalf("a watcher that watches again does not return")
+		}
+	}},
+	{"versions only grow, and replies have them as well", func(r *rig) {
+		f := r.b.watch()
+		defer f.stop()
+		last := uint64(0)
+		for i := range 6 {
+			s := r.begin(5*time.Second, decision{Phase: []holdoff.Phase{holdoff.Ramping, holdoff.Paced}[i%2], Generation: uint64(7 + i), Permits: 3})
+			if s.Version <= last {
+				r.fatalf("version %d after %d", s.Version, last)
+			}
+			last = s.Version
+		}
+		f.until("the last round", func(s state) bool { return s.Generation == 12 })
+		told := f.all()
+		for i := 1; i < len(told); i++ {
+			if told[i].Version <= told[i-1].Version {
+				r.fatalf("version %d was told after %d", told[i].Version, told[i-1].Version)
+			}
+		}
+		if now := r.b.report(report{}).Snapshot; now.Version < told[len(told)-1].Version {
+			r.fatalf("version %d is replied, and %d was told", now.Version, told[len(told)-1].Version)
+		}
+	}},
+}

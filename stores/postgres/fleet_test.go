@@ -71,7 +71,7 @@ func runReplica(config string) {
 	for range cfg.Callers {
 		wg.Go(func() {
 			for time.Now().Before(end) {
-				time.Sleep(rand.N(200 * time.Millisecond))
+				time.Sleep(rand.N(time.Second))
 				status := 0
 				resp, err := client.Get(cfg.Server)
 				if err == nil {
@@ -139,28 +139,26 @@ func startReplica(t *testing.T, cfg replicaConfig) (begin func(), result <-chan 
 	return func() { in.Close() }, c
 }
 
-// throttle runs 16 processes against a server that refuses for some seconds, and
-// returns what it refused, and what the callers got.
+// throttle runs 16 processes against a server that is well for a second, and then
+// refuses for some. It returns what it refused, and what the callers got.
 func throttle(t *testing.T, database string) (refused int, calls map[int]int) {
-	const replicas, lasts = 16, 4 * time.Second
+	const replicas, from, to = 16, time.Second, 4 * time.Second
 	var begun atomic.Pointer[time.Time]
-	var refusals, served atomic.Int64
+	var refusals atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now := time.Now()
-		if begun.CompareAndSwap(nil, &now); now.Sub(*begun.Load()) < lasts {
-			left := begun.Load().Add(lasts).Sub(now)
-			w.Header().Set("Retry-After", strconv.Itoa(int((left+time.Second-1)/time.Second)))
+		begun.CompareAndSwap(nil, &now)
+		if age := now.Sub(*begun.Load()); from <= age && age < to {
+			w.Header().Set("Retry-After", strconv.Itoa(int((to-age+time.Second-1)/time.Second)))
 			w.WriteHeader(http.StatusTooManyRequests)
 			refusals.Add(1)
-			return
 		}
-		served.Add(1)
 	}))
 	t.Cleanup(server.Close)
 	var begins []func()
 	var results []<-chan outcome
 	for range replicas {
-		begin, result := startReplica(t, replicaConfig{Database: database, Server: server.URL, Callers: 10, For: 6 * time.Second})
+		begin, result := startReplica(t, replicaConfig{Database: database, Server: server.URL, Callers: 10, For: 8 * time.Second})
 		begins, results = append(begins, begin), append(results, result)
 	}
 	for _, begin := range begins {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 const (
 	// A version is that of a transaction which has ended, whoever wrote it.
 	columns = `select clock_timestamp(), pg_snapshot_xmin(pg_current_snapshot())::text::bigint, id, coalesce(key, ''),
-		coalesce(least(version, pg_snapshot_xmax(pg_current_snapshot())::text::bigint), 0), record, memory `
+		least(coalesce(version, 0), pg_snapshot_xmax(pg_current_snapshot())::text::bigint), record, memory `
 	selectOne = columns + `from (select 1) as one left join holdoff on id = $1`
 	upsert    = `insert into holdoff as t (id, namespace, key, version, record, memory, expires)
 		values ($1, $2, $3, pg_current_xact_id()::text::bigint, $4, $5, $6)
@@ -78,10 +79,11 @@ func (s *Store) transact(ctx context.Context, key string, decided bool, do chang
 		return reply, err
 	}
 	rec, damaged := s.decode(r)
+	before := rec
 	reply = do(&rec, r.now)
 
 	end := &pgx.Batch{}
-	if exists := r.id != nil; exists || !rec.Forgettable(r.now) {
+	if exists := r.id != nil; damaged || !reflect.DeepEqual(rec, before) && (exists || !rec.Forgettable(r.now)) {
 		if !exists && s.full() {
 			return reply, holdoff.NotShared("there are too many records")
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/storetest"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -111,6 +112,13 @@ func TestStore_WithoutDatabaseReportsAndCloses(t *testing.T) {
 	if _, err := s.Report(t.Context(), "k", hint); !errors.Is(err, errClosed) {
 		t.Errorf("after Close, a report's error is %v", err)
 	}
+}
+
+func TestStore_KeepsTheRules(t *testing.T) {
+	srv := startServer(t)
+	storetest.Run(t, func(t *testing.T) (a, b holdoff.Store) {
+		return join(t, srv.pool(), Options{}), join(t, srv.pool(), Options{})
+	})
 }
 
 // One server serves those that leave it as it is.

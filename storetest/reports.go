@@ -76,15 +76,21 @@ var reportRules = []rule{
 		r.equal(r.record(r.a, 7).Totals, hold.Totals{Inconsistent: true, Returned: 1}, "the totals")
 	}},
 	{"numbers out of any range do no harm", func(r *rig) {
-		r.begin(5*time.Second, alarmed(7))
-		r.a.report(report{Generation: 7, Good: -5, Bad: -5, Refused: -5, Failures: -5, Refusals: -5, Remaining: -5, ResetIn: time.Minute, Status: -5, Want: -5})
-		got := r.b.report(report{Generation: 7, Good: math.MaxInt32, Bad: math.MaxInt32, Refused: math.MaxInt32, Status: math.MaxInt32, Want: math.MinInt32})
-		r.want(got.Snapshot, holdoff.Ramping, 0, "after wild numbers")
-		r.permits(got.Snapshot, 0, "less than nothing wanted")
-		t := r.record(r.a, 7).Totals
-		for _, n := range []int{t.Good, t.Bad, t.Refused, t.Failures, t.Refusals, t.Remaining} {
-			if n < 0 || n > 1<<30 {
-				r.fatalf("a total is out of range: %+v", t)
+		for i, wild := range []report{
+			{Good: -5, Bad: -5, Refused: -5, Failures: -5, Refusals: -5, Remaining: -5, ResetIn: time.Minute, Status: -5, Want: -5},
+			{Good: math.MaxInt32, Bad: math.MaxInt32, Refused: math.MaxInt32, Status: math.MaxInt32, Want: math.MinInt32},
+		} {
+			generation := uint64(7 + i)
+			r.begin(5*time.Second, alarmed(generation))
+			wild.Generation = generation
+			got := r.a.report(wild).Snapshot
+			r.want(got, holdoff.Ramping, 0, "after wild numbers")
+			r.permits(got, 0, "less than nothing wanted")
+			t := r.record(r.b, generation).Totals
+			for _, n := range []int{t.Good, t.Bad, t.Refused, t.Failures, t.Refusals, t.Remaining} {
+				if n < 0 || n > 1<<30 {
+					r.fatalf("a total is out of range: %+v", t)
+				}
 			}
 		}
 	}},

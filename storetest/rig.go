@@ -70,7 +70,7 @@ func (r *rig) before(end time.Time) {
 func (p *replica) send(r report) reply {
 	got, err := p.store.Report(context.Background(), p.rig.key, r)
 	if err != nil {
-		p.rig.notNow(fmt.Errorf("Report: %w", err))
+		p.rig.notNow(fmt.Errorf("the report failed: %w", err))
 	}
 	return got
 }
@@ -98,7 +98,7 @@ func (p *replica) filled(r report) report {
 func (p *replica) commit(d decision) reply {
 	got, err := p.store.Commit(context.Background(), p.rig.key, d)
 	if err != nil {
-		p.rig.notNow(fmt.Errorf("Commit: %w", err))
+		p.rig.notNow(fmt.Errorf("the commit failed: %w", err))
 	}
 	return got
 }

@@ -4,6 +4,12 @@
 // A store is a register and a change feed. Most rules are of the register: they
 // begin a round by hand, and look at what is added up, granted and decided. The
 // stories at the end run the machine itself over the store.
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) (a, b holdoff.Store) {
+//			return open(t), open(t)
+//		})
+//	}
 package storetest
 
 import (
@@ -33,9 +39,8 @@ const (
 // two handles on one new store, as two replicas have them: what is reported through
 // one must be visible through the other. It closes them by t.Cleanup.
 //
-// The rules run in real time, in about 10 seconds. A rule that depends on the clock is tried
-// again, with another key, where the machine was too slow or the store returned an
-// error.
+// The rules run in real time, in some seconds. A rule is tried again with another key
+// where the machine was too slow for it, or the store returned an error.
 func Run(t *testing.T, newPair func(t *testing.T) (a, b holdoff.Store)) {
 	t.Helper()
 	a, b := newPair(t)

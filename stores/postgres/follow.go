@@ -17,9 +17,6 @@ import (
 var schema string
 
 const (
-	selectSince = columns + `from holdoff where namespace = $1 and version >= $2`
-	sweep       = `delete from holdoff where namespace = $1 and expires < clock_timestamp()`
-
 	sessionTimeout = 5 * time.Second      // for a reading of the whole table, and what goes before it
 	spread         = 4 * time.Millisecond // spreads the readings of replicas that were notified at once
 	sweepInterval  = 15 * time.Second
@@ -32,20 +29,14 @@ var errClosed = errors.New("the store is closed")
 func (s *Store) follow(joined func()) {
 	defer close(s.done)
 	defer joined()
-	backoff := 50 * time.Millisecond
-	for {
-		begun := time.Now()
+	for s.ctx.Err() == nil {
 		err := s.session(joined)
 		s.mu.Lock()
 		s.lost = fmt.Errorf("holdoff/postgres: the database is away: %w", err)
 		s.mu.Unlock()
-		if backoff = min(2*backoff, s.opts.PollInterval); time.Since(begun) > s.opts.PollInterval {
-			backoff = 50 * time.Millisecond
-		}
 		select {
 		case <-s.ctx.Done():
-			return
-		case <-time.After(backoff/2 + rand.N(backoff/2)):
+		case <-time.After(minPoll/2 + rand.N(s.opts.PollInterval)): // a thousand replicas do not come back at once
 		}
 	}
 }
@@ -69,31 +60,29 @@ func (s *Store) session(joined func()) error {
 	if _, err := conn.Exec(ctx, schema+`listen `+s.channel); err != nil {
 		return err
 	}
-	cursor, _, err := s.read(ctx, conn, 0)
-	if err == nil {
+	gap, swept := spread, time.Now()
+	for cursor, news, poked := int64(0), false, false; ; {
+		if cursor, news, err = s.read(conn, cursor); err != nil {
+			return err
+		}
 		s.mu.Lock()
 		s.lost = nil
 		s.mu.Unlock()
 		joined()
-	}
-	gap, swept := spread, time.Now()
-	for err == nil {
-		var poked, news bool
-		if poked, err = s.wait(conn, gap); err != nil {
-			break
+		if time.Since(swept) > sweepInterval {
+			swept = time.Now()
+			if err := s.sweep(conn); err != nil {
+				return err
+			}
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
-		cursor, news, err = s.read(ctx, conn, cursor)
-		if err == nil && time.Since(swept) > sweepInterval {
-			swept, err = time.Now(), s.sweep(ctx, conn)
-		}
-		cancel()
 		// Anybody may notify. Where that led to nothing new, the next reading waits.
 		if gap = min(2*gap, s.opts.PollInterval); news || !poked {
 			gap = spread
 		}
+		if poked, err = s.wait(conn, gap); err != nil {
+			return err
+		}
 	}
-	return err
 }
 
 // wait returns when another replica has notified, or at the time of the next poll. It
@@ -123,33 +112,26 @@ func (s *Store) wait(conn *pgx.Conn, gap time.Duration) (poked bool, err error) 
 // With 0 it reads everything, as after a time without a connection. All watchers are
 // told then, and those of a key that is no longer in the table, which was truncated or
 // is another server's, are told that it is lost.
-func (s *Store) read(ctx context.Context, conn *pgx.Conn, cursor int64) (next int64, news bool, err error) {
-	all, missing := cursor == 0, map[id]entry(nil)
+func (s *Store) read(conn *pgx.Conn, cursor int64) (next int64, news bool, err error) {
+	all, timeout, missing := cursor == 0, s.opts.Timeout, map[id]entry(nil)
 	if all {
 		s.mu.Lock()
-		missing = maps.Clone(s.states)
+		timeout, missing = max(timeout, sessionTimeout), maps.Clone(s.states)
 		s.mu.Unlock()
 	}
-	rows, err := conn.Query(ctx, selectSince, s.opts.Namespace, cursor)
-	if err != nil {
-		return cursor, false, err
-	}
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	rows, _ := conn.Query(ctx, selectFrom+`holdoff where namespace = $1 and version >= $2`, s.opts.Namespace, cursor) // rows.Err has its error
 	defer rows.Close()
 	r := row{oldest: cursor}
-	for rows.Next() {
-		if err := r.scan(rows); err != nil {
-			return cursor, false, err
-		}
-		if len(r.id) != len(id{}) {
-			continue
-		}
+	for rows.Next() && r.scan(rows) == nil {
 		rec, _ := s.decode(r)
 		state := rec.Add(holdoff.Report{}, r.now, s.opts.MaxHold).Snapshot // it checks the times of this copy
 		news = s.put(id(r.id), entry{r.key, r.here(state, s.opts.MaxHold)}, all) || news
 		delete(missing, id(r.id))
 	}
-	if err := rows.Err(); err != nil || !all {
-		return r.oldest, news, err
+	if err := rows.Err(); err != nil {
+		return cursor, false, err
 	}
 	for id, e := range missing {
 		if !e.state.Expired(time.Now()) {
@@ -160,11 +142,13 @@ func (s *Store) read(ctx context.Context, conn *pgx.Conn, cursor int64) (next in
 }
 
 // sweep forgets what is over, here and in the table.
-func (s *Store) sweep(ctx context.Context, conn *pgx.Conn) error {
+func (s *Store) sweep(conn *pgx.Conn) error {
 	s.mu.Lock()
 	maps.DeleteFunc(s.states, func(_ id, e entry) bool { return e.state.Expired(time.Now()) })
 	s.damaged = nil
 	s.mu.Unlock()
-	_, err := conn.Exec(ctx, sweep, s.opts.Namespace)
+	ctx, cancel := context.WithTimeout(s.ctx, sessionTimeout)
+	defer cancel()
+	_, err := conn.Exec(ctx, `delete from holdoff where namespace = $1 and expires < clock_timestamp()`, s.opts.Namespace)
 	return err
 }

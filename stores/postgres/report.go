@@ -2,10 +2,12 @@ package postgres
 
 import (
 	"context"
+	_ "embed"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,21 +15,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const (
-	// A version is that of a transaction which has ended, whoever wrote it.
-	columns = `select clock_timestamp(), pg_snapshot_xmin(pg_current_snapshot())::text::bigint, id, coalesce(key, ''),
-		least(coalesce(version, 0), pg_snapshot_xmax(pg_current_snapshot())::text::bigint), record, memory `
-	selectOne = columns + `from (select 1) as one left join holdoff on id = $1`
-	upsert    = `insert into holdoff as t (id, namespace, key, version, record, memory, expires)
-		values ($1, $2, $3, pg_current_xact_id()::text::bigint, $4, $5, $6)
-		on conflict (id) do update set record = excluded.record, expires = excluded.expires,
-			memory = case when $7 then excluded.memory else t.memory end,
-			version = case when $8 then excluded.version else least(t.version, excluded.version) end
-		returning version`
-
-	// keepFor is how long a row stays when nothing in it matters any more.
-	keepFor = 2 * time.Minute
+var (
+	//go:embed select.sql
+	selectFrom string
+	//go:embed upsert.sql
+	upsert string
 )
+
+// keepFor is how long a row stays when nothing in it matters any more.
+const keepFor = 2 * time.Minute
 
 // change is what Record.Add or Record.Commit does to a record.
 type change func(rec *holdoff.Record, now time.Time) holdoff.Reply
@@ -44,16 +40,15 @@ func (s *Store) Commit(ctx context.Context, key string, d holdoff.Decision) (hol
 	return s.update(ctx, key, true, func(rec *holdoff.Record, now time.Time) holdoff.Reply { return rec.Commit(d, now) })
 }
 
-func (s *Store) update(ctx context.Context, key string, decided bool, do change) (holdoff.Reply, error) {
+func (s *Store) update(ctx context.Context, key string, decided bool, do change) (reply holdoff.Reply, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	reply, err := s.transact(ctx, key, decided, do)
-	if err != nil {
+	if reply, err = s.transact(ctx, key, decided, do); err != nil {
 		reply, err = holdoff.Reply{}, fmt.Errorf("holdoff/postgres: %q is not shared: %w", shown(key), err)
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.refused = err
-	s.mu.Unlock()
 	return reply, err
 }
 
@@ -74,7 +69,7 @@ func (s *Store) transact(ctx context.Context, key string, decided bool, do chang
 	begin.Queue(`begin isolation level read committed read write`)
 	begin.Queue(`select set_config('idle_in_transaction_session_timeout', $1, true)`, strconv.FormatInt(s.opts.Timeout.Milliseconds(), 10))
 	begin.Queue(`select pg_advisory_xact_lock($1)`, lockOf(id))
-	begin.Queue(selectOne, id[:]).QueryRow(func(from pgx.Row) error { return r.scan(from) })
+	begin.Queue(selectFrom+`(select 1) as one left join holdoff on id = $1`, id[:]).QueryRow(func(from pgx.Row) error { return r.scan(from) })
 	if err := conn.SendBatch(ctx, begin).Close(); err != nil {
 		return reply, err
 	}
@@ -87,12 +82,7 @@ func (s *Store) transact(ctx context.Context, key string, decided bool, do chang
 		if !exists && s.full() {
 			return reply, holdoff.NotShared("there are too many records")
 		}
-		keep := r.now
-		for _, t := range []time.Time{rec.Until.Time(), rec.HintUntil.Time(), rec.Keep.Time()} {
-			if t.After(keep) {
-				keep = t
-			}
-		}
+		keep := slices.MaxFunc([]time.Time{r.now, rec.Until.Time(), rec.HintUntil.Time(), rec.Keep.Time()}, time.Time.Compare)
 		memory, _ := json.Marshal(rec.Memory) // of numbers
 		rec.Memory = holdoff.Record{}.Memory  // it has a column of its own, which a report leaves as it is
 		record, _ := json.Marshal(rec)        // of numbers, words and the names of replicas

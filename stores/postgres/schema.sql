@@ -13,7 +13,7 @@ begin
 	perform pg_advisory_xact_lock(7236834215); -- many replicas may start at once
 
 	create unlogged table if not exists holdoff (
-		id        bytea primary key, -- a hash of the namespace and the key
+		id        bytea primary key check (octet_length(id) = 16), -- a hash of the namespace and the key
 		namespace text not null,
 		key       text not null,     -- for people, as record and memory are
 		version   bigint not null check (version > 0), -- the transaction that last changed what replicas obey

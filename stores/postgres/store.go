@@ -12,7 +12,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"iter"
@@ -71,9 +70,12 @@ type entry struct {
 	state holdoff.State
 }
 
-// maxRecords bounds the keys of a namespace: an attacker may make us meet refusals from
-// ever new hosts.
-const maxRecords = 32 << 10
+const (
+	minPoll = 100 * time.Millisecond
+	// maxRecords bounds the keys of a namespace: an attacker may make us meet refusals
+	// from ever new hosts.
+	maxRecords = 32 << 10
+)
 
 // New returns a store that shares its state through the database of pool, in the
 // table of schema.sql, which it creates where it is missing. It takes one connection
@@ -91,11 +93,11 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts Options) (*Store, error) 
 		return nil, errors.New("holdoff/postgres: New: the pool is nil")
 	case len(opts.Namespace) > 128 || shown(opts.Namespace) != opts.Namespace:
 		return nil, fmt.Errorf("holdoff/postgres: Options.Namespace is %.128q; it must be text of at most 128 bytes", opts.Namespace)
-	case opts.Timeout < time.Millisecond || opts.MaxHold < 0 || opts.PollInterval < 100*time.Millisecond:
+	case opts.Timeout < time.Millisecond || opts.MaxHold < 0 || opts.PollInterval < minPoll:
 		return nil, fmt.Errorf("holdoff/postgres: Options are %+v; durations must be positive, and PollInterval 100 ms or more", opts)
 	}
 	s := &Store{
-		pool: pool, opts: opts, channel: "holdoff_" + digest(opts.Namespace).String(), replica: rand.Text(), done: make(chan struct{}),
+		pool: pool, opts: opts, channel: fmt.Sprintf("holdoff_%x", digest(opts.Namespace)), replica: rand.Text(), done: make(chan struct{}),
 		states: make(map[id]entry), watchers: make(map[id]map[*func(holdoff.State)]bool),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -189,8 +191,6 @@ func digest(parts ...string) id {
 	sum := sha256.Sum256([]byte("1\x00" + strings.Join(parts, "\x00")))
 	return id(sum[:16])
 }
-
-func (i id) String() string { return hex.EncodeToString(i[:]) }
 
 // shown is a name as the table has it: text, and of bounded length.
 func shown(name string) string {

@@ -16,6 +16,7 @@ import (
 	"github.com/go-holdoff/holdoff/storetest"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
 )
 
 // TestMain runs the tests, or one replica of a fleet where a test has started this
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 		runReplica(config)
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func join(t testing.TB, pool *pgxpool.Pool, opts Options) *Store {
@@ -137,6 +138,7 @@ func TestStore(t *testing.T) {
 		"KeysOfAnyBytesAreShared":                  testKeys,
 		"ProcessStoppedInATransactionLosesItsLock": testStopped,
 		"RoleThatCreatesNothingUsesTheTable":       testRole,
+		"RowClearedByHandRecovers":                 testCleared,
 		"HealthyKeyHasNoRow":                       testHealthy,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, srv) })
@@ -323,7 +325,7 @@ func testSweep(t *testing.T, srv *server) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	if err := s.sweep(t.Context(), conn); err != nil {
+	if err := s.sweep(conn); err != nil {
 		t.Fatal(err)
 	}
 	if got := srv.text(`select string_agg(key, ' ') from holdoff where namespace = $1`, t.Name()); got != "stays" {
@@ -384,6 +386,21 @@ func testRole(t *testing.T, srv *server) {
 	_, err = s.Report(t.Context(), "k", hint)
 	if err == nil || !strings.Contains(err.Error(), "permission denied") || s.Err() == nil {
 		t.Errorf("without the right to update, the error is %v, and Err %v", err, s.Err())
+	}
+}
+
+// As docs/STORES.md has it.
+func testCleared(t *testing.T, srv *server) {
+	s := join(t, srv.pool(), Options{Namespace: t.Name(), PollInterval: 100 * time.Millisecond})
+	report(t, s, "k", hint)
+	told := watch(t, s, "k")
+	if n := srv.text(`select count(*)::text from holdoff where namespace = $1 and (record->>'Phase' <> 'healthy' or record->>'HintUntil' <> '0')`, t.Name()); n != "1" {
+		t.Errorf("%s rows are held", n)
+	}
+	srv.exec(`update holdoff set record = '{}', memory = '{}', version = pg_current_xact_id()::text::bigint where namespace = $1 and key = 'k'`, t.Name())
+	eventually(t, "the watcher is told that the key is healthy", func() bool { return told().Phase == holdoff.Healthy })
+	if err := s.Err(); err != nil {
+		t.Error(err)
 	}
 }
 

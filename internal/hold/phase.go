@@ -21,6 +21,25 @@ func (p Phase) String() string {
 	return word("phase", int(p), "healthy", "held", "probing", "ramping", "counted", "paced", "rationed")
 }
 
+// MarshalText returns the phase in a word, as in a store's records.
+func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText writes. Any other word is an error: a machine
+// in a phase that it does not know would stay in it for ever.
+func (p *Phase) UnmarshalText(text []byte) error {
+	for _, phase := range Phases {
+		if phase.String() == string(text) {
+			*p = phase
+			return nil
+		}
+	}
+	return unknownPhase(text[:min(len(text), 32)])
+}
+
+type unknownPhase string
+
+func (p unknownPhase) Error() string { return "holdoff: unknown phase \"" + string(p) + "\"" }
+
 // A Lesson is what the outcome of one attempt says about the server.
 type Lesson int
 

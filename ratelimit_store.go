@@ -69,9 +69,6 @@ type (
 	// the key is paced or rationed. Attempts, Last, Status and Witnesses are of the
 	// failures since the key was last healthy.
 	State = hold.Snapshot
-	// NotShared is the error of a store that works, but does not share this key, for
-	// example because it keeps too many. It is no [StoreFailed].
-	NotShared = hold.NotShared
 )
 
 // maxMemoryHold bounds the holds of a MemoryStore. A Transport has cut them to its

@@ -297,28 +297,6 @@ func pattern(n int) []byte {
 	return b.Bytes()[:n]
 }
 
-// Case 16: a body above the bound is not held in memory.
-func TestLongStreamsAreForgotten(t *testing.T) {
-	t.Parallel()
-	b := &body{src: io.NopCloser(io.LimitReader(zeros{}, 64<<20)), limit: replayLimit}
-	view := b.next()
-	p := make([]byte, 32<<10)
-	for most := 0; ; {
-		_, err := view.Read(p)
-		if most = max(most, cap(b.head)); most > 2*replayLimit {
-			t.Fatalf("%d bytes are remembered, want about %d at most", most, replayLimit)
-		}
-		if err == io.EOF {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if b.head != nil || b.next() != nil {
-		t.Errorf("got %d bytes remembered, want none, and no replay", len(b.head))
-	}
-}
-
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"bytes"
@@ -18,6 +18,9 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/internal/replay"
 )
 
 // stream is a PUT whose body can be read once only.
@@ -48,7 +51,7 @@ func TestEmptyBodiesAreRetried(t *testing.T) {
 			t.Parallel()
 			base := script(503, errReset, 200)
 			var bodies []io.ReadCloser
-			tr := &Transport{Backoff: quick, Base: baseFunc(func(r *http.Request) (*http.Response, error) {
+			tr := &holdoff.Transport{Backoff: quick, Base: baseFunc(func(r *http.Request) (*http.Response, error) {
 				bodies = append(bodies, r.Body)
 				return base.RoundTrip(r)
 			})}
@@ -82,7 +85,7 @@ func TestEachAttemptGetsAFreshReader(t *testing.T) {
 				readers = append(readers, r)
 				return r, nil
 			}
-			resp, err := (&Transport{Base: base, Backoff: quick, MaxAttempts: attempts}).RoundTrip(req)
+			resp, err := (&holdoff.Transport{Base: base, Backoff: quick, MaxAttempts: attempts}).RoundTrip(req)
 			if err == nil {
 				resp.Body.Close()
 			}
@@ -112,8 +115,8 @@ func TestAttemptsDoNotShareAReader(t *testing.T) {
 			const content = "0123456789"
 			var first io.ReadCloser
 			var second string
-			tr := &Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
-				if Attempt(r.Context()) == 0 {
+			tr := &holdoff.Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+				if holdoff.Attempt(r.Context()) == 0 {
 					first = r.Body
 					io.ReadFull(first, make([]byte, 4))
 					return answer(503), nil // the body is still open
@@ -180,28 +183,28 @@ func TestFailingGetBodyLeavesTheLastOutcome(t *testing.T) {
 		if got := readAll(t, resp); resp.StatusCode != 503 || resp.Header.Get("X-A") != "b" || got != "why it failed" {
 			t.Errorf("got %d %v %q, want the 503 as it came", resp.StatusCode, resp.Header, got)
 		}
-		if out.Ended != EndBody || out.Attempts != 1 {
+		if out.Ended != holdoff.EndBody || out.Attempts != 1 {
 			t.Errorf("got outcome %+v, want 1 attempt, ended by the body", out)
 		}
 	})
 	t.Run("error", func(t *testing.T) {
 		t.Parallel()
 		resp, out, err := sendWithFailingGetBody(t, script(errReset))
-		if resp != nil || !errors.Is(err, errReset) || out.Ended != EndBody || !errors.Is(out.Err, errReset) {
+		if resp != nil || !errors.Is(err, errReset) || out.Ended != holdoff.EndBody || !errors.Is(out.Err, errReset) {
 			t.Errorf("got %v, %v, outcome %+v; want the error of the attempt", resp, err, out)
 		}
 	})
 }
 
-func sendWithFailingGetBody(t *testing.T, base *scripted) (*http.Response, Outcome, error) {
+func sendWithFailingGetBody(t *testing.T, base *scripted) (*http.Response, holdoff.Outcome, error) {
 	t.Helper()
-	var out Outcome
+	var out holdoff.Outcome
 	body := &closeCounter{Reader: strings.NewReader("payload")}
 	req := newRequest(t, "PUT", "http://a.example/", "")
-	req = req.WithContext(WithOutcome(req.Context(), &out))
+	req = req.WithContext(holdoff.WithOutcome(req.Context(), &out))
 	req.Body, req.ContentLength = body, 7
 	req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("no second reader") }
-	resp, err := (&Transport{Base: base, Backoff: quick}).RoundTrip(req)
+	resp, err := (&holdoff.Transport{Base: base, Backoff: quick}).RoundTrip(req)
 	base.wantSends(t, 1)
 	if got := body.closed(); got != 1 {
 		t.Errorf("req.Body was closed %d times, want once", got)
@@ -233,7 +236,7 @@ func TestBodiesStream(t *testing.T) {
 			io.WriteString(pw, "second")
 			pw.Close()
 		}()
-		resp, err := (&Transport{Base: base}).RoundTrip(stream(t, srv.URL, pr))
+		resp, err := (&holdoff.Transport{Base: base}).RoundTrip(stream(t, srv.URL, pr))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,7 +251,7 @@ func TestBodiesStream(t *testing.T) {
 func TestStreamsAreReplayedWithinABound(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ size, sends int }{
-		{1, 2}, {replayLimit - 1, 2}, {replayLimit, 2}, {replayLimit + 1, 1}, {16 * replayLimit, 1},
+		{1, 2}, {replay.Limit - 1, 2}, {replay.Limit, 2}, {replay.Limit + 1, 1}, {16 * replay.Limit, 1},
 	} {
 		t.Run(fmt.Sprintf("%d bytes", test.size), func(t *testing.T) {
 			t.Parallel()
@@ -261,7 +264,7 @@ func TestStreamsAreReplayedWithinABound(t *testing.T) {
 			}, 200)
 			// Short reads, and an EOF that comes with the last bytes.
 			src := iotest.DataErrReader(&shortReader{bytes.NewReader(content), 1000})
-			resp, err := (&Transport{Base: base, Backoff: quick}).RoundTrip(stream(t, "http://a.example/", src))
+			resp, err := (&holdoff.Transport{Base: base, Backoff: quick}).RoundTrip(stream(t, "http://a.example/", src))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -309,7 +312,7 @@ func TestStreamInTheMiddleOfAReadIsNotReplayed(t *testing.T) {
 		pr, pw := io.Pipe()
 		src := &closeCounter{Reader: pr}
 		sends := 0
-		tr := &Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+		tr := &holdoff.Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
 			sends++
 			go func() {
 				defer r.Body.Close()
@@ -356,7 +359,7 @@ func TestEarlyRefusalOfALargeBody(t *testing.T) {
 			}
 			fmt.Fprintf(w, "%d %x", n, sum.Sum(nil))
 		})
-		tr := &Transport{Base: base, Backoff: quick, Budget: -1}
+		tr := &holdoff.Transport{Base: base, Backoff: quick, Budget: -1}
 		for _, foreign := range []bool{false, true} {
 			for range 3 {
 				req, err := http.NewRequestWithContext(t.Context(), "PUT", srv.URL, bytes.NewReader(content))
@@ -426,7 +429,7 @@ func TestRetryKeepsTheFraming(t *testing.T) {
 			})
 			req := newRequest(t, "PUT", srv.URL, content)
 			test.change(req)
-			resp, err := (&Transport{Base: base, Backoff: quick}).RoundTrip(req)
+			resp, err := (&holdoff.Transport{Base: base, Backoff: quick}).RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -465,7 +468,7 @@ func TestFailureToReadTheBodyIsNotRetried(t *testing.T) {
 				check := func(name string, req *http.Request, want int) {
 					t.Helper()
 					sends := 0
-					tr := &Transport{Base: baseCounting{base, &sends}, Backoff: quick}
+					tr := &holdoff.Transport{Base: baseCounting{base, &sends}, Backoff: quick}
 					resp, err := tr.RoundTrip(req)
 					if err == nil {
 						resp.Body.Close()
@@ -501,7 +504,7 @@ func TestFailureToReadTheBodyIsNotRetried(t *testing.T) {
 func TestDialErrorsAndStreams(t *testing.T) {
 	t.Parallel()
 	dial := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-	content := string(pattern(2 * replayLimit))
+	content := string(pattern(2 * replay.Limit))
 	tests := []struct {
 		name   string
 		method string
@@ -512,9 +515,9 @@ func TestDialErrorsAndStreams(t *testing.T) {
 		{"POST, nothing read", "POST", dial, 0, 2},
 		{"PUT, nothing read", "PUT", dial, 0, 2},
 		{"PUT, a byte read", "PUT", dial, 1, 2},
-		{"PUT, as much read as is remembered", "PUT", dial, replayLimit, 2},
-		{"PUT, more read than is remembered", "PUT", dial, replayLimit + 1, 1},
-		{"POST, more read than is remembered", "POST", dial, replayLimit + 1, 1},
+		{"PUT, as much read as is remembered", "PUT", dial, replay.Limit, 2},
+		{"PUT, more read than is remembered", "PUT", dial, replay.Limit + 1, 1},
+		{"POST, more read than is remembered", "POST", dial, replay.Limit + 1, 1},
 		{"POST, a byte read, then reset", "POST", errReset, 1, 1},
 		{"POST, nothing read, then reset", "POST", errReset, 0, 1},
 	}
@@ -523,7 +526,7 @@ func TestDialErrorsAndStreams(t *testing.T) {
 			t.Parallel()
 			sends := 0
 			got := ""
-			tr := &Transport{Backoff: quick, Base: baseFunc(func(r *http.Request) (*http.Response, error) {
+			tr := &holdoff.Transport{Backoff: quick, Base: baseFunc(func(r *http.Request) (*http.Response, error) {
 				sends++
 				if sends == 1 {
 					io.ReadFull(r.Body, make([]byte, test.read))
@@ -562,8 +565,8 @@ func TestRealDialErrorLeavesTheBody(t *testing.T) {
 	addr := ln.Addr().String()
 	ln.Close()
 	srv, base := startServer(t, false, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
-	tr := &Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
-		if Attempt(r.Context()) < 2 {
+	tr := &holdoff.Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if holdoff.Attempt(r.Context()) < 2 {
 			r = r.Clone(r.Context())
 			r.URL.Host = addr
 		}
@@ -611,7 +614,7 @@ func TestReadThatIsAboutToEndIsWaitedFor(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				resp, err := (&Transport{Base: base}).RoundTrip(req)
+				resp, err := (&holdoff.Transport{Base: base}).RoundTrip(req)
 				if err != nil {
 					t.Fatal(err)
 				}

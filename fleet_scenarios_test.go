@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"bufio"
@@ -24,6 +24,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
@@ -47,7 +48,7 @@ type order struct {
 	N      int           // get: how many at a time
 	Within time.Duration // get: the context's deadline; 0: none
 	Cancel time.Duration // get: when the context is cancelled; 0: never
-	Phase  Phase         // await
+	Phase  holdoff.Phase // await
 	Level  int           // await: at least
 }
 
@@ -57,7 +58,7 @@ type report struct {
 	Held       int         // *HeldErrors
 	Failed     int         // other errors
 	Took       time.Duration
-	Phase      Phase
+	Phase      holdoff.Phase
 	Left       time.Duration // until the hold ends
 	Level      int
 	Shared     bool
@@ -71,7 +72,7 @@ func runReplica(config string) {
 		panic(err)
 	}
 	rdb := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: strings.Split(cfg.Redis, ",")}) // of several, a Cluster
-	store, err := NewRedisStore(rdb, RedisOptions{Timeout: 5 * time.Second})                       // many processes, few cores
+	store, err := holdoff.NewRedisStore(rdb, holdoff.RedisOptions{Timeout: 5 * time.Second})       // many processes, few cores
 	if err != nil {
 		panic(err)
 	}
@@ -81,7 +82,7 @@ func runReplica(config string) {
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, cfg.Server)
 	}}
-	r := &replicaProcess{name: cfg.Name, transport: &Transport{Base: base, Store: store}}
+	r := &replicaProcess{name: cfg.Name, transport: &holdoff.Transport{Base: base, Store: store}}
 	var mu sync.Mutex
 	out := json.NewEncoder(os.Stdout)
 	fmt.Println("ready")
@@ -102,7 +103,7 @@ func runReplica(config string) {
 
 type replicaProcess struct {
 	name      string
-	transport *Transport
+	transport *holdoff.Transport
 }
 
 func (r *replicaProcess) do(o order) report {
@@ -158,7 +159,7 @@ func (r *replicaProcess) get(o order) report {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			_, held := errors.AsType[*HeldError](err)
+			_, held := errors.AsType[*holdoff.HeldError](err)
 			switch {
 			case err == nil:
 				s.Status[resp.StatusCode]++
@@ -438,7 +439,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		all[0].do(order{Do: "get", Host: "a.example", Within: short})
 		end := begun.Add(4 * time.Second)
 		slowest := time.Duration(0)
-		all.do(order{Do: "await", Host: "a.example", Phase: Held}, func(r *replica, s report) {
+		all.do(order{Do: "await", Host: "a.example", Phase: holdoff.Held}, func(r *replica, s report) {
 			if left := time.Until(end); s.Left < left-500*time.Millisecond || s.Left > 4200*time.Millisecond {
 				t.Errorf("replica %s is held for %v, want %v", r.name, s.Left, left)
 			}
@@ -471,7 +472,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			h := server.host(name, once("3"))
 			warmed := time.Now()
 			all[0].do(order{Do: "get", Host: name, Within: short})
-			all.do(order{Do: "await", Host: name, Phase: Held}, nil)
+			all.do(order{Do: "await", Host: name, Phase: holdoff.Held}, nil)
 			sum := all.do(order{Do: "get", Host: name, N: 20}, nil)
 			if sum.Status[200] != 20*fleetSize {
 				t.Fatalf("%d waiters got %+v", 20*fleetSize, sum)
@@ -523,11 +524,11 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			return okAfter(10 * time.Millisecond)
 		})
 		all[3].do(order{Do: "get", Host: "probe.example", Within: short})
-		all.do(order{Do: "await", Host: "probe.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "probe.example", Phase: holdoff.Held}, nil)
 		waiters := make(chan report)
 		go func() { waiters <- all.do(order{Do: "get", Host: "probe.example", N: 3}, nil) }()
-		all.do(order{Do: "await", Host: "probe.example", Phase: Held, Level: 1}, nil)
-		all.do(order{Do: "await", Host: "probe.example", Phase: Held, Level: 2}, nil)
+		all.do(order{Do: "await", Host: "probe.example", Phase: holdoff.Held, Level: 1}, nil)
+		all.do(order{Do: "await", Host: "probe.example", Phase: holdoff.Held, Level: 2}, nil)
 		// The two that probed in vain may have got the 503.
 		if sum := <-waiters; sum.Status[200]+sum.Status[503] != 3*fleetSize || sum.Status[503] > 2 {
 			t.Errorf("waiters got %+v", sum)
@@ -555,10 +556,10 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			return okAfter(10 * time.Millisecond)
 		})
 		all[5].do(order{Do: "get", Host: "refuse.example", Within: short})
-		all.do(order{Do: "await", Host: "refuse.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "refuse.example", Phase: holdoff.Held}, nil)
 		waiters := make(chan report)
 		go func() { waiters <- all.do(order{Do: "get", Host: "refuse.example", N: 10}, nil) }()
-		all.do(order{Do: "await", Host: "refuse.example", Phase: Held, Level: 1}, nil)
+		all.do(order{Do: "await", Host: "refuse.example", Phase: holdoff.Held, Level: 1}, nil)
 		if sum := <-waiters; sum.Status[200] != 10*fleetSize {
 			t.Errorf("waiters got %+v", sum)
 		}
@@ -593,7 +594,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		if sum.Status[429] != 50*fleetSize {
 			t.Fatalf("%+v, want %d refusals", sum, 50*fleetSize)
 		}
-		all.do(order{Do: "await", Host: "flight.example", Phase: Held}, func(r *replica, s report) {
+		all.do(order{Do: "await", Host: "flight.example", Phase: holdoff.Held}, func(r *replica, s report) {
 			if s.Level != 0 {
 				t.Errorf("replica %s is at level %d", r.name, s.Level)
 			}
@@ -632,10 +633,10 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		for i, c := range chans {
 			all[i].wait(c, order{})
 		}
-		all.do(order{Do: "await", Host: "longer.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "longer.example", Phase: holdoff.Held}, nil)
 		time.Sleep(200 * time.Millisecond)
 		all.do(order{Do: "look", Host: "longer.example"}, func(r *replica, s report) {
-			if s.Phase != Held || s.Left < 10*time.Second || s.Left > 20500*time.Millisecond {
+			if s.Phase != holdoff.Held || s.Left < 10*time.Second || s.Left > 20500*time.Millisecond {
 				t.Errorf("replica %s: %v for %v, want held for 20 s", r.name, s.Phase, s.Left)
 			}
 		})
@@ -646,7 +647,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		h := server.host("cancel.example", once("4"))
 		begun := time.Now()
 		all[7].do(order{Do: "get", Host: "cancel.example", Within: short})
-		all.do(order{Do: "await", Host: "cancel.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "cancel.example", Phase: holdoff.Held}, nil)
 		before := make(map[string]int)
 		all.do(order{Do: "look"}, func(r *replica, s report) { before[r.name] = s.Goroutines })
 		patient := all[1].order(order{Do: "get", Host: "cancel.example", N: 5})
@@ -671,7 +672,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		server.host("zone.example", once("30"))
 		some := fleet{start(t, "tokyo", "TZ=Asia/Tokyo"), start(t, "lima", "TZ=America/Lima"), start(t, "utc", "TZ=UTC")}
 		some[0].do(order{Do: "get", Host: "zone.example", Within: short})
-		append(some, all...).do(order{Do: "await", Host: "zone.example", Phase: Held}, func(r *replica, s report) {
+		append(some, all...).do(order{Do: "await", Host: "zone.example", Phase: holdoff.Held}, func(r *replica, s report) {
 			if s.Left < 20*time.Second || s.Left > 30200*time.Millisecond {
 				t.Errorf("replica %s is held for %v, want 30 s", r.name, s.Left)
 			}
@@ -708,7 +709,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			return okAfter(10 * time.Millisecond)
 		})
 		all[0].do(order{Do: "get", Host: "kill.example", Within: short})
-		all.do(order{Do: "await", Host: "kill.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "kill.example", Phase: holdoff.Held}, nil)
 		chans := make(map[*replica]<-chan report)
 		for _, r := range all {
 			chans[r] = r.order(order{Do: "get", Host: "kill.example", N: 3})
@@ -762,7 +763,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			return okAfter(30 * time.Millisecond)
 		})
 		all[0].do(order{Do: "get", Host: "permits.example", Within: short})
-		all.do(order{Do: "await", Host: "permits.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "permits.example", Phase: holdoff.Held}, nil)
 		victim.order(order{Do: "get", Host: "permits.example", N: 200})
 		all = all[:len(all)-1]
 		if sum := all.do(order{Do: "get", Host: "permits.example", N: 10}, nil); sum.Status[200] != 10*len(all) {
@@ -812,7 +813,7 @@ func TestHealthyAndHeldRequestsCostRedisNothing(t *testing.T) {
 		}
 		return answer(200), nil
 	})
-	tr := &Transport{Base: base, Store: redisStore(t, srv.Client(), RedisOptions{}), MaxWait: -1}
+	tr := &holdoff.Transport{Base: base, Store: redisStore(t, srv.Client(), holdoff.RedisOptions{}), MaxWait: -1}
 	const host = "https://api.example.com"
 	for _, phase := range []struct {
 		name     string
@@ -843,11 +844,11 @@ func TestTenThousandHeldKeys(t *testing.T) {
 		t.Skip("it takes a while")
 	}
 	srv := redistest.Start(t)
-	a := redisStore(t, srv.Client(), RedisOptions{})
+	a := redisStore(t, srv.Client(), holdoff.RedisOptions{})
 	const keys = 10_000
 	var wg sync.WaitGroup
 	var next atomic.Int64
-	for range maxWorkers {
+	for range 8 {
 		wg.Go(func() {
 			for i := next.Add(1); i <= keys; i = next.Add(1) {
 				tell(t, a, fmt.Sprint("https://", i, ".example.com"), heldFor(4*time.Minute))
@@ -857,7 +858,7 @@ func TestTenThousandHeldKeys(t *testing.T) {
 	wg.Wait()
 	before := heapBytes()
 	begun := time.Now()
-	b := redisStore(t, srv.Client(), RedisOptions{})
+	b := redisStore(t, srv.Client(), holdoff.RedisOptions{})
 	n := 0
 	eventually(t, "who joins knows all keys", func() bool {
 		n = len(maps.Collect(b.All()))
@@ -904,25 +905,25 @@ func TestClockOfRedisDoesNotMatter(t *testing.T) {
 		t.Run(offset.String(), func(t *testing.T) {
 			var seconds atomic.Int64
 			seconds.Store(int64(offset / time.Second))
-			join := func() *RedisStore {
-				return redisStore(t, shiftedClient{narrowClient{srv.Client()}, &seconds}, RedisOptions{Namespace: offset.String()})
+			join := func() *holdoff.RedisStore {
+				return redisStore(t, shiftedClient{narrowClient{srv.Client()}, &seconds}, holdoff.RedisOptions{Namespace: offset.String()})
 			}
 			a, b := join(), join()
 			told := follow(t, b, "k")
 			begun := time.Now()
 			state := tell(t, a, "k", heldFor(3*time.Second))
-			eventually(t, "the other is held", func() bool { return told().Phase == Held })
+			eventually(t, "the other is held", func() bool { return told().Phase == holdoff.Held })
 			record, _ := srv.Client().HGet(t.Context(), recordName(offset.String(), "k"), "until").Int64()
 			if d := time.UnixMilli(record).Sub(begun); (d - offset).Abs() > time.Minute {
 				t.Fatalf("Redis' clock is %v off, want %v", d, offset)
 			}
-			for name, s := range map[string]State{"who told": state, "who was told": told(), "who joins": follow(t, join(), "k")()} {
+			for name, s := range map[string]holdoff.State{"who told": state, "who was told": told(), "who joins": follow(t, join(), "k")()} {
 				if d := s.Until.Sub(begun); d < 3*time.Second || d > 5*time.Second {
 					t.Errorf("%s is held for %v, want 3 s", name, d)
 				}
 			}
 			sleepPast(state.Until)
-			if state = tell(t, b, "k", Report{Want: 1}); state.Phase != Probing || state.Permits != 1 {
+			if state = tell(t, b, "k", holdoff.Report{Want: 1}); state.Phase != holdoff.Probing || state.Permits != 1 {
 				t.Errorf("after the hold: %+v", state)
 			}
 		})
@@ -934,18 +935,18 @@ func TestClockOfRedisMayJump(t *testing.T) {
 	srv := redistest.Start(t)
 	var offset atomic.Int64
 	const maxHold = 20 * time.Second
-	join := func() *RedisStore {
-		return redisStore(t, shiftedClient{narrowClient{srv.Client()}, &offset}, RedisOptions{MaxHold: maxHold})
+	join := func() *holdoff.RedisStore {
+		return redisStore(t, shiftedClient{narrowClient{srv.Client()}, &offset}, holdoff.RedisOptions{MaxHold: maxHold})
 	}
 	a, b := join(), join()
 	for i, seconds := range []int64{-3600, 3600, 0} {
 		key := fmt.Sprint("k", i)
 		told := follow(t, b, key)
 		tell(t, a, key, heldFor(10*time.Second))
-		eventually(t, "held", func() bool { return told().Phase == Held })
+		eventually(t, "held", func() bool { return told().Phase == holdoff.Held })
 		offset.Store(seconds)
 		// Neither what is told, nor what is asked, nor what is read.
-		for name, s := range map[string]State{"told": told(), "asked": tell(t, b, key, Report{}), "read": follow(t, join(), key)()} {
+		for name, s := range map[string]holdoff.State{"told": told(), "asked": tell(t, b, key, holdoff.Report{}), "read": follow(t, join(), key)()} {
 			if left := time.Until(s.Until); left > maxHold {
 				t.Errorf("at %+d s, %s: held for %v, and MaxHold is %v", seconds, name, left, maxHold)
 			}
@@ -956,7 +957,7 @@ func TestClockOfRedisMayJump(t *testing.T) {
 		eventually(t, "the next hold is shared", func() bool {
 			tell(t, a, next, heldFor(10*time.Second))
 			s := told()
-			return s.Phase == Held && time.Until(s.Until) > 9*time.Second
+			return s.Phase == holdoff.Held && time.Until(s.Until) > 9*time.Second
 		})
 		if left := time.Until(told().Until); left > 11*time.Second {
 			t.Errorf("after %+d s, a hold of 10 s is one of %v", seconds, left)

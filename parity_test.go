@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"bufio"
@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-holdoff/holdoff"
 )
 
 // story is what a client lived through, line by line.
@@ -414,10 +416,10 @@ func TestParityWithNetHTTP(t *testing.T) {
 						t.Errorf("net/http's story lacks %q: it tests nothing\n%s", word, strings.Join(want, "\n"))
 					}
 				}
-				for name, tr := range map[string]*Transport{
+				for name, tr := range map[string]*holdoff.Transport{
 					"zero value":               {},
 					"with one attempt":         {MaxAttempts: 1},
-					"with an observer and key": {Observe: func(context.Context, Event) {}, Key: func(*http.Request) string { return "key" }},
+					"with an observer and key": {Observe: func(context.Context, holdoff.Event) {}, Key: func(*http.Request) string { return "key" }},
 				} {
 					got := tell(func(base http.RoundTripper) http.RoundTripper { tr.Base = base; return tr })
 					if !slices.Equal(got, want) {
@@ -443,7 +445,7 @@ func TestParityOfDeadlines(t *testing.T) {
 			return s.lines
 		}
 		want := tell(base)
-		for _, tr := range []*Transport{{Base: base}, {Base: base, PerAttemptTimeout: time.Hour}} {
+		for _, tr := range []*holdoff.Transport{{Base: base}, {Base: base, PerAttemptTimeout: time.Hour}} {
 			if got := tell(tr); !slices.Equal(got, want) {
 				t.Errorf("timeout per attempt %v: got %q, want %q", tr.PerAttemptTimeout, got, want)
 			}

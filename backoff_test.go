@@ -35,10 +35,9 @@ func TestBackoffFormulas(t *testing.T) {
 		{"full, third", full, holdoff.Retry{Attempt: 2}, 0, 200 * ms, 400 * ms},
 		{"full, at the cap", full, holdoff.Retry{Attempt: 4}, 0, 500 * ms, time.Second},
 		{"full does not go by the delay before", full, holdoff.Retry{Attempt: 1, Previous: time.Hour}, 0, 100 * ms, 200 * ms},
-		// Equal jitter takes the draw off.
-		{"equal, first", equal, holdoff.Retry{}, 100 * ms, 75 * ms, 50 * ms},
-		{"equal, fourth", equal, holdoff.Retry{Attempt: 3}, 800 * ms, 600 * ms, 400 * ms},
-		{"equal, at the cap", equal, holdoff.Retry{Attempt: 9}, time.Second, 750 * ms, 500 * ms},
+		{"equal, first", equal, holdoff.Retry{}, 50 * ms, 75 * ms, 100 * ms},
+		{"equal, fourth", equal, holdoff.Retry{Attempt: 3}, 400 * ms, 600 * ms, 800 * ms},
+		{"equal, at the cap", equal, holdoff.Retry{Attempt: 9}, 500 * ms, 750 * ms, time.Second},
 		{"decorrelated, first", deco, holdoff.Retry{}, 100 * ms, 200 * ms, 300 * ms},
 		{"decorrelated goes by the delay before", deco, holdoff.Retry{Attempt: 1, Previous: 200 * ms}, 100 * ms, 350 * ms, 600 * ms},
 		{"decorrelated, below the base before", deco, holdoff.Retry{Attempt: 1, Previous: 10 * ms}, 100 * ms, 200 * ms, 300 * ms},

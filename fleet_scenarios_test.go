@@ -559,7 +559,10 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		all.do(order{Do: "await", Host: "refuse.example", Phase: holdoff.Held}, nil)
 		waiters := make(chan report)
 		go func() { waiters <- all.do(order{Do: "get", Host: "refuse.example", N: 10}, nil) }()
-		all.do(order{Do: "await", Host: "refuse.example", Phase: holdoff.Held, Level: 1}, nil)
+		// The level counts up when the hold ends: the sixth hit, which comes in the ramp,
+		// is what tells the second hold from the first.
+		eventually(t, "the host was hit six times", func() bool { return len(h.seen()) >= 6 })
+		all.do(order{Do: "await", Host: "refuse.example", Phase: holdoff.Held}, nil)
 		if sum := <-waiters; sum.Status[200] != 10*fleetSize {
 			t.Errorf("waiters got %+v", sum)
 		}
@@ -586,7 +589,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			return 429, "60"
 		})
 		seq := func() int {
-			n, _ := rdb.HGet(t.Context(), "holdoff:{default}:v1:meta", "seq").Int()
+			n, _ := rdb.HGet(t.Context(), redisName("default", "meta"), "seq").Int()
 			return n
 		}
 		before := seq()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -310,15 +311,12 @@ func TestLongerHoldWinsWherePartsMeet(t *testing.T) {
 		store.become(other.now())
 		synctest.Wait()
 		time.Sleep(time.Second)
-		for _, s := range store.All() {
-			if s.Phase != holdoff.Held || s.Until.Before(end) {
-				t.Errorf("the fleet is %v until %v before the longer hold's end", s.Phase, end.Sub(s.Until))
-			}
+		states := maps.Collect(store.All())
+		if s := states[fleetKey]; s.Phase != holdoff.Held || s.Until.Before(end) {
+			t.Errorf("the fleet is %v until %v before the longer hold's end", s.Phase, end.Sub(s.Until))
 		}
-		for s := range tr.Keys() {
-			if s.Phase != holdoff.Held || s.Until.Before(end) {
-				t.Errorf("the replica is %v until %v before the longer hold's end", s.Phase, end.Sub(s.Until))
-			}
+		if s := keyAt(tr, fleetKey); s.Phase != holdoff.Held || s.Until.Before(end) {
+			t.Errorf("the replica is %v until %v before the longer hold's end", s.Phase, end.Sub(s.Until))
 		}
 		if n := store.asked.Load(); n > 3 {
 			t.Errorf("the store was told %d times, want once or twice", n)

@@ -72,8 +72,8 @@ func TestBackoffFormulas(t *testing.T) {
 	}
 }
 
-// Case 40: without a Base, the delay follows the key's latency within bounds,
-// and is a second where the server throttled.
+// Without a Base, the delay follows the key's latency within bounds, and is a second
+// where the server throttled.
 func TestBackoffBaseFollowsLatency(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -100,7 +100,7 @@ func TestBackoffBaseFollowsLatency(t *testing.T) {
 	}
 }
 
-// Case 39: huge attempt numbers reach the cap and do not overflow.
+// Huge attempt numbers reach the cap and do not overflow.
 func TestBackoffHugeAttemptsDoNotOverflow(t *testing.T) {
 	t.Parallel()
 	for _, attempt := range []int{63, 64, 65, 1000, math.MaxInt} {
@@ -124,8 +124,8 @@ func TestBackoffHugeAttemptsDoNotOverflow(t *testing.T) {
 	}
 }
 
-// Case 40: decorrelated jitter reaches up to the cap, also where three times
-// the delay before does not fit a time.Duration.
+// Decorrelated jitter reaches up to the cap, also where three times the delay before
+// does not fit a time.Duration.
 func TestBackoffDecorrelatedDoesNotOverflow(t *testing.T) {
 	t.Parallel()
 	e := holdoff.Exponential{Base: time.Second, Cap: forever, Jitter: holdoff.DecorrelatedJitter}

@@ -31,8 +31,8 @@ func stream(t testing.TB, url string, r io.Reader) *http.Request {
 	return req
 }
 
-// Case 13: a request without a body is retried, and so is one with
-// http.NoBody, with and without GetBody.
+// A request without a body is retried, and so is one with http.NoBody, with and
+// without GetBody.
 func TestEmptyBodiesAreRetried(t *testing.T) {
 	t.Parallel()
 	empty := func() (io.ReadCloser, error) { return http.NoBody, nil }
@@ -69,8 +69,8 @@ func TestEmptyBodiesAreRetried(t *testing.T) {
 	}
 }
 
-// Case 14: the first attempt reads req.Body, each other a fresh reader of
-// GetBody, which is asked once per retry; every reader is closed once.
+// The first attempt reads req.Body, each other a fresh reader of GetBody, which is
+// asked once per retry; every reader is closed once.
 func TestEachAttemptGetsAFreshReader(t *testing.T) {
 	t.Parallel()
 	for attempts := 1; attempts <= 4; attempts++ {
@@ -105,8 +105,8 @@ func TestEachAttemptGetsAFreshReader(t *testing.T) {
 	}
 }
 
-// Case 14: an attempt that goes on reading its body after RoundTrip returned,
-// as net/http may, takes nothing away from the next.
+// An attempt that goes on reading its body after RoundTrip returned, as net/http may,
+// takes nothing away from the next.
 func TestAttemptsDoNotShareAReader(t *testing.T) {
 	t.Parallel()
 	for _, replayable := range []bool{true, false} {
@@ -161,8 +161,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Case 15: where GetBody fails, the caller gets the outcome of the attempt
-// before, whole.
+// Where GetBody fails, the caller gets the outcome of the attempt before, whole.
 func TestFailingGetBodyLeavesTheLastOutcome(t *testing.T) {
 	t.Parallel()
 	t.Run("response", func(t *testing.T) {
@@ -212,8 +211,8 @@ func sendWithFailingGetBody(t *testing.T, base *scripted) (*http.Response, holdo
 	return resp, out, err
 }
 
-// Case 16: a body without GetBody streams: its first byte is there before its
-// producer has ended, and no byte is read that nobody asked for.
+// A body without GetBody streams: its first byte is there before its producer has
+// ended, and no byte is read that nobody asked for.
 func TestBodiesStream(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
@@ -246,8 +245,8 @@ func TestBodiesStream(t *testing.T) {
 	})
 }
 
-// Case 16: what was streamed is sent again byte for byte up to a bound, and not
-// at all above it: then the response comes back as it came.
+// What was streamed is sent again byte for byte up to a bound, and not at all above
+// it: then the response comes back as it came.
 func TestStreamsAreReplayedWithinABound(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ size, sends int }{
@@ -304,8 +303,8 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// Case 16: a body in the middle of a read can't be sent again: the read might
-// take anything. The reader is closed once its attempt is done with it.
+// A body in the middle of a read can't be sent again: the read might take anything.
+// The reader is closed once its attempt is done with it.
 func TestStreamInTheMiddleOfAReadIsNotReplayed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -338,8 +337,8 @@ func TestStreamInTheMiddleOfAReadIsNotReplayed(t *testing.T) {
 	})
 }
 
-// Case 17: where a server refuses while a large body is in flight, the retry
-// brings the whole body.
+// Where a server refuses while a large body is in flight, the retry brings the whole
+// body.
 func TestEarlyRefusalOfALargeBody(t *testing.T) {
 	t.Parallel()
 	content := bytes.Repeat(pattern(1<<20), 4)
@@ -387,8 +386,8 @@ func TestEarlyRefusalOfALargeBody(t *testing.T) {
 	})
 }
 
-// Case 18: a retry has the length, the transfer coding and the trailers of the
-// first attempt; an unknown length stays unknown.
+// A retry has the length, the transfer coding and the trailers of the first attempt;
+// an unknown length stays unknown.
 func TestRetryKeepsTheFraming(t *testing.T) {
 	t.Parallel()
 	type framing struct {
@@ -441,8 +440,8 @@ func TestRetryKeepsTheFraming(t *testing.T) {
 	}
 }
 
-// Case 19: a failure to read the request's body is not a failure of the
-// network, though it may look like one; it is what the caller gets.
+// A failure to read the request's body is not a failure of the network, though it may
+// look like one; it is what the caller gets.
 func TestFailureToReadTheBodyIsNotRetried(t *testing.T) {
 	t.Parallel()
 	broken := fmt.Errorf("disk: %w", syscall.ECONNRESET)
@@ -498,9 +497,8 @@ func TestFailureToReadTheBodyIsNotRetried(t *testing.T) {
 	})
 }
 
-// Case 20: a dial error is retried with a body that was not read, and with one
-// of which no more was read than is remembered. (The case asks for none after
-// the first byte; the design replays up to a bound, and it wins.)
+// A dial error is retried with a body that was not read, and with one of which no more
+// was read than is remembered.
 func TestDialErrorsAndStreams(t *testing.T) {
 	t.Parallel()
 	dial := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
@@ -555,7 +553,7 @@ func TestDialErrorsAndStreams(t *testing.T) {
 	}
 }
 
-// Case 20: a dial to a port where nobody listens leaves the body unread.
+// A dial to a port where nobody listens leaves the body unread.
 func TestRealDialErrorLeavesTheBody(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

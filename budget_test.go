@@ -15,8 +15,8 @@ func retryQuietly(*http.Request, *http.Response, error) holdoff.Verdict {
 	return holdoff.Verdict{Retry: true}
 }
 
-// Invariant (iii) through a Transport: a host that fails for good is sent no
-// more than the bucket holds on top of first attempts, and each key has its own.
+// A host that fails for good is sent no more than the retry budget holds on top of
+// first attempts, and each key has its own.
 func TestBudgetBoundsRetriesOfAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, test := range []struct{ budget, requests, want int }{

@@ -27,8 +27,7 @@ import (
 	"reflect"
 )
 
-// Case 21: which requests may be sent again though they may have been
-// processed.
+// Which requests may be sent again though they may have been processed.
 func TestIdempotentRequests(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -58,9 +57,9 @@ func TestIdempotentRequests(t *testing.T) {
 	}
 }
 
-// Case 22: every status, for GET and for POST, with a hint and without. 501,
-// 505 and 511 are final; 408 and 425 ask to repeat; 421 would need another
-// connection, which a RoundTripper can't ask its base for.
+// Every status, for GET and for POST, with a hint and without. 501, 505 and 511 are
+// final; 408 and 425 ask to repeat; 421 would need another connection, which a
+// RoundTripper can't ask its base for.
 func TestClassifyEveryStatus(t *testing.T) {
 	t.Parallel()
 	get := []int{408, 425, 429}
@@ -122,8 +121,8 @@ func TestClassifyEveryStatus(t *testing.T) {
 	}
 }
 
-// Case 32: a success or a redirect is never replayed and never holds its host,
-// whatever its headers say.
+// A success or a redirect is never replayed and never holds its host, whatever its
+// headers say.
 func TestClassifyIgnoresHintsOnSuccess(t *testing.T) {
 	for _, status := range []int{200, 201, 202, 204, 301, 302, 304, 404} {
 		for _, headers := range [][]string{
@@ -148,7 +147,7 @@ func TestClassifyIgnoresHintsOnSuccess(t *testing.T) {
 	}
 }
 
-// Decision table: a 403 is a rate limit where it says when to come back, or that
+// A 403 is a rate limit where it says when to come back, or that
 // nothing remains.
 func TestClassifyForbiddenAsRateLimit(t *testing.T) {
 	t.Parallel()
@@ -181,7 +180,7 @@ func TestClassifyForbiddenAsRateLimit(t *testing.T) {
 	}
 }
 
-// Decision table: what a server says outright about retrying wins both ways.
+// What a server says outright about retrying wins both ways.
 func TestClassifyServerSaysWhetherToRetry(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -219,7 +218,7 @@ func TestClassifyServerSaysWhetherToRetry(t *testing.T) {
 	}
 }
 
-// Decision table: what becomes of whole requests.
+// What becomes of whole requests.
 func TestClassifyDecisionTable(t *testing.T) {
 	keyed := http.Header{"Idempotency-Key": {"k1"}}
 	for _, test := range []struct {
@@ -320,7 +319,7 @@ type GoAwayError struct {
 
 func (GoAwayError) Error() string { return "http2: server sent GOAWAY and closed the connection" }
 
-// Cases 23 to 26: errors that were made by hand, for they are hard to provoke.
+// Errors that were made by hand, for they are hard to provoke.
 func TestClassifyErrors(t *testing.T) {
 	t.Parallel()
 	dial := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
@@ -403,8 +402,8 @@ func TestClassifyErrors(t *testing.T) {
 	}
 }
 
-// Case 24: the caller's context is never retried, an attempt's timeout is, and
-// a context error of Base's goes by whether it is a timeout.
+// The caller's context is never retried, an attempt's timeout is, and a context error
+// of Base's goes by whether it is a timeout.
 func TestClassifyContexts(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -532,7 +531,7 @@ func quietTLSServer(t *testing.T) *httptest.Server {
 	return s
 }
 
-// Case 23: what no repetition mends is sent once: real errors of net/http.
+// What no repetition mends is sent once: real errors of net/http.
 func TestClassifyRealErrorsThatAreFinal(t *testing.T) {
 	t.Parallel()
 	once := func(t *testing.T, base *http.Transport, method, raw string) {
@@ -606,7 +605,7 @@ func TestClassifyRealErrorsThatAreFinal(t *testing.T) {
 	}
 }
 
-// Case 25: real errors of net/http that may pass.
+// Real errors of net/http that may pass.
 func TestClassifyRealErrorsThatMayPass(t *testing.T) {
 	t.Parallel()
 	refused := refusedAddress(t)
@@ -722,8 +721,8 @@ func rawH2(onHeaders func(stream uint32, send func([]byte), hangUp func())) *htt
 	}
 }
 
-// Case 25: HTTP/2's own ways to end a stream or a connection, as net/http
-// shows them once its own retries are over.
+// HTTP/2's own ways to end a stream or a connection, as net/http shows them once its
+// own retries are over.
 func TestClassifyRealHTTP2Errors(t *testing.T) {
 	const rstStream, goAway = 3, 7
 	for _, test := range []struct {

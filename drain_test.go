@@ -64,8 +64,8 @@ type stall struct{ over chan struct{} }
 
 func (s stall) Read([]byte) (int, error) { <-s.over; return 0, errors.New("read on closed body") }
 
-// Case 43: a discarded body is read within a bound of bytes and of time, and
-// closed once, before the next attempt.
+// A discarded body is read within a bound of bytes and of time, and closed once,
+// before the next attempt.
 func TestDiscardIsBounded(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -112,8 +112,8 @@ func TestDiscardIsBounded(t *testing.T) {
 	}
 }
 
-// Case 43: over real connections, neither an endless nor a stalled body holds
-// up the retry, whatever the server sends of it and however it is coded.
+// Over real connections, neither an endless nor a stalled body holds up the retry,
+// whatever the server sends of it and however it is coded.
 func TestDiscardIsBoundedOverRealConnections(t *testing.T) {
 	t.Parallel()
 	var zipped bytes.Buffer
@@ -209,7 +209,7 @@ func (l *late) Write(p []byte) (int, error) {
 
 func (l *late) Unwrap() http.ResponseWriter { return l.ResponseWriter }
 
-// Case 43: thirty attempts that meet small bodies use one connection.
+// Thirty attempts that meet small bodies use one connection.
 func TestSmallBodiesKeepTheConnection(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{"no body": "", "small": "small", "a page": strings.Repeat("x", replay.DrainLimit-1)} {
@@ -253,9 +253,8 @@ func TestSmallBodiesKeepTheConnection(t *testing.T) {
 	}
 }
 
-// Case 43b: a server that answers early and goes on reading the upload ends its
-// response when the upload ends, which nobody sends any more. The retry comes
-// all the same.
+// A server that answers early and goes on reading the upload ends its response when
+// the upload ends, which nobody sends any more. The retry comes all the same.
 func TestDiscardWhileTheServerReadsTheUpload(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
@@ -297,8 +296,8 @@ func TestDiscardWhileTheServerReadsTheUpload(t *testing.T) {
 	})
 }
 
-// Case 44: every response that is followed by another is closed once; the last
-// one is the caller's, open and unread.
+// Every response that is followed by another is closed once; the last one is the
+// caller's, open and unread.
 func TestResponsesAreClosedOnce(t *testing.T) {
 	t.Parallel()
 	boom := func(kind holdoff.EventKind, after int) func(context.Context, holdoff.Event) {
@@ -382,8 +381,8 @@ func TestResponsesAreClosedOnce(t *testing.T) {
 	}
 }
 
-// Case 44: nothing is left behind on real connections after a give-up, a
-// cancel and a panic. (goleak looks when all tests are over.)
+// Nothing is left behind on real connections after a give-up, a cancel and a panic.
+// (goleak looks when all tests are over.)
 func TestNothingIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
@@ -420,9 +419,8 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	})
 }
 
-// Case 45: whoever judges a response finds it unread, and may put another body
-// in place of one that it has read. (The doc of Classify forbids to read
-// without that.)
+// Whoever judges a response finds it unread, and may put another body in place of one
+// that it has read. (The doc of Classify forbids to read without that.)
 func TestClassifyComesBeforeTheDiscard(t *testing.T) {
 	t.Parallel()
 	for _, last := range []int{200, 503} {
@@ -479,7 +477,7 @@ func TestClassifyComesBeforeTheDiscard(t *testing.T) {
 	}
 }
 
-// Case 45: whoever observes an attempt or a give-up finds the response unread.
+// Whoever observes an attempt or a give-up finds the response unread.
 func TestObserveComesBeforeTheDiscard(t *testing.T) {
 	t.Parallel()
 	var body *tracked
@@ -507,8 +505,8 @@ func TestObserveComesBeforeTheDiscard(t *testing.T) {
 	}
 }
 
-// Case 46: a first attempt that succeeds allocates nothing, and starts nothing.
-// It must run alone: it is not parallel.
+// A first attempt that succeeds allocates nothing, and starts nothing. It must run
+// alone: it is not parallel.
 func TestHealthyPathDoesNotAllocate(t *testing.T) {
 	resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}
 	tr := &holdoff.Transport{Base: roundTripper(func(*http.Request) (*http.Response, error) { return resp, nil })}

@@ -432,7 +432,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 	}
 	const short = 800 * time.Millisecond // a deadline shorter than any hint here
 
-	// Store cases 1, 12, 13 and 38.
 	t.Run("what one is told holds all, that host alone, and those that come later", func(t *testing.T) {
 		h := server.host("a.example", once("4"))
 		begun := time.Now()
@@ -465,7 +464,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 4.
 	t.Run("a hold is followed by one probe and a ramp", func(t *testing.T) {
 		for try := 1; ; try++ {
 			name := fmt.Sprintf("ramp%d.example", try)
@@ -512,7 +510,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		return
 	}
 
-	// Store case 5.
 	t.Run("a probe that fails holds all again, for longer", func(t *testing.T) {
 		h := server.host("probe.example", func(n int, _ *hit) (int, string) {
 			if n == 1 {
@@ -544,7 +541,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 6.
 	t.Run("a refusal in the ramp holds all", func(t *testing.T) {
 		h := server.host("refuse.example", func(n int, _ *hit) (int, string) {
 			switch n {
@@ -578,7 +574,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 7.
 	t.Run("of 800 refusals in flight one escalates", func(t *testing.T) {
 		var arrived atomic.Int64
 		server.host("flight.example", func(int, *hit) (int, string) {
@@ -610,7 +605,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store cases 8 and 10.
 	t.Run("a longer hint extends, a shorter one and an old success do nothing", func(t *testing.T) {
 		released := make(chan struct{})
 		h := server.host("longer.example", func(n int, _ *hit) (int, string) {
@@ -645,7 +639,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		})
 	})
 
-	// Store case 14.
 	t.Run("waiters that are cancelled leave nothing behind", func(t *testing.T) {
 		h := server.host("cancel.example", once("4"))
 		begun := time.Now()
@@ -669,8 +662,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 33, as far as a zone is a clock. TestClockOfRedisDoesNotMatter
-	// has the rest.
+	// TestClockOfRedisDoesNotMatter has the rest.
 	t.Run("only durations cross", func(t *testing.T) {
 		server.host("zone.example", once("30"))
 		some := fleet{start(t, "tokyo", "TZ=Asia/Tokyo"), start(t, "lima", "TZ=America/Lima"), start(t, "utc", "TZ=UTC")}
@@ -682,7 +674,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		})
 	})
 
-	// Store case 50.
 	t.Run("a replica without a network holds nobody", func(t *testing.T) {
 		h := server.host("poison.example", func(int, *hit) (int, string) { return 200, "" })
 		warm("poison.example")
@@ -698,7 +689,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 36. From here on, replicas die.
+	// From here on, replicas die.
 	t.Run("a prober that is killed is followed by another", func(t *testing.T) {
 		blocked := make(chan hit, 1)
 		h := server.host("kill.example", func(n int, h *hit) (int, string) {
@@ -748,7 +739,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 37.
 	t.Run("permits of a replica that is killed lapse with their hold.Slot", func(t *testing.T) {
 		victim := all[len(all)-1]
 		killed := make(chan struct{}, 1)
@@ -803,7 +793,6 @@ func scripts(before, after map[string]int) int {
 	return after["evalsha"] + after["eval"] - before["evalsha"] - before["eval"]
 }
 
-// Store cases 2 and 3.
 func TestHealthyAndHeldRequestsCostRedisNothing(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client()
@@ -841,7 +830,6 @@ func TestHealthyAndHeldRequestsCostRedisNothing(t *testing.T) {
 	}
 }
 
-// Store case 40.
 func TestTenThousandHeldKeys(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a while")
@@ -900,7 +888,7 @@ func (c shiftedClient) Eval(ctx context.Context, script string, keys []string, a
 	return c.narrowClient.Eval(ctx, strings.ReplaceAll(script, "redis.call('TIME')", shifted), keys, args...)
 }
 
-// Store cases 33 and 34: to Redis, all replicas' clocks are an hour off.
+// To Redis, all replicas' clocks are an hour off.
 func TestClockOfRedisDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -933,7 +921,6 @@ func TestClockOfRedisDoesNotMatter(t *testing.T) {
 	}
 }
 
-// Store case 34.
 func TestClockOfRedisMayJump(t *testing.T) {
 	srv := redistest.Start(t)
 	var offset atomic.Int64

@@ -125,8 +125,8 @@ func (s *odd) tellOf(t *testing.T, key string, r holdoff.Report) holdoff.State {
 	return reply.Snapshot
 }
 
-// Store case 16, 23: where the store goes away while another replica probes, or
-// has the permits of the ramp, this one goes on by itself.
+// Where the store goes away while another replica probes, or has the permits of the
+// ramp, this one goes on by itself.
 func TestStoreThatIsAwayInMidProbeStopsNobody(t *testing.T) {
 	for _, phase := range []holdoff.Phase{holdoff.Held, holdoff.Probing, holdoff.Ramping} {
 		for _, end := range []string{"away", "lost"} {
@@ -200,8 +200,7 @@ func TestSharedHoldOutlivesItsStore(t *testing.T) {
 	})
 }
 
-// Invariant i, across the store: a hint that arrives while permits are under way
-// from the store is obeyed.
+// A hint that arrives while permits are under way from the store is obeyed.
 func TestHintIsNotUndercutByPermitsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
@@ -233,8 +232,7 @@ func TestHintIsNotUndercutByPermitsUnderWay(t *testing.T) {
 	})
 }
 
-// Store case 14, across replicas: a probe that was granted to a process whose
-// waiters have left is another's.
+// A probe that was granted to a process whose waiters have left is another's.
 func TestProbeForWhichNobodyWaitsIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
@@ -263,8 +261,8 @@ func TestProbeForWhichNobodyWaitsIsGivenBack(t *testing.T) {
 	})
 }
 
-// Store case 3, 7: refusals in flight, each a little later than the one before,
-// are not an exchange each.
+// Refusals in flight, each a little later than the one before, are not an exchange
+// each.
 func TestRefusalsInFlightAreToldTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
@@ -292,8 +290,8 @@ func TestRefusalsInFlightAreToldTogether(t *testing.T) {
 	})
 }
 
-// Store case 32: where two halves of a fleet meet again, the longer hold wins,
-// also of replicas that only heard of it.
+// Where two halves of a fleet meet again, the longer hold wins, also of replicas that
+// only heard of it.
 func TestLongerHoldWinsWherePartsMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}

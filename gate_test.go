@@ -88,8 +88,8 @@ func sendsAt(t *testing.T, tr *holdoff.Transport, start time.Time, url string, w
 	}
 }
 
-// Case 48: a hold that one request met delays the first attempt of every other,
-// to the end of the longest hint and no further.
+// A hold that one request met delays the first attempt of every other, to the end of
+// the longest hint and no further.
 func TestHoldDelaysFirstAttemptsOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
@@ -114,7 +114,7 @@ func TestHoldDelaysFirstAttemptsOfOthers(t *testing.T) {
 	})
 }
 
-// Case 48: holds are measured finer than seconds.
+// Holds are measured finer than seconds.
 func TestHoldIsExactBelowSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
@@ -129,8 +129,7 @@ func TestHoldIsExactBelowSeconds(t *testing.T) {
 	})
 }
 
-// Case 51: the answer to a request that was sent before the hold does not clear it.
-// Store case 10: the same.
+// The answer to a request that was sent before the hold does not clear it.
 func TestStaleSuccessDoesNotClearTheHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
@@ -244,9 +243,8 @@ func TestTransport_OutcomeOfAForgottenKeyIsNotLost(t *testing.T) {
 	})
 }
 
-// Case 53: a request that can't outwait the hold fails at once, with the last
-// reason, and its body is closed.
-// Store case 13: it leaves nothing behind.
+// A request that can't outwait the hold fails at once, with the last reason, and its
+// body is closed. It leaves nothing behind.
 func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -317,7 +315,7 @@ func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
 	}
 }
 
-// Case 53: a waiter whose patience a longer hint has outgrown is told at once.
+// A waiter whose patience a longer hint has outgrown is told at once.
 func TestWaiterIsToldWhenTheHoldOutgrowsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
@@ -345,9 +343,9 @@ func TestWaiterIsToldWhenTheHoldOutgrowsIt(t *testing.T) {
 	})
 }
 
-// Case 54: waiters are let go as a probe, and then by a ramp, not together.
-// Store case 4: of 1600 waiters one is sent before the first success, and
-// each slot of the ramp sends at most twice what the one before could.
+// Waiters are let go as a probe, and then by a ramp, not together. Of 1600 waiters one
+// is sent before the first success, and each slot of the ramp sends at most twice what
+// the one before could.
 func TestManyWaitersAreReleasedByProbeAndRamp(t *testing.T) {
 	const n = 1600
 	for _, latency := range []time.Duration{time.Millisecond, 50 * time.Millisecond, 350 * time.Millisecond} {
@@ -390,10 +388,9 @@ func TestManyWaitersAreReleasedByProbeAndRamp(t *testing.T) {
 	}
 }
 
-// Case 56: two Transports share nothing, and a zero value remembers, for each
-// host of its own.
-// Store case 12: a hold of a.example is none of b.example, nor of another port
-// or scheme, but of every spelling of the same.
+// Two Transports share nothing, and a zero value remembers, for each host of its own.
+// A hold of a.example is none of b.example, nor of another port or scheme, but of
+// every spelling of the same.
 func TestHoldsAreOfOneKeyOfOneTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
@@ -416,7 +413,7 @@ func TestHoldsAreOfOneKeyOfOneTransport(t *testing.T) {
 	})
 }
 
-// Case 56: Key splits what a hold applies to.
+// Key splits what a hold applies to.
 func TestKeySplitsHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
@@ -447,8 +444,8 @@ func TestKeySplitsHolds(t *testing.T) {
 	})
 }
 
-// Store case 5: a bad probe means the next hold, and nobody else sends; what
-// the server asks for is cut to MaxHold.
+// A bad probe means the next hold, and nobody else sends; what the server asks for is
+// cut to MaxHold.
 func TestBadProbesLetNobodyElseThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
@@ -475,8 +472,7 @@ func TestBadProbesLetNobodyElseThrough(t *testing.T) {
 	})
 }
 
-// Store case 5: the level grows with each bad probe, and with it an unhinted
-// hold, up to its cap.
+// The level grows with each bad probe, and with it an unhinted hold, up to its cap.
 func TestOutageCostsOneProbePerHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(time.Duration, *http.Request) (*http.Response, error) { return answer(500), nil })
@@ -503,7 +499,7 @@ func TestOutageCostsOneProbePerHold(t *testing.T) {
 	})
 }
 
-// Store case 6: a refusal in the middle of the ramp holds all again.
+// A refusal in the middle of the ramp holds all again.
 func TestRefusalInTheRampHoldsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
@@ -533,7 +529,7 @@ func TestRefusalInTheRampHoldsAll(t *testing.T) {
 	})
 }
 
-// Store case 7: 800 refusals in flight are one hold.
+// 800 refusals in flight are one hold.
 func TestManyRefusalsInFlightAreOneHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var started int
@@ -563,8 +559,8 @@ func TestManyRefusalsInFlightAreOneHold(t *testing.T) {
 	})
 }
 
-// Store case 8: a longer hint, given later, extends the hold for those who wait
-// already; a shorter one does not let them go.
+// A longer hint, given later, extends the hold for those who wait already; a shorter
+// one does not let them go.
 func TestLaterHintExtendsForThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
@@ -589,7 +585,7 @@ func TestLaterHintExtendsForThoseWhoWait(t *testing.T) {
 	})
 }
 
-// Store case 9: a relapse within a minute goes on with the next level.
+// A relapse within a minute goes on with the next level.
 func TestRelapseGoesOn(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -631,8 +627,8 @@ func TestRelapseGoesOn(t *testing.T) {
 	}
 }
 
-// Store case 11: a failure that comes late, from before the hold, is ignored,
-// but not the server's word in it.
+// A failure that comes late, from before the hold, is ignored, but not the server's
+// word in it.
 func TestLateFailureOfAnOldGeneration(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -676,9 +672,8 @@ func TestLateFailureOfAnOldGeneration(t *testing.T) {
 	}
 }
 
-// Store case 14: a cancelled waiter leaves the line, and the others go on.
-// After 10 000 of them nothing is left (the bubble would not end with a
-// goroutine in it).
+// A cancelled waiter leaves the line, and the others go on. After 10 000 of them
+// nothing is left (the bubble would not end with a goroutine in it).
 func TestCancelledWaitersLeaveNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {

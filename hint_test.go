@@ -85,8 +85,8 @@ func TestHintGoldenVectorsThroughTransport(t *testing.T) {
 	}
 }
 
-// Case 28: each attempt comes no earlier than it was told, and a hint of
-// nothing is followed by one's own backoff, not by a retry at once.
+// Each attempt comes no earlier than it was told, and a hint of nothing is followed by
+// one's own backoff, not by a retry at once.
 func TestHintIsNeverUndercut(t *testing.T) {
 	for value, least := range map[string]time.Duration{
 		"0.001": time.Millisecond, "1": time.Second, "1.9": 1900 * time.Millisecond, "3": 3 * time.Second, "45": 45 * time.Second,
@@ -108,9 +108,8 @@ func TestHintIsNeverUndercut(t *testing.T) {
 	}
 }
 
-// Case 30: a hint above MaxHold, or above what the request may wait, gives the
-// response back at once and intact. The key is held nevertheless, for MaxHold
-// at most.
+// A hint above MaxHold, or above what the request may wait, gives the response back at
+// once and intact. The key is held nevertheless, for MaxHold at most.
 func TestHintAboveTheCapsReturnsTheResponse(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -159,8 +158,8 @@ func TestHintAboveTheCapsReturnsTheResponse(t *testing.T) {
 	}
 }
 
-// Case 33: jitter adds to a server's hint and never takes from it, and replicas
-// that were told the same come back at different times.
+// Jitter adds to a server's hint and never takes from it, and replicas that were told
+// the same come back at different times.
 func TestHintJitterOnlyAdds(t *testing.T) {
 	for _, hint := range []time.Duration{time.Millisecond, 100 * time.Millisecond, time.Second, 1999 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
@@ -194,8 +193,8 @@ func (n *noteRetries) Delay(r holdoff.Retry) time.Duration {
 	return time.Duration(r.Attempt+1) * 10 * time.Millisecond
 }
 
-// Case 34: a hint neither advances nor resets the exponential sequence: the
-// next plain backoff goes by the number of the attempt.
+// A hint neither advances nor resets the exponential sequence: the next plain backoff
+// goes by the number of the attempt.
 func TestHintLeavesTheBackoffSequenceAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		notes := &noteRetries{}

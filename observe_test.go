@@ -67,7 +67,7 @@ func slowly(d time.Duration, step func() *http.Response) func(*http.Request) (*h
 	}
 }
 
-// Case 58: one event per decision, with attempt, delay, reason and status.
+// One event per decision, with attempt, delay, reason and status.
 func TestOneEventPerDecision(t *testing.T) {
 	refused := errors.New("broken")
 	for _, tt := range []struct {
@@ -169,7 +169,7 @@ func TestWaitedIsToldOnce(t *testing.T) {
 	}
 }
 
-// Case 58: a request that is held for longer than it may wait is one event.
+// A request that is held for longer than it may wait is one event.
 func TestHeldRequestIsOneEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n notes
@@ -181,8 +181,8 @@ func TestHeldRequestIsOneEvent(t *testing.T) {
 	})
 }
 
-// Case 58: a hook gets the request's context, and the background context where
-// no request is the cause.
+// A hook gets the request's context, and the background context where no request is
+// the cause.
 func TestHookGetsTheRequestsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type mark struct{}
@@ -202,8 +202,8 @@ func TestHookGetsTheRequestsContext(t *testing.T) {
 	})
 }
 
-// Case 57: attempts and waits are logged at DEBUG, and holds at INFO, with the
-// fields that are documented and no others.
+// Attempts and waits are logged at DEBUG, and holds at INFO, with the fields that are
+// documented and no others.
 func TestLogLevelsAndFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
@@ -252,7 +252,7 @@ func TestLogLevelsAndFields(t *testing.T) {
 	})
 }
 
-// Case 57: above DEBUG a logger gets the beginning and the end of holds only.
+// Above DEBUG a logger gets the beginning and the end of holds only.
 func TestInfoLoggerGetsHoldsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.InfoLevel)
@@ -267,8 +267,8 @@ func TestInfoLoggerGetsHoldsOnly(t *testing.T) {
 	})
 }
 
-// Case 57: nothing that may be a secret reaches a log or a hook: no path, query,
-// user info, header or body, and no URL in an error's text.
+// Nothing that may be a secret reaches a log or a hook: no path, query, user info,
+// header or body, and no URL in an error's text.
 func TestNoSecretsInLogsAndEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const secret = "s3cret"
@@ -323,8 +323,8 @@ func TestObserve_NilAndNopLoggersCostNothing(t *testing.T) {
 	}
 }
 
-// Case 58: a hook that panics leaks neither the response's nor the request's
-// body, nor a permit, nor a place in line, whatever the event was.
+// A hook that panics leaks neither the response's nor the request's body, nor a
+// permit, nor a place in line, whatever the event was.
 func TestHookPanicLeaksNothing(t *testing.T) {
 	// What the host does, and what it takes for the hook to be called.
 	for _, tt := range []struct {

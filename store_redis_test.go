@@ -20,7 +20,6 @@ import (
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
-// Store case 15.
 func TestRedisThatComesLaterIsJoined(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -106,7 +105,6 @@ func TestOperatorMayClearAHold(t *testing.T) {
 	}
 }
 
-// Store case 23.
 func TestHoldThatRedisLostIsAssertedAgain(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)

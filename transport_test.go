@@ -47,8 +47,8 @@ func TestRetriesAndHolds(t *testing.T) {
 	})
 }
 
-// Case 35: a wait that would reach the context's deadline is not begun: the
-// last response comes back at once.
+// A wait that would reach the context's deadline is not begun: the last response comes
+// back at once.
 func TestWaitPastTheDeadlineIsNotBegun(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -84,8 +84,8 @@ func TestWaitPastTheDeadlineIsNotBegun(t *testing.T) {
 	}
 }
 
-// Case 36: a cancel in the wait ends it at once, with an error in which the
-// context's error, its cause and the last attempt's are found.
+// A cancel in the wait ends it at once, with an error in which the context's error,
+// its cause and the last attempt's are found.
 func TestCancelInTheWait(t *testing.T) {
 	cause := errors.New("user went home")
 	for name, step := range map[string]any{"status": 503, "error": error(syscall.ECONNRESET), "hold": with(503, "Retry-After: 20")} {
@@ -129,7 +129,7 @@ func TestCancelInTheWait(t *testing.T) {
 	}
 }
 
-// Case 36: a context that ends together with the wait means no other attempt.
+// A context that ends together with the wait means no other attempt.
 func TestNoAttemptAfterCancelAtTheEndOfTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -148,7 +148,7 @@ func TestNoAttemptAfterCancelAtTheEndOfTheWait(t *testing.T) {
 	})
 }
 
-// Case 37: a context that has ended before means that nothing is sent.
+// A context that has ended before means that nothing is sent.
 func TestEndedContextSendsNothing(t *testing.T) {
 	base := script(200)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -168,8 +168,8 @@ func TestEndedContextSendsNothing(t *testing.T) {
 	}
 }
 
-// Case 38: http.Client.Timeout bounds attempts and waits together, and its
-// error says that it was a timeout.
+// Http.Client.Timeout bounds attempts and waits together, and its error says that it
+// was a timeout.
 func TestClientTimeoutBoundsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := func(req *http.Request) (*http.Response, error) {
@@ -200,8 +200,7 @@ func TestClientTimeoutBoundsEverything(t *testing.T) {
 	})
 }
 
-// Case 39: MaxAttempts counts every send; zero is 4, and after the last there
-// is no wait.
+// MaxAttempts counts every send; zero is 4, and after the last there is no wait.
 func TestMaxAttempts(t *testing.T) {
 	for _, tt := range []struct{ max, want int }{{0, 4}, {1, 1}, {2, 2}, {10, 10}} {
 		t.Run(fmt.Sprint(tt.max), func(t *testing.T) {
@@ -226,7 +225,7 @@ func TestMaxAttempts(t *testing.T) {
 	}
 }
 
-// Case 39: MaxWait bounds all waits of one request together.
+// MaxWait bounds all waits of one request together.
 func TestMaxWaitBoundsAllWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := script(500)
@@ -243,7 +242,7 @@ func TestMaxWaitBoundsAllWaits(t *testing.T) {
 	})
 }
 
-// Case 39: with a negative MaxWait nothing waits, but what need not wait is retried.
+// With a negative MaxWait nothing waits, but what need not wait is retried.
 func TestNegativeMaxWaitNeverWaits(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -275,8 +274,8 @@ func TestNegativeMaxWaitNeverWaits(t *testing.T) {
 	}
 }
 
-// Case 30: a hint above MaxHold returns the response at once, and holds for
-// MaxHold; one at it is obeyed.
+// A hint above MaxHold returns the response at once, and holds for MaxHold; one at it
+// is obeyed.
 func TestMaxHold(t *testing.T) {
 	for _, tt := range []struct {
 		hint      string
@@ -329,10 +328,9 @@ func (s *stalled) Read(p []byte) (int, error) {
 
 func (s *stalled) Close() error { s.closed = true; return nil }
 
-// Case 41: PerAttemptTimeout ends an attempt that gets no headers, which is
-// retried, but never a body that is being read; its context is freed when the
-// body is closed or read to its end.
-// Case 42: all timers are stopped (the bubble's clock shows those that are not).
+// PerAttemptTimeout ends an attempt that gets no headers, which is retried, but never
+// a body that is being read; its context is freed when the body is closed or read to
+// its end. All timers are stopped (the bubble's clock shows those that are not).
 func TestPerAttemptTimeout(t *testing.T) {
 	for _, closing := range []bool{true, false} {
 		t.Run(fmt.Sprintf("closed early %v", closing), func(t *testing.T) {
@@ -412,8 +410,8 @@ func TestWithIdempotent(t *testing.T) {
 	})
 }
 
-// Case 60: a Transport above another multiplies, and WithoutRetry switches
-// retries off: both by the caller, or the inner one in between.
+// A Transport above another multiplies, and WithoutRetry switches retries off: both by
+// the caller, or the inner one in between.
 func TestNestedTransports(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
@@ -447,8 +445,8 @@ func TestNestedTransports(t *testing.T) {
 	}
 }
 
-// Case 59: the number of attempts is in the context and in the outcome, and
-// nothing of it on the wire.
+// The number of attempts is in the context and in the outcome, and nothing of it on
+// the wire.
 func TestAttemptNumbersStayOffTheWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var headers []http.Header
@@ -475,7 +473,7 @@ func TestAttemptNumbersStayOffTheWire(t *testing.T) {
 	})
 }
 
-// Case 59: the outcome tells how each request ended.
+// The outcome tells how each request ended.
 func TestOutcomeOfEveryEnding(t *testing.T) {
 	broken := errors.New("broken")
 	for _, tt := range []struct {
@@ -565,7 +563,7 @@ func TestConfigErrorsNameFieldAndBound(t *testing.T) {
 	}
 }
 
-// The rows of the decision table that one process has: what is sent, when, and
+// What becomes of a request in one process: what is sent, when, and
 // what the key learns. Backoff is 100 ms exactly.
 func TestDecisions(t *testing.T) {
 	big := func() io.ReadCloser { return io.NopCloser(strings.NewReader(strings.Repeat("x", replay.Limit+1))) }
@@ -639,7 +637,7 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-// The decision table's "probe gets 404": the host is up.
+// A probe that gets a 404 has found the host up.
 func TestProbeThatGets404IsGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &holdoff.Transport{Base: script(with(503, "Retry-After: 5"), 404, 200)}
@@ -651,7 +649,7 @@ func TestProbeThatGets404IsGood(t *testing.T) {
 	})
 }
 
-// The decision table's "ctx cancelled in flight": no failure of the host, and a
+// A context that is cancelled in flight is no failure of the host, and a
 // probe's lease is cut short.
 func TestCancelInFlightIsNotTheHostsFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -683,7 +681,7 @@ func TestCancelInFlightIsNotTheHostsFault(t *testing.T) {
 	})
 }
 
-// The decision table's "500 on one URL": the budget bounds it, nobody is held.
+// Where one URL gets 500, the budget bounds its retries, and the key is not held.
 func TestOneBadPathHoldsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(_ time.Duration, req *http.Request) (*http.Response, error) {
@@ -710,8 +708,8 @@ func TestOneBadPathHoldsNobody(t *testing.T) {
 	})
 }
 
-// Invariant i: no request is sent before a hint that it has seen is over, and
-// none at all while a hint that holds is known.
+// No request is sent before a hint that it has seen is over, and none at all while a
+// hint that holds is known.
 func TestNothingIsSentBeforeAHintIsOver(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
@@ -768,8 +766,7 @@ func TestNothingIsSentBeforeAHintIsOver(t *testing.T) {
 	}
 }
 
-// Invariant iii: retries are at most what the bucket holds at first, and a
-// tenth of the successes.
+// Retries are at most what the bucket holds at first, and a tenth of the successes.
 func TestBudgetBoundsRetries(t *testing.T) {
 	for seed := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
@@ -799,8 +796,8 @@ func TestBudgetBoundsRetries(t *testing.T) {
 	}
 }
 
-// Invariant iv: no request waits past its context's deadline, and none waits
-// when no attempt follows: a response comes back at the moment it was received.
+// No request waits past its context's deadline, and none waits when no attempt
+// follows: a response comes back at the moment it was received.
 func TestNoWaitPastTheDeadlineNorForNothing(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {

@@ -79,7 +79,7 @@ func (s *scripted) wantSends(t *testing.T, want int) {
 
 var errReset = fmt.Errorf("read tcp: %w", syscall.ECONNRESET)
 
-// Case 1: the caller's request is never written, whatever the outcome.
+// The caller's request is never written, whatever the outcome.
 func TestRequestIsNeverWritten(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -150,8 +150,8 @@ func TestRequestIsNeverWritten(t *testing.T) {
 	}
 }
 
-// Case 2: the request's body is closed exactly once on every path, and so are
-// the readers of GetBody. (The fleet's store has no part in this yet.)
+// The request's body is closed exactly once on every path, and so are the readers of
+// GetBody.
 func TestRequestBodyIsClosedOnce(t *testing.T) {
 	t.Parallel()
 	boom := func() { panic("boom") }
@@ -296,7 +296,7 @@ type failingReader struct{ err error }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
 
-// Case 3: every status is a response and no error, retried or not.
+// Every status is a response and no error, retried or not.
 func TestEveryStatusIsAResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -314,8 +314,8 @@ func TestEveryStatusIsAResponse(t *testing.T) {
 	})
 }
 
-// Case 3: there is a response or an error, never both nor neither, also where
-// Base does not keep to that.
+// There is a response or an error, never both nor neither, also where Base does not
+// keep to that.
 func TestResponseOrError(t *testing.T) {
 	t.Parallel()
 	both := &closeCounter{Reader: strings.NewReader("x")}
@@ -361,7 +361,7 @@ func TestResponseOrError(t *testing.T) {
 	})
 }
 
-// Case 4: a zero Transport serves a hundred goroutines.
+// A zero Transport serves a hundred goroutines.
 func TestZeroTransportIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	var hits atomic.Int64
@@ -400,7 +400,7 @@ func TestZeroTransportIsSafeForConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-// Case 5: resp.Request is the request that the caller passed.
+// The response's Request is the request that the caller passed.
 func TestResponseNamesTheCallersRequest(t *testing.T) {
 	t.Parallel()
 	echo := func(status int) func(*http.Request) (*http.Response, error) {
@@ -439,8 +439,8 @@ func TestResponseNamesTheCallersRequest(t *testing.T) {
 	}
 }
 
-// Case 6: redirects, cookies and credentials are http.Client's; a hop that is
-// retried is still one hop.
+// Redirects, cookies and credentials are http.Client's; a hop that is retried is still
+// one hop.
 func TestRedirectsGoUp(t *testing.T) {
 	t.Parallel()
 	base := script(with(302, "Location: http://a.example/next", "Set-Cookie: c=1"), 503, 200)
@@ -481,7 +481,7 @@ func TestRedirectsGoUp(t *testing.T) {
 	}
 }
 
-// Case 6: a 302 is answered at once, with its body unread.
+// A 302 is answered at once, with its body unread.
 func TestRedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	body := &closeCounter{Reader: strings.NewReader("moved")}
@@ -503,8 +503,8 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	base.wantSends(t, 1)
 }
 
-// Case 7: what net/http refuses, it refuses in its own words, after one attempt
-// and with the body closed.
+// What net/http refuses, it refuses in its own words, after one attempt and with the
+// body closed.
 func TestMalformedRequestsAreBases(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -559,7 +559,7 @@ func (b baseCounting) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.RoundTripper.RoundTrip(r)
 }
 
-// Case 8: a Base that leaves Body nil is borne with.
+// A Base that leaves Body nil is borne with.
 func TestNilResponseBody(t *testing.T) {
 	t.Parallel()
 	bare := func(status int) func() *http.Response {
@@ -593,8 +593,7 @@ type idleCounter struct {
 
 func (i *idleCounter) CloseIdleConnections() { i.n++ }
 
-// Case 9: CloseIdleConnections reaches Base if it has it, and nothing else
-// calls it.
+// CloseIdleConnections reaches Base if it has it, and nothing else calls it.
 func TestCloseIdleConnections(t *testing.T) {
 	t.Parallel()
 	base := &idleCounter{scripted: script(503, 503, errReset)}
@@ -637,8 +636,8 @@ type duplex struct {
 
 func (d *duplex) Read(p []byte) (int, error) { d.reads++; return d.closeCounter.Read(p) }
 
-// Case 10: the body of a 101 is Base's own, untouched, whatever Classify says
-// and however long it took; and it is the end of retries.
+// The body of a 101 is Base's own, untouched, whatever Classify says and however long
+// it took; and it is the end of retries.
 func TestSwitchingProtocolsIsPassedThrough(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -682,7 +681,7 @@ func TestSwitchingProtocolsIsPassedThrough(t *testing.T) {
 	})
 }
 
-// Case 11: without a timeout per attempt, the response's body is Base's own.
+// Without a timeout per attempt, the response's body is Base's own.
 func TestResponseBodyIsNotWrapped(t *testing.T) {
 	t.Parallel()
 	for _, steps := range [][]any{{}, {503}} {
@@ -703,8 +702,8 @@ func TestResponseBodyIsNotWrapped(t *testing.T) {
 	}
 }
 
-// Case 11: with a timeout per attempt, the wrapper forwards what is done to it
-// and frees its context on Close, on EOF and on an error.
+// With a timeout per attempt, the wrapper forwards what is done to it and frees its
+// context on Close, on EOF and on an error.
 func TestTimeoutsBodyFreesItsContext(t *testing.T) {
 	t.Parallel()
 	failure := errors.New("broken")
@@ -754,7 +753,7 @@ func TestTimeoutsBodyFreesItsContext(t *testing.T) {
 	}
 }
 
-// Case 11: responses without a body do well under a timeout per attempt.
+// Responses without a body do well under a timeout per attempt.
 func TestTimeoutOfBodilessResponses(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
@@ -784,7 +783,7 @@ func TestTimeoutOfBodilessResponses(t *testing.T) {
 	})
 }
 
-// Case 12: CONNECT is Base's, and its status is never a reason to send again.
+// CONNECT is Base's, and its status is never a reason to send again.
 func TestConnectIsPassedThrough(t *testing.T) {
 	t.Parallel()
 	for _, step := range []any{503, with(429, "Retry-After: 1"), errReset} {
@@ -805,8 +804,7 @@ func TestConnectIsPassedThrough(t *testing.T) {
 	}
 }
 
-// Case 27: a response that fails while the caller reads it is the caller's
-// affair.
+// A response that fails while the caller reads it is the caller's affair.
 func TestFailureOfAReadBodyIsNotRetried(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
@@ -837,8 +835,8 @@ func TestFailureOfAReadBodyIsNotRetried(t *testing.T) {
 	})
 }
 
-// Case 43c: the Transport works below a ReverseProxy, whose requests are those
-// that a server received.
+// The Transport works below a ReverseProxy, whose requests are those that a server
+// received.
 func TestWorksUnderReverseProxy(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 100, replay.Limit + 1} {

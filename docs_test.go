@@ -555,8 +555,7 @@ func TestDocumentedRecord(t *testing.T) {
 	for _, row := range table(t, retryLogic, "| record | type | |") {
 		want = append(want, row[0])
 	}
-	id := strings.TrimPrefix(recordName("billing", "https://api.example.com"), "holdoff:{billing}:v2:")
-	got, err := rdb.HKeys(t.Context(), "holdoff:{billing}:v2:"+id).Result()
+	got, err := rdb.HKeys(t.Context(), recordName("billing", "https://api.example.com")).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -581,7 +580,7 @@ func TestDocumentedRecord(t *testing.T) {
 			t.Errorf("the session does not show the field %s", field)
 		}
 	}
-	for field := range rdb.HGetAll(t.Context(), "holdoff:{billing}:v2:meta").Val() {
+	for field := range rdb.HGetAll(t.Context(), redisName("billing", "meta")).Val() {
 		if !strings.Contains(session, "\n"+field+"\t") {
 			t.Errorf("the session does not show meta's %s", field)
 		}

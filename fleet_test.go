@@ -127,7 +127,7 @@ func (s *odd) tellOf(t *testing.T, key string, r holdoff.Report) holdoff.State {
 
 // Where the store goes away while another replica probes, or has the permits of the
 // ramp, this one goes on by itself.
-func TestStoreThatIsAwayInMidProbeStopsNobody(t *testing.T) {
+func TestStore_AwayInAProbeStopsNoRequest(t *testing.T) {
 	for _, phase := range []holdoff.Phase{holdoff.Held, holdoff.Probing, holdoff.Ramping} {
 		for _, end := range []string{"away", "lost"} {
 			t.Run(phase.String()+" and "+end, func(t *testing.T) {
@@ -170,7 +170,7 @@ func TestStoreThatIsAwayInMidProbeStopsNobody(t *testing.T) {
 
 // A hold that the fleet shares goes on where the store fails to take in what a
 // request met that was sent before.
-func TestSharedHoldOutlivesItsStore(t *testing.T) {
+func TestStore_AwayInASharedHoldKeepsTheHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		answered := make(chan struct{})
@@ -201,7 +201,7 @@ func TestSharedHoldOutlivesItsStore(t *testing.T) {
 }
 
 // A hint that arrives while permits are under way from the store is obeyed.
-func TestHintIsNotUndercutByPermitsUnderWay(t *testing.T) {
+func TestStore_PermitsUnderWayDoNotUndercutAHint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		release := make(chan struct{})
@@ -233,7 +233,7 @@ func TestHintIsNotUndercutByPermitsUnderWay(t *testing.T) {
 }
 
 // A probe that was granted to a process whose waiters have left is another's.
-func TestProbeForWhichNobodyWaitsIsGivenBack(t *testing.T) {
+func TestStore_ProbeWithoutAWaiterIsReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		slow := func() *http.Response { time.Sleep(3 * time.Second); return answer(200) } // a lease of 12 s
@@ -263,7 +263,7 @@ func TestProbeForWhichNobodyWaitsIsGivenBack(t *testing.T) {
 
 // Refusals in flight, each a little later than the one before, are not an exchange
 // each.
-func TestRefusalsInFlightAreToldTogether(t *testing.T) {
+func TestStore_RefusalsInFlightAreReportedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		var n atomic.Int64
@@ -292,7 +292,7 @@ func TestRefusalsInFlightAreToldTogether(t *testing.T) {
 
 // Where two halves of a fleet meet again, the longer hold wins, also of replicas that
 // only heard of it.
-func TestLongerHoldWinsWherePartsMeet(t *testing.T) {
+func TestStore_LongerHoldWinsWherePartsOfAFleetMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		tr := &holdoff.Transport{Base: script(200), Store: store}
@@ -324,7 +324,7 @@ func TestLongerHoldWinsWherePartsMeet(t *testing.T) {
 
 // A hint that Redis took for an old one, because its clock went forward, is told
 // again.
-func TestHintThatTheStoreMissedIsToldAgain(t *testing.T) {
+func TestStore_HintThatItMissedIsReportedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &forgetful{}
 		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 10")), Store: store, MaxAttempts: 1}
@@ -354,7 +354,7 @@ func (s *forgetful) Report(ctx context.Context, key string, n holdoff.Report) (h
 }
 
 // What is long over is not shown as held.
-func TestKeysForgetsWhatIsOver(t *testing.T) {
+func TestKeys_LongAfterAHoldListsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &holdoff.MemoryStore{}
 		told := &holdoff.Transport{Base: script(with(429, "Retry-After: 2")), Store: store, MaxAttempts: 1}
@@ -384,7 +384,7 @@ func TestKeysForgetsWhatIsOver(t *testing.T) {
 
 // Where no request may wait, nobody stands in line when a hold ends. It ends all
 // the same, and the next request is the probe.
-func TestHoldEndsWhereNobodyMayWait(t *testing.T) {
+func TestHold_WithoutWaitersEnds(t *testing.T) {
 	for _, wait := range []string{"MaxWait negative", "short deadlines"} {
 		t.Run(wait, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

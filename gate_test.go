@@ -90,7 +90,7 @@ func sendsAt(t *testing.T, tr *holdoff.Transport, start time.Time, url string, w
 
 // A hold that one request met delays the first attempt of every other, to the end of
 // the longest hint and no further.
-func TestHoldDelaysFirstAttemptsOfOthers(t *testing.T) {
+func TestHold_DelaysFirstAttemptsOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			switch req.URL.Path {
@@ -115,7 +115,7 @@ func TestHoldDelaysFirstAttemptsOfOthers(t *testing.T) {
 }
 
 // Holds are measured finer than seconds.
-func TestHoldIsExactBelowSeconds(t *testing.T) {
+func TestHold_WithAHintOfMillisecondsIsExact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at == 0 {
@@ -130,7 +130,7 @@ func TestHoldIsExactBelowSeconds(t *testing.T) {
 }
 
 // The answer to a request that was sent before the hold does not clear it.
-func TestStaleSuccessDoesNotClearTheHold(t *testing.T) {
+func TestHold_StaleSuccessDoesNotEndIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			switch req.URL.Path {
@@ -245,7 +245,7 @@ func TestTransport_OutcomeOfAForgottenKeyIsNotLost(t *testing.T) {
 
 // A request that can't outwait the hold fails at once, with the last reason, and its
 // body is closed. It leaves nothing behind.
-func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
+func TestHold_BeyondPatienceFailsAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		maxWait  time.Duration
@@ -316,7 +316,7 @@ func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
 }
 
 // A waiter whose patience a longer hint has outgrown is told at once.
-func TestWaiterIsToldWhenTheHoldOutgrowsIt(t *testing.T) {
+func TestWaiter_OutgrownByALongerHintFailsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if req.URL.Path == "/slow" {
@@ -346,7 +346,7 @@ func TestWaiterIsToldWhenTheHoldOutgrowsIt(t *testing.T) {
 // Waiters are let go as a probe, and then by a ramp, not together. Of 1600 waiters one
 // is sent before the first success, and each slot of the ramp sends at most twice what
 // the one before could.
-func TestManyWaitersAreReleasedByProbeAndRamp(t *testing.T) {
+func TestWaiters_AtTheEndOfAHoldAreReleasedByProbeAndRamp(t *testing.T) {
 	const n = 1600
 	for _, latency := range []time.Duration{time.Millisecond, 50 * time.Millisecond, 350 * time.Millisecond} {
 		t.Run(latency.String(), func(t *testing.T) {
@@ -391,7 +391,7 @@ func TestManyWaitersAreReleasedByProbeAndRamp(t *testing.T) {
 // Two Transports share nothing, and a zero value remembers, for each host of its own.
 // A hold of a.example is none of b.example, nor of another port or scheme, but of
 // every spelling of the same.
-func TestHoldsAreOfOneKeyOfOneTransport(t *testing.T) {
+func TestHold_AppliesToOneKeyOfOneTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if req.URL.Path == "/bad" {
@@ -414,7 +414,7 @@ func TestHoldsAreOfOneKeyOfOneTransport(t *testing.T) {
 }
 
 // Key splits what a hold applies to.
-func TestKeySplitsHolds(t *testing.T) {
+func TestKey_OfTheUsersSplitsHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if req.URL.Path == "/bad" {
@@ -446,7 +446,7 @@ func TestKeySplitsHolds(t *testing.T) {
 
 // A bad probe means the next hold, and nobody else sends; what the server asks for is
 // cut to MaxHold.
-func TestBadProbesLetNobodyElseThrough(t *testing.T) {
+func TestProbe_ThatIsRefusedLetsNoOtherRequestThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at < 100*time.Second {
@@ -473,7 +473,7 @@ func TestBadProbesLetNobodyElseThrough(t *testing.T) {
 }
 
 // The level grows with each bad probe, and with it an unhinted hold, up to its cap.
-func TestOutageCostsOneProbePerHold(t *testing.T) {
+func TestProbe_InAnOutageIsOnePerHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(time.Duration, *http.Request) (*http.Response, error) { return answer(500), nil })
 		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
@@ -500,7 +500,7 @@ func TestOutageCostsOneProbePerHold(t *testing.T) {
 }
 
 // A refusal in the middle of the ramp holds all again.
-func TestRefusalInTheRampHoldsAll(t *testing.T) {
+func TestRamp_RefusalHoldsTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at == 0 || (at >= 5300*time.Millisecond && at < 6*time.Second) {
@@ -530,7 +530,7 @@ func TestRefusalInTheRampHoldsAll(t *testing.T) {
 }
 
 // 800 refusals in flight are one hold.
-func TestManyRefusalsInFlightAreOneHold(t *testing.T) {
+func TestHold_ManyRefusalsInFlightAreOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var started int
 		h := newHost(func(time.Duration, *http.Request) (*http.Response, error) {
@@ -561,7 +561,7 @@ func TestManyRefusalsInFlightAreOneHold(t *testing.T) {
 
 // A longer hint, given later, extends the hold for those who wait already; a shorter
 // one does not let them go.
-func TestLaterHintExtendsForThoseWhoWait(t *testing.T) {
+func TestHold_LaterHintExtendsItForWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			switch req.URL.Path {
@@ -586,7 +586,7 @@ func TestLaterHintExtendsForThoseWhoWait(t *testing.T) {
 }
 
 // A relapse within a minute goes on with the next level.
-func TestRelapseGoesOn(t *testing.T) {
+func TestHold_RelapseWithinGraceContinuesTheLevel(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		after time.Duration
@@ -629,7 +629,7 @@ func TestRelapseGoesOn(t *testing.T) {
 
 // A failure that comes late, from before the hold, is ignored, but not the server's
 // word in it.
-func TestLateFailureOfAnOldGeneration(t *testing.T) {
+func TestHold_LateFailureOfAnOldGenerationCountsOnlyWithAHint(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		late *http.Response
@@ -674,7 +674,7 @@ func TestLateFailureOfAnOldGeneration(t *testing.T) {
 
 // A cancelled waiter leaves the line, and the others go on. After 10 000 of them
 // nothing is left (the bubble would not end with a goroutine in it).
-func TestCancelledWaitersLeaveNothing(t *testing.T) {
+func TestWaiters_CancelledLeaveNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at == 0 {
@@ -745,7 +745,7 @@ func TestWaiter_CancelledWhenGrantedPassesItsPermitOn(t *testing.T) {
 }
 
 // A prober that never answers is given up for lost after its lease.
-func TestLostProbeIsFollowedByAnother(t *testing.T) {
+func TestProbe_WithoutAnAnswerIsFollowedByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			switch {
@@ -776,7 +776,7 @@ func TestLostProbeIsFollowedByAnother(t *testing.T) {
 }
 
 // The caller's body survives the wait at the gate unread.
-func TestBodyIsSentAfterTheHold(t *testing.T) {
+func TestBody_AfterAHoldIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := script(with(429, "Retry-After: 3"), 200)
 		tr := &holdoff.Transport{Base: base, MaxAttempts: 1}
@@ -795,7 +795,7 @@ func TestBodyIsSentAfterTheHold(t *testing.T) {
 // A tenth of all requests fails whatever the host does. They wait with the
 // others for the end of a hold, and fail again and again; but they neither make
 // the probes nor end the ramp, and the key gets well.
-func TestBrokenPathsDoNotKeepTheKeyHeld(t *testing.T) {
+func TestKey_WithBrokenPathsGetsHealthy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			time.Sleep(20 * ms)

@@ -79,30 +79,4 @@
 // Transport.Observe is called with every event, and [Transport.Keys] says how things
 // stand. Package telemetry/slog, and the modules telemetry/prometheus and
 // telemetry/otel, make logs, metrics and traces of that.
-//
-// # Where things are
-//
-// transport.go has the Transport and the loop of a request; call.go, retry.go and
-// ending.go the steps of that loop, timeout.go the bound of an attempt, and body.go
-// replays request bodies. classify.go reads responses; classify_error.go
-// reads errors, with classify_http2.go and, for those that have no type,
-// classify_text.go; progress.go records whether a request left. quota.go reads what
-// servers say of their quotas; internal/ratelimitheader knows how they write it. hold.go is the state machine of a
-// key, hold_learn.go what outcomes teach it, and pace.go how it feeds a server at its
-// own rate; gate.go is what stands in front of it, line.go how requests wait
-// there, queue.go in what order they are found, drain.go ends responses that are followed
-// by a retry, fields.go finds typed nils, and gates.go finds the gate of a request.
-// backoff.go and budget.go say when and whether to try again; key.go and idn.go name
-// keys; context.go is what callers say and learn by a context, and errors.go what
-// they get; observe.go tells what happens, and inspect.go how things stand; park.go
-// keeps what was given up, and fields.go finds fields of the Transport that are empty
-// values.
-//
-// fleet.go is what a gate tells a [Store] and asks of it, fleet_talk.go when, and
-// fleet_take.go what it does with the answers; link.go carries both.
-// ratelimit_store.go has the Store and the MemoryStore, ratelimit_store_redis.go the
-// RedisStore: its copy of what
-// Redis knows is in ratelimit_store_mirror.go, how it hears of changes in
-// ratelimit_store_listen.go, its commands in ratelimit_store_calls.go, what crosses
-// in ratelimit_store_wire.go, and the scripts in lua/.
 package holdoff

@@ -284,7 +284,7 @@ func sha1Hex(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// decodePayload reads what exchange.lua publishes: the version, the id, and the
+// decodePayload reads the text that common.lua publishes, without its proof: the version, the id, and the
 // fields of a snapshot, of which the last, the key, may hold spaces.
 func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
 	parts := strings.SplitN(payload, " ", 2+snapshotFields)

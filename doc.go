@@ -1,7 +1,6 @@
-// Package holdoff is an [http.RoundTripper] that retries right: it sends again
-// what is safe to send again, waits as long as the server asked, and makes
-// everybody behind one API quota leave a host alone when one of them was told
-// to.
+// Package holdoff is an [http.RoundTripper] that retries safely, waits as long as
+// the server asked, and shares backoff across replicas: when one replica is told to
+// slow down, all of them do.
 //
 //	client := &http.Client{Transport: &holdoff.Transport{}}
 //
@@ -10,16 +9,16 @@
 // Idempotent requests that met 408, 425, 429, a 5xx that may pass, or a broken
 // connection; and any request that the server provably did not process. See
 // [DefaultClassify]; package vendors has classifiers for servers that refuse in the
-// body of a response. A body is sent again from GetBody, or from a small copy that is kept while
-// it streams.
+// body of a response. A request body is sent again from GetBody, or from a small copy
+// that is kept while it streams.
 //
 // # How long it waits
 //
-// As long as the server said (Retry-After and its kin), plus jitter; and where
-// it said nothing, by exponential backoff with jitter: see [Exponential]. A
-// wait that would pass the deadline of the request's context, or
-// Transport.MaxWait, is not begun: the caller gets the response now. A budget
-// bounds how many retries ride on top of first attempts.
+// As long as the server said (Retry-After and similar fields), plus jitter. Where the
+// server said nothing, exponential backoff with jitter: see [Exponential]. A wait that
+// would pass the deadline of the request's context, or Transport.MaxWait, does not
+// start: the caller gets the response now. A retry budget bounds how many retries are
+// added to first attempts.
 //
 // # Holds
 //
@@ -27,13 +26,13 @@
 // (scheme, host and port, unless Transport.Key says otherwise). The state of a
 // key is one sentence, N sends until T:
 //
-//	HEALTHY   everybody sends
-//	HELD      nobody sends until the hint ends
-//	PROBING   one request tries
-//	RAMPING   2, 4, 8 … requests per slot of 100 ms, until demand is met
-//	COUNTED   everybody sends, and what is refused is counted
-//	PACED     as many per slot as the server has shown to take
-//	RATIONED  what is left of a quota, spread over its time
+//	HEALTHY   circuit closed: every request is sent
+//	HELD      circuit open: no request is sent until T
+//	PROBING   half-open: one trial request
+//	RAMPING   slow start: 2, 4, 8 … requests per slot of 100 ms, until demand is met
+//	COUNTED   capacity is measured: every request is sent, and results are counted
+//	PACED     as many requests per slot as the server has accepted
+//	RATIONED  the remaining quota, spread over the time until its reset
 //
 //	          hint of 2 s          T           good       demand met
 //	HEALTHY ───────────────▶ HELD ───▶ PROBING ────▶ RAMPING ────▶ HEALTHY
@@ -44,29 +43,31 @@
 //	  │ a quota runs out                                demand met
 //	  └──────────────────────────────────────▶ RATIONED ───────▶ RAMPING
 //
-// A server that refuses its surplus (429 with a short hint or none) is not held
-// but counted, and then paced at what it takes. One whose answers say what remains
-// of a quota is rationed when that nears its end: before it refuses anything.
+// A server that refuses only what exceeds its capacity (429 with a short hint, or
+// none) is not held. Its capacity is measured, and then it is sent that much. A server
+// whose responses say what remains of a quota is rationed when the quota is nearly used
+// up, before it refuses a request.
 //
-// Requests that meet a hold wait in line where their deadline and MaxWait allow
-// it, and otherwise fail at once with a *[HeldError]. A healthy key costs a
-// request one lookup: no lock, and no allocation if it is idempotent. docs/RETRY_LOGIC.md has the
+// Requests that meet a hold wait in a queue where their deadline and MaxWait allow it,
+// and otherwise fail at once with a *[HeldError]. A healthy key costs a request one
+// lookup: no lock, and no allocation if it is idempotent. docs/RETRY_LOGIC.md has the
 // formulas.
 //
 // # Fleets
 //
-// With a [Store] the state of a key is the fleet's: all replicas obey what one of
-// them was told, one request of all of them probes, and the ramp's permits are
-// shared out. A hold of all that the server did not ask for takes two replicas that
-// saw it fail; until then who met 20 failures in a row holds by itself. Where no
-// answer came, nothing leaves the replica that waited for it.
+// With a [Store] the state of a key is the fleet's: all replicas obey a hint that one of
+// them received, one request of the whole fleet probes, and the replicas share the
+// permits of a ramp. Where the server did not ask for it, the fleet is held only after
+// two replicas have reported failures; until then a replica that meets 20 failures in a
+// row holds by itself. Timeouts and connection errors are never shared: the fault may be
+// this replica's network.
 //
 //	store, err := holdoff.NewRedisStore(rdb, holdoff.RedisOptions{Namespace: "billing"})
 //	client := &http.Client{Transport: &holdoff.Transport{Store: store}}
 //
-// A store is advice. A healthy key costs no command, nor does one that is held;
-// no request waits for a store where this process may decide by itself; and
-// without it each replica goes on alone.
+// A store is advice. A key that is healthy or held costs no command. No request waits
+// for a store where its own process may decide. Without the store each replica continues
+// alone. [MemoryStore] and [RedisStore] are stores; package storetest checks others.
 //
 // # Requests that were given up
 //
@@ -76,7 +77,12 @@
 //
 // # Telemetry
 //
-// Transport.Observe is called with every event, and [Transport.Keys] says how things
-// stand. Package telemetry/slog, and the modules telemetry/prometheus and
-// telemetry/otel, make logs, metrics and traces of that.
+// Transport.Observe is called with every event, and [Transport.Keys] returns the state of
+// every key that is not healthy. Package telemetry/slog, and the modules
+// telemetry/prometheus and telemetry/otel, make logs, metrics and traces of that.
+//
+// # For contributors
+//
+// ARCHITECTURE.md in the repository says which package does what, how a request and a
+// 429 go through them, and where to add a vendor, a phase or a store.
 package holdoff

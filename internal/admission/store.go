@@ -41,11 +41,11 @@ type Change struct {
 type ChangeKind int
 
 const (
-	HoldStarted ChangeKind = iota
-	HoldChanged
-	HoldEnded
-	StoreFailed
-	StoreBack
+	HoldStarted ChangeKind = iota // the key is not unlimited any more
+	HoldChanged                   // it is held for longer, or in another phase
+	HoldEnded                     // the key is unlimited again
+	StoreFailed                   // exchanges with the store began to fail
+	StoreBack                     // they succeed again
 )
 
 // A Rejection is the error of a request that is not sent because its key is held.
@@ -56,4 +56,5 @@ type Rejection struct {
 	Status   int
 }
 
+// Error says until when the key is held.
 func (r *Rejection) Error() string { return "held until " + r.Until.Format(time.RFC3339Nano) }

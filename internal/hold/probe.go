@@ -7,6 +7,7 @@ const (
 	// as lost, and another is sent. Its lease is four times that latency, within
 	// these bounds.
 	minLease = time.Second
+	// MaxLease is the longest lease of a probe.
 	MaxLease = 30 * time.Second
 )
 

@@ -133,4 +133,5 @@ func (t *Totals) attempts() int { return t.Bad + t.Refused + t.Failures + t.Hint
 // example because it keeps too many.
 type NotShared string
 
+// Error says why the key is not shared.
 func (e NotShared) Error() string { return string(e) }

@@ -1,3 +1,5 @@
+// Package redisstore shares the states of keys through Redis: a register in Lua, a copy
+// of it in each process, and a subscription that keeps the copy up to date.
 package redisstore
 
 import (
@@ -35,7 +37,7 @@ type Options struct {
 	// obey each other. At most 128 bytes, without braces, white space and
 	// control characters. If empty, "default".
 	Namespace string
-	// Prefix begins all keys and the channel in Redis: Prefix:{Namespace}:v1:…
+	// Prefix begins all keys and the channel in Redis: Prefix:{Namespace}:v2:…
 	// It is bound as Namespace is. If empty, "holdoff".
 	Prefix string
 	// Timeout bounds each command, whatever the client's own timeouts are. If
@@ -77,7 +79,7 @@ var (
 	errClosed = errors.New("holdoff: Store is closed")
 )
 
-// Store is a [Store] for all processes that use one Redis (6.2 or later,
+// Store shares keys among all processes that use one Redis (6.2 or later,
 // or Valkey; a Sentinel or Cluster set-up as well). It keeps a copy of what
 // Redis knows, so that looking costs nothing: changes come by pub/sub, and a
 // poll finds those that pub/sub lost. Where Redis fails, each process goes on

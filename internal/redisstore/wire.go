@@ -187,7 +187,7 @@ func (s *Store) decodeReply(raw []any) (hold.Reply, snapshot, error) {
 	return reply, snap, nil
 }
 
-// decodePayload reads what exchange.lua publishes: the version, the id, and the
+// decodePayload reads the text of a published change: the version, the id, and the
 // fields of a snapshot, of which the last, the key, may hold spaces.
 func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
 	parts := strings.SplitN(payload, " ", 2+snapshotFields)

@@ -68,27 +68,22 @@ const (
 
 // Delay returns the delay before the retry that follows r.Attempt.
 func (e Exponential) Delay(r Retry) time.Duration {
-	return e.delay(r, jitter.Uniform)
-}
-
-// delay is Delay with its source of chance: upTo returns a duration in [0, d].
-func (e Exponential) delay(r Retry, upTo func(d time.Duration) time.Duration) time.Duration {
 	limit := cmp.Or(e.Cap, defaultCap)
 	base := min(cmp.Or(e.Base, baseFor(r)), limit)
 	d := jitter.Doubled(base, r.Attempt, limit)
 	switch e.Jitter {
 	case EqualJitter:
-		return d - upTo(d/2)
+		return d - jitter.Uniform(d/2)
 	case DecorrelatedJitter:
 		high := limit
 		if previous := max(r.Previous, base); previous < limit/3 {
 			high = 3 * previous
 		}
-		return base + upTo(high-base)
+		return base + jitter.Uniform(high-base)
 	case NoJitter:
 		return d
 	}
-	return upTo(d)
+	return jitter.Uniform(d)
 }
 
 func (e Exponential) validate() error {

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-holdoff/holdoff"
 )
 
 // readBuffers are what stubBase reads bodies into: of 32 KiB, as io.Copy and
@@ -74,7 +76,7 @@ func compare(b *testing.B, newSend func(http.RoundTripper) func() error) {
 		rt   http.RoundTripper
 	}{
 		{"bare", newStubBase()},
-		{"Transport", &Transport{Base: newStubBase()}},
+		{"Transport", &holdoff.Transport{Base: newStubBase()}},
 	} {
 		b.Run(side.name, func(b *testing.B) {
 			benchmark(b, func() func() error { return newSend(side.rt) })
@@ -118,7 +120,7 @@ func BenchmarkPut64KiBLoopback(b *testing.B) {
 	for _, side := range []struct {
 		name string
 		rt   http.RoundTripper
-	}{{"bare", base}, {"Transport", &Transport{Base: base}}} {
+	}{{"bare", base}, {"Transport", &holdoff.Transport{Base: base}}} {
 		b.Run(side.name, func(b *testing.B) {
 			benchmark(b, func() func() error {
 				req := newRequest(b, http.MethodPut, srv.URL, "")
@@ -158,7 +160,7 @@ func BenchmarkHostsInTurn(b *testing.B) {
 // A held host, and requests that may not wait: what it costs to say no.
 func BenchmarkHeldFailFast(b *testing.B) {
 	base := script(with(http.StatusTooManyRequests, "Retry-After: 86400"))
-	rt := &Transport{Base: base, MaxWait: -1, MaxHold: 24 * time.Hour}
+	rt := &holdoff.Transport{Base: base, MaxWait: -1, MaxHold: 24 * time.Hour}
 	if resp, err := rt.RoundTrip(newRequest(b, http.MethodGet, "https://api.example.com/", "")); err != nil || resp.StatusCode != http.StatusTooManyRequests {
 		b.Fatalf("got %v, %v, want the refusal that holds the key", resp, err)
 	}
@@ -166,7 +168,7 @@ func BenchmarkHeldFailFast(b *testing.B) {
 		req := newRequest(b, http.MethodGet, "https://api.example.com/v1/things", "")
 		return func() error {
 			_, err := rt.RoundTrip(req)
-			if !is[*HeldError](err) {
+			if !is[*holdoff.HeldError](err) {
 				return fmt.Errorf("got %v, want a *HeldError", err)
 			}
 			return nil

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"bytes"
@@ -18,6 +18,9 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/internal/replay"
 )
 
 // stream is a PUT whose body can be read once only.
@@ -28,8 +31,8 @@ func stream(t testing.TB, url string, r io.Reader) *http.Request {
 	return req
 }
 
-// Case 13: a request without a body is retried, and so is one with
-// http.NoBody, with and without GetBody.
+// A request without a body is retried, and so is one with http.NoBody, with and
+// without GetBody.
 func TestEmptyBodiesAreRetried(t *testing.T) {
 	t.Parallel()
 	empty := func() (io.ReadCloser, error) { return http.NoBody, nil }
@@ -48,7 +51,7 @@ func TestEmptyBodiesAreRetried(t *testing.T) {
 			t.Parallel()
 			base := script(503, errReset, 200)
 			var bodies []io.ReadCloser
-			tr := &Transport{Backoff: quick, Base: baseFunc(func(r *http.Request) (*http.Response, error) {
+			tr := &holdoff.Transport{Backoff: quick, Base: baseFunc(func(r *http.Request) (*http.Response, error) {
 				bodies = append(bodies, r.Body)
 				return base.RoundTrip(r)
 			})}
@@ -66,8 +69,8 @@ func TestEmptyBodiesAreRetried(t *testing.T) {
 	}
 }
 
-// Case 14: the first attempt reads req.Body, each other a fresh reader of
-// GetBody, which is asked once per retry; every reader is closed once.
+// The first attempt reads req.Body, each other a fresh reader of GetBody, which is
+// asked once per retry; every reader is closed once.
 func TestEachAttemptGetsAFreshReader(t *testing.T) {
 	t.Parallel()
 	for attempts := 1; attempts <= 4; attempts++ {
@@ -82,7 +85,7 @@ func TestEachAttemptGetsAFreshReader(t *testing.T) {
 				readers = append(readers, r)
 				return r, nil
 			}
-			resp, err := (&Transport{Base: base, Backoff: quick, MaxAttempts: attempts}).RoundTrip(req)
+			resp, err := (&holdoff.Transport{Base: base, Backoff: quick, MaxAttempts: attempts}).RoundTrip(req)
 			if err == nil {
 				resp.Body.Close()
 			}
@@ -102,8 +105,8 @@ func TestEachAttemptGetsAFreshReader(t *testing.T) {
 	}
 }
 
-// Case 14: an attempt that goes on reading its body after RoundTrip returned,
-// as net/http may, takes nothing away from the next.
+// An attempt that goes on reading its body after RoundTrip returned, as net/http may,
+// takes nothing away from the next.
 func TestAttemptsDoNotShareAReader(t *testing.T) {
 	t.Parallel()
 	for _, replayable := range []bool{true, false} {
@@ -112,8 +115,8 @@ func TestAttemptsDoNotShareAReader(t *testing.T) {
 			const content = "0123456789"
 			var first io.ReadCloser
 			var second string
-			tr := &Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
-				if Attempt(r.Context()) == 0 {
+			tr := &holdoff.Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+				if holdoff.Attempt(r.Context()) == 0 {
 					first = r.Body
 					io.ReadFull(first, make([]byte, 4))
 					return answer(503), nil // the body is still open
@@ -158,8 +161,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Case 15: where GetBody fails, the caller gets the outcome of the attempt
-// before, whole.
+// Where GetBody fails, the caller gets the outcome of the attempt before, whole.
 func TestFailingGetBodyLeavesTheLastOutcome(t *testing.T) {
 	t.Parallel()
 	t.Run("response", func(t *testing.T) {
@@ -180,28 +182,28 @@ func TestFailingGetBodyLeavesTheLastOutcome(t *testing.T) {
 		if got := readAll(t, resp); resp.StatusCode != 503 || resp.Header.Get("X-A") != "b" || got != "why it failed" {
 			t.Errorf("got %d %v %q, want the 503 as it came", resp.StatusCode, resp.Header, got)
 		}
-		if out.Ended != EndBody || out.Attempts != 1 {
+		if out.Ended != holdoff.EndBody || out.Attempts != 1 {
 			t.Errorf("got outcome %+v, want 1 attempt, ended by the body", out)
 		}
 	})
 	t.Run("error", func(t *testing.T) {
 		t.Parallel()
 		resp, out, err := sendWithFailingGetBody(t, script(errReset))
-		if resp != nil || !errors.Is(err, errReset) || out.Ended != EndBody || !errors.Is(out.Err, errReset) {
+		if resp != nil || !errors.Is(err, errReset) || out.Ended != holdoff.EndBody || !errors.Is(out.Err, errReset) {
 			t.Errorf("got %v, %v, outcome %+v; want the error of the attempt", resp, err, out)
 		}
 	})
 }
 
-func sendWithFailingGetBody(t *testing.T, base *scripted) (*http.Response, Outcome, error) {
+func sendWithFailingGetBody(t *testing.T, base *scripted) (*http.Response, holdoff.Outcome, error) {
 	t.Helper()
-	var out Outcome
+	var out holdoff.Outcome
 	body := &closeCounter{Reader: strings.NewReader("payload")}
 	req := newRequest(t, "PUT", "http://a.example/", "")
-	req = req.WithContext(WithOutcome(req.Context(), &out))
+	req = req.WithContext(holdoff.WithOutcome(req.Context(), &out))
 	req.Body, req.ContentLength = body, 7
 	req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("no second reader") }
-	resp, err := (&Transport{Base: base, Backoff: quick}).RoundTrip(req)
+	resp, err := (&holdoff.Transport{Base: base, Backoff: quick}).RoundTrip(req)
 	base.wantSends(t, 1)
 	if got := body.closed(); got != 1 {
 		t.Errorf("req.Body was closed %d times, want once", got)
@@ -209,8 +211,8 @@ func sendWithFailingGetBody(t *testing.T, base *scripted) (*http.Response, Outco
 	return resp, out, err
 }
 
-// Case 16: a body without GetBody streams: its first byte is there before its
-// producer has ended, and no byte is read that nobody asked for.
+// A body without GetBody streams: its first byte is there before its producer has
+// ended, and no byte is read that nobody asked for.
 func TestBodiesStream(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
@@ -233,7 +235,7 @@ func TestBodiesStream(t *testing.T) {
 			io.WriteString(pw, "second")
 			pw.Close()
 		}()
-		resp, err := (&Transport{Base: base}).RoundTrip(stream(t, srv.URL, pr))
+		resp, err := (&holdoff.Transport{Base: base}).RoundTrip(stream(t, srv.URL, pr))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,12 +245,12 @@ func TestBodiesStream(t *testing.T) {
 	})
 }
 
-// Case 16: what was streamed is sent again byte for byte up to a bound, and not
-// at all above it: then the response comes back as it came.
+// What was streamed is sent again byte for byte up to a bound, and not at all above
+// it: then the response comes back as it came.
 func TestStreamsAreReplayedWithinABound(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ size, sends int }{
-		{1, 2}, {replayLimit - 1, 2}, {replayLimit, 2}, {replayLimit + 1, 1}, {16 * replayLimit, 1},
+		{1, 2}, {replay.Limit - 1, 2}, {replay.Limit, 2}, {replay.Limit + 1, 1}, {16 * replay.Limit, 1},
 	} {
 		t.Run(fmt.Sprintf("%d bytes", test.size), func(t *testing.T) {
 			t.Parallel()
@@ -261,7 +263,7 @@ func TestStreamsAreReplayedWithinABound(t *testing.T) {
 			}, 200)
 			// Short reads, and an EOF that comes with the last bytes.
 			src := iotest.DataErrReader(&shortReader{bytes.NewReader(content), 1000})
-			resp, err := (&Transport{Base: base, Backoff: quick}).RoundTrip(stream(t, "http://a.example/", src))
+			resp, err := (&holdoff.Transport{Base: base, Backoff: quick}).RoundTrip(stream(t, "http://a.example/", src))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -297,41 +299,19 @@ func pattern(n int) []byte {
 	return b.Bytes()[:n]
 }
 
-// Case 16: a body above the bound is not held in memory.
-func TestLongStreamsAreForgotten(t *testing.T) {
-	t.Parallel()
-	b := &body{src: io.NopCloser(io.LimitReader(zeros{}, 64<<20)), limit: replayLimit}
-	view := b.next()
-	p := make([]byte, 32<<10)
-	for most := 0; ; {
-		_, err := view.Read(p)
-		if most = max(most, cap(b.head)); most > 2*replayLimit {
-			t.Fatalf("%d bytes are remembered, want about %d at most", most, replayLimit)
-		}
-		if err == io.EOF {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if b.head != nil || b.next() != nil {
-		t.Errorf("got %d bytes remembered, want none, and no replay", len(b.head))
-	}
-}
-
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// Case 16: a body in the middle of a read can't be sent again: the read might
-// take anything. The reader is closed once its attempt is done with it.
+// A body in the middle of a read can't be sent again: the read might take anything.
+// The reader is closed once its attempt is done with it.
 func TestStreamInTheMiddleOfAReadIsNotReplayed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		pr, pw := io.Pipe()
 		src := &closeCounter{Reader: pr}
 		sends := 0
-		tr := &Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+		tr := &holdoff.Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
 			sends++
 			go func() {
 				defer r.Body.Close()
@@ -357,8 +337,8 @@ func TestStreamInTheMiddleOfAReadIsNotReplayed(t *testing.T) {
 	})
 }
 
-// Case 17: where a server refuses while a large body is in flight, the retry
-// brings the whole body.
+// Where a server refuses while a large body is in flight, the retry brings the whole
+// body.
 func TestEarlyRefusalOfALargeBody(t *testing.T) {
 	t.Parallel()
 	content := bytes.Repeat(pattern(1<<20), 4)
@@ -378,7 +358,7 @@ func TestEarlyRefusalOfALargeBody(t *testing.T) {
 			}
 			fmt.Fprintf(w, "%d %x", n, sum.Sum(nil))
 		})
-		tr := &Transport{Base: base, Backoff: quick, Budget: -1}
+		tr := &holdoff.Transport{Base: base, Backoff: quick, Budget: -1}
 		for _, foreign := range []bool{false, true} {
 			for range 3 {
 				req, err := http.NewRequestWithContext(t.Context(), "PUT", srv.URL, bytes.NewReader(content))
@@ -406,8 +386,8 @@ func TestEarlyRefusalOfALargeBody(t *testing.T) {
 	})
 }
 
-// Case 18: a retry has the length, the transfer coding and the trailers of the
-// first attempt; an unknown length stays unknown.
+// A retry has the length, the transfer coding and the trailers of the first attempt;
+// an unknown length stays unknown.
 func TestRetryKeepsTheFraming(t *testing.T) {
 	t.Parallel()
 	type framing struct {
@@ -448,7 +428,7 @@ func TestRetryKeepsTheFraming(t *testing.T) {
 			})
 			req := newRequest(t, "PUT", srv.URL, content)
 			test.change(req)
-			resp, err := (&Transport{Base: base, Backoff: quick}).RoundTrip(req)
+			resp, err := (&holdoff.Transport{Base: base, Backoff: quick}).RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -460,8 +440,8 @@ func TestRetryKeepsTheFraming(t *testing.T) {
 	}
 }
 
-// Case 19: a failure to read the request's body is not a failure of the
-// network, though it may look like one; it is what the caller gets.
+// A failure to read the request's body is not a failure of the network, though it may
+// look like one; it is what the caller gets.
 func TestFailureToReadTheBodyIsNotRetried(t *testing.T) {
 	t.Parallel()
 	broken := fmt.Errorf("disk: %w", syscall.ECONNRESET)
@@ -487,7 +467,7 @@ func TestFailureToReadTheBodyIsNotRetried(t *testing.T) {
 				check := func(name string, req *http.Request, want int) {
 					t.Helper()
 					sends := 0
-					tr := &Transport{Base: baseCounting{base, &sends}, Backoff: quick}
+					tr := &holdoff.Transport{Base: baseCounting{base, &sends}, Backoff: quick}
 					resp, err := tr.RoundTrip(req)
 					if err == nil {
 						resp.Body.Close()
@@ -517,13 +497,12 @@ func TestFailureToReadTheBodyIsNotRetried(t *testing.T) {
 	})
 }
 
-// Case 20: a dial error is retried with a body that was not read, and with one
-// of which no more was read than is remembered. (The case asks for none after
-// the first byte; the design replays up to a bound, and it wins.)
+// A dial error is retried with a body that was not read, and with one of which no more
+// was read than is remembered.
 func TestDialErrorsAndStreams(t *testing.T) {
 	t.Parallel()
 	dial := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-	content := string(pattern(2 * replayLimit))
+	content := string(pattern(2 * replay.Limit))
 	tests := []struct {
 		name   string
 		method string
@@ -534,9 +513,9 @@ func TestDialErrorsAndStreams(t *testing.T) {
 		{"POST, nothing read", "POST", dial, 0, 2},
 		{"PUT, nothing read", "PUT", dial, 0, 2},
 		{"PUT, a byte read", "PUT", dial, 1, 2},
-		{"PUT, as much read as is remembered", "PUT", dial, replayLimit, 2},
-		{"PUT, more read than is remembered", "PUT", dial, replayLimit + 1, 1},
-		{"POST, more read than is remembered", "POST", dial, replayLimit + 1, 1},
+		{"PUT, as much read as is remembered", "PUT", dial, replay.Limit, 2},
+		{"PUT, more read than is remembered", "PUT", dial, replay.Limit + 1, 1},
+		{"POST, more read than is remembered", "POST", dial, replay.Limit + 1, 1},
 		{"POST, a byte read, then reset", "POST", errReset, 1, 1},
 		{"POST, nothing read, then reset", "POST", errReset, 0, 1},
 	}
@@ -545,7 +524,7 @@ func TestDialErrorsAndStreams(t *testing.T) {
 			t.Parallel()
 			sends := 0
 			got := ""
-			tr := &Transport{Backoff: quick, Base: baseFunc(func(r *http.Request) (*http.Response, error) {
+			tr := &holdoff.Transport{Backoff: quick, Base: baseFunc(func(r *http.Request) (*http.Response, error) {
 				sends++
 				if sends == 1 {
 					io.ReadFull(r.Body, make([]byte, test.read))
@@ -574,7 +553,7 @@ func TestDialErrorsAndStreams(t *testing.T) {
 	}
 }
 
-// Case 20: a dial to a port where nobody listens leaves the body unread.
+// A dial to a port where nobody listens leaves the body unread.
 func TestRealDialErrorLeavesTheBody(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -584,8 +563,8 @@ func TestRealDialErrorLeavesTheBody(t *testing.T) {
 	addr := ln.Addr().String()
 	ln.Close()
 	srv, base := startServer(t, false, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
-	tr := &Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
-		if Attempt(r.Context()) < 2 {
+	tr := &holdoff.Transport{Backoff: quick, Base: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if holdoff.Attempt(r.Context()) < 2 {
 			r = r.Clone(r.Context())
 			r.URL.Host = addr
 		}
@@ -633,7 +612,7 @@ func TestReadThatIsAboutToEndIsWaitedFor(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				resp, err := (&Transport{Base: base}).RoundTrip(req)
+				resp, err := (&holdoff.Transport{Base: base}).RoundTrip(req)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"math"
@@ -6,13 +6,17 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-holdoff/holdoff"
 )
 
 // retryQuietly retries everything, and learns nothing from it.
-func retryQuietly(*http.Request, *http.Response, error) Verdict { return Verdict{Retry: true} }
+func retryQuietly(*http.Request, *http.Response, error) holdoff.Verdict {
+	return holdoff.Verdict{Retry: true}
+}
 
-// Invariant (iii) through a Transport: a host that fails for good is sent no
-// more than the bucket holds on top of first attempts, and each key has its own.
+// A host that fails for good is sent no more than the retry budget holds on top of
+// first attempts, and each key has its own.
 func TestBudgetBoundsRetriesOfAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, test := range []struct{ budget, requests, want int }{
@@ -20,7 +24,7 @@ func TestBudgetBoundsRetriesOfAKey(t *testing.T) {
 		} {
 			base := script(500)
 			// 500 is made a Nothing, so that no hold joins in.
-			tr := &Transport{Base: base, Budget: test.budget, Backoff: Exponential{Base: time.Millisecond}, Classify: retryQuietly}
+			tr := &holdoff.Transport{Base: base, Budget: test.budget, Backoff: holdoff.Exponential{Base: time.Millisecond}, Classify: retryQuietly}
 			for range test.requests {
 				resp, err := tr.RoundTrip(newRequest(t, "GET", "http://a.example/", ""))
 				if err != nil || resp.StatusCode != 500 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-holdoff/holdoff/internal/admission"
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/replay"
 )
 
 var errNothing = errors.New("holdoff: Base returned neither a response nor an error")
@@ -28,7 +29,7 @@ type call struct {
 
 	traced  bool          // attempts have a progress
 	attempt int           // the number of the attempt that is made, or comes next
-	body    *body         // what replays the caller's body, where that needs help
+	body    *replay.Body  // what replays the caller's body, where that needs help
 	pending io.ReadCloser // the next attempt's body, until Base has it: to be closed
 
 	// Of the last attempt.
@@ -64,22 +65,24 @@ func (c *call) start() {
 	if !hasBody(c.req) {
 		return
 	}
-	limit := replayLimit
-	if once || c.req.GetBody != nil || c.req.ContentLength > replayLimit {
+	limit := replay.Limit
+	if once || c.req.GetBody != nil || c.req.ContentLength > replay.Limit {
 		limit = 0
 	}
 	c.carry(c.req.Body, limit)
 }
 
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+
 // carry makes rc the body of the next attempt.
 func (c *call) carry(rc io.ReadCloser, limit int) {
 	if c.body != nil {
-		c.body.finish(c.err)
+		c.body.Finish(c.err)
 	}
 	c.body, c.pending = nil, rc
-	if c.req.GetBody == nil || !inMemory(rc) {
-		c.body = &body{src: rc, limit: limit}
-		c.pending = c.body.next()
+	if c.req.GetBody == nil || !replay.InMemory(rc) {
+		c.body = replay.New(rc, limit)
+		c.pending = c.body.Next()
 	}
 }
 
@@ -191,8 +194,8 @@ func (c *call) attemptRequest() *http.Request {
 	if c.pending != nil {
 		req.Body = c.pending
 	}
-	if c.body != nil && c.body.limit > 0 {
-		req.GetBody = c.body.again // net/http resends over HTTP/2 what has one
+	if c.body != nil && c.body.Remembers() {
+		req.GetBody = c.body.GetBody // net/http resends over HTTP/2 what has one
 	}
 	return req
 }
@@ -239,7 +242,7 @@ func (c *call) verdict() Verdict {
 		return Verdict{Lesson: Good, Reason: "ok"}
 	case c.err != nil && c.ended():
 		return Verdict{Reason: string(EndContext)}
-	case c.err != nil && c.body != nil && c.body.failed(c.err):
+	case c.err != nil && c.body != nil && c.body.Failed(c.err):
 		return Verdict{Reason: "request body"}
 	}
 	v := c.t.judge(c.sent, c.resp, c.err)

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"bytes"
@@ -22,10 +22,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-holdoff/holdoff"
+	"reflect"
 )
 
-// Case 21: which requests may be sent again though they may have been
-// processed.
+// Which requests may be sent again though they may have been processed.
 func TestIdempotentRequests(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -46,18 +48,18 @@ func TestIdempotentRequests(t *testing.T) {
 		{"POST", http.Header{}, false},
 	} {
 		req := &http.Request{Method: test.method, Header: test.header}
-		if got := Idempotent(req); got != test.want {
+		if got := holdoff.Idempotent(req); got != test.want {
 			t.Errorf("%q with %v: got %v, want %v", test.method, test.header, got, test.want)
 		}
-		if !Idempotent(req.WithContext(WithIdempotent(t.Context()))) {
+		if !holdoff.Idempotent(req.WithContext(holdoff.WithIdempotent(t.Context()))) {
 			t.Errorf("%q with %v, marked in its context: got false", test.method, test.header)
 		}
 	}
 }
 
-// Case 22: every status, for GET and for POST, with a hint and without. 501,
-// 505 and 511 are final; 408 and 425 ask to repeat; 421 would need another
-// connection, which a RoundTripper can't ask its base for.
+// Every status, for GET and for POST, with a hint and without. 501, 505 and 511 are
+// final; 408 and 425 ask to repeat; 421 would need another connection, which a
+// RoundTripper can't ask its base for.
 func TestClassifyEveryStatus(t *testing.T) {
 	t.Parallel()
 	get := []int{408, 425, 429}
@@ -83,7 +85,7 @@ func TestClassifyEveryStatus(t *testing.T) {
 			{"GET", []string{"Retry-After: 7"}, getHinted},
 			{"POST", []string{"Retry-After: 7"}, postHinted},
 		} {
-			v := DefaultClassify(&http.Request{Method: test.method}, answer(code, test.headers...), nil)
+			v := holdoff.DefaultClassify(&http.Request{Method: test.method}, answer(code, test.headers...), nil)
 			if want := slices.Contains(test.retried, code); v.Retry != want {
 				t.Errorf("%s, %d %v: got retry %v, want %v", test.method, code, test.headers, v.Retry, want)
 			}
@@ -95,16 +97,16 @@ func TestClassifyEveryStatus(t *testing.T) {
 			if v.Hint != want {
 				t.Errorf("%s, %d %v: got hint %v, want %v", test.method, code, test.headers, v.Hint, want)
 			}
-			lesson := Good
+			lesson := holdoff.Good
 			switch {
 			case slices.Contains(nothing, code):
-				lesson = Nothing
+				lesson = holdoff.Nothing
 			case code == 429, code != 503 && hinted && slices.Contains(postHinted, code):
-				lesson = Refused
+				lesson = holdoff.Refused
 			case code >= 500 && code != 501 && code != 505:
-				lesson = Failed
+				lesson = holdoff.Failed
 			case hinted:
-				lesson = Nothing
+				lesson = holdoff.Nothing
 			}
 			if v.Lesson != lesson {
 				t.Errorf("%s, %d %v: got lesson %v, want %v", test.method, code, test.headers, v.Lesson, lesson)
@@ -115,12 +117,12 @@ func TestClassifyEveryStatus(t *testing.T) {
 		}
 	}
 	for _, code := range []int{0, 99, 600, 999} { // what a strange base may make up
-		DefaultClassify(&http.Request{}, answer(code), nil)
+		holdoff.DefaultClassify(&http.Request{}, answer(code), nil)
 	}
 }
 
-// Case 32: a success or a redirect is never replayed and never holds its host,
-// whatever its headers say.
+// A success or a redirect is never replayed and never holds its host, whatever its
+// headers say.
 func TestClassifyIgnoresHintsOnSuccess(t *testing.T) {
 	for _, status := range []int{200, 201, 202, 204, 301, 302, 304, 404} {
 		for _, headers := range [][]string{
@@ -131,21 +133,21 @@ func TestClassifyIgnoresHintsOnSuccess(t *testing.T) {
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				base := script(with(status, headers...), 200)
-				tr := &Transport{Base: base}
+				tr := &holdoff.Transport{Base: base}
 				req := newRequest(t, "GET", "http://a.example/", "")
 				resp, err := tr.RoundTrip(req)
 				if err != nil || resp.StatusCode != status || base.sends() != 1 {
 					t.Errorf("%d %q: got %v, %v after %d sends, want it back after 1", status, headers, resp, err, base.sends())
 				}
-				if until, held := tr.gates.of(req).held(); held {
-					t.Errorf("%d %q: the key is held until %v, want it free", status, headers, until)
+				if s := keyAt(tr, "http://a.example"); s.Phase != holdoff.Healthy {
+					t.Errorf("%d %q: the key is %v, want it healthy", status, headers, s)
 				}
 			})
 		}
 	}
 }
 
-// Decision table: a 403 is a rate limit where it says when to come back, or that
+// A 403 is a rate limit where it says when to come back, or that
 // nothing remains.
 func TestClassifyForbiddenAsRateLimit(t *testing.T) {
 	t.Parallel()
@@ -167,18 +169,18 @@ func TestClassifyForbiddenAsRateLimit(t *testing.T) {
 		{"the IETF's field with some left", []string{`RateLimit: "a";r=3;t=5`}, false, 0},
 		{"with an extra dash", []string{"X-Rate-Limit-Remaining: 0", "X-Rate-Limit-Reset: 9"}, true, 9 * time.Second},
 	} {
-		v := DefaultClassify(&http.Request{Method: "GET"}, answer(403, test.headers...), nil)
-		if v.Retry != test.want || v.Hint != test.hint || (v.Lesson == Refused) != test.want {
+		v := holdoff.DefaultClassify(&http.Request{Method: "GET"}, answer(403, test.headers...), nil)
+		if v.Retry != test.want || v.Hint != test.hint || (v.Lesson == holdoff.Refused) != test.want {
 			t.Errorf("%s: got %+v, want retry %v, hint %v", test.name, v, test.want, test.hint)
 		}
 		// It was refused at the door where it says for how long.
-		if v := DefaultClassify(&http.Request{Method: "POST"}, answer(403, test.headers...), nil); v.Retry != (test.hint > 0) {
+		if v := holdoff.DefaultClassify(&http.Request{Method: "POST"}, answer(403, test.headers...), nil); v.Retry != (test.hint > 0) {
 			t.Errorf("%s, POST: got %+v, want retry %v", test.name, v, test.hint > 0)
 		}
 	}
 }
 
-// Decision table: what a server says outright about retrying wins both ways.
+// What a server says outright about retrying wins both ways.
 func TestClassifyServerSaysWhetherToRetry(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -209,14 +211,14 @@ func TestClassifyServerSaysWhetherToRetry(t *testing.T) {
 		{"pushback is no leave for a POST", "POST", 500, "Grpc-Retry-Pushback-Ms: 10", false, 10 * time.Millisecond},
 		{"pushback is no leave for a 404", "GET", 404, "Grpc-Retry-Pushback-Ms: 10", false, 10 * time.Millisecond},
 	} {
-		v := DefaultClassify(&http.Request{Method: test.method}, answer(test.status, test.header, "Retry-After: 2"), nil)
+		v := holdoff.DefaultClassify(&http.Request{Method: test.method}, answer(test.status, test.header, "Retry-After: 2"), nil)
 		if v.Retry != test.retry || v.Hint != test.hint {
 			t.Errorf("%s: got %+v, want retry %v, hint %v", test.name, v, test.retry, test.hint)
 		}
 	}
 }
 
-// Decision table: what becomes of whole requests.
+// What becomes of whole requests.
 func TestClassifyDecisionTable(t *testing.T) {
 	keyed := http.Header{"Idempotency-Key": {"k1"}}
 	for _, test := range []struct {
@@ -247,7 +249,7 @@ func TestClassifyDecisionTable(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := script(test.steps...)
 				keys := map[string]int{}
-				tr := &Transport{Base: baseFunc(func(req *http.Request) (*http.Response, error) {
+				tr := &holdoff.Transport{Base: baseFunc(func(req *http.Request) (*http.Response, error) {
 					keys[req.Header.Get("Idempotency-Key")]++
 					return base.RoundTrip(req)
 				})}
@@ -280,7 +282,7 @@ func TestClassifyDecisionTable(t *testing.T) {
 
 // verdictsOf checks an error as it is below http.Client and as http.Client
 // wraps it, for a GET and for a POST.
-func verdictsOf(t *testing.T, err error, get, post bool, lesson Lesson) {
+func verdictsOf(t *testing.T, err error, get, post bool, lesson holdoff.Lesson) {
 	t.Helper()
 	if err == nil {
 		t.Error("got no error to judge")
@@ -288,7 +290,7 @@ func verdictsOf(t *testing.T, err error, get, post bool, lesson Lesson) {
 	}
 	for _, e := range []error{err, &url.Error{Op: "Get", URL: "http://a.example/", Err: err}, fmt.Errorf("wrapped: %w", err)} {
 		for method, want := range map[string]bool{"GET": get, "POST": post} {
-			v := DefaultClassify(&http.Request{Method: method}, nil, e)
+			v := holdoff.DefaultClassify(&http.Request{Method: method}, nil, e)
 			if v.Retry != want || v.Lesson != lesson || v.Hint != 0 || v.Reason == "" {
 				t.Errorf("%s, %T %v: got %+v, want retry %v, lesson %v", method, e, e, v, want, lesson)
 			}
@@ -317,7 +319,7 @@ type GoAwayError struct {
 
 func (GoAwayError) Error() string { return "http2: server sent GOAWAY and closed the connection" }
 
-// Cases 23 to 26: errors that were made by hand, for they are hard to provoke.
+// Errors that were made by hand, for they are hard to provoke.
 func TestClassifyErrors(t *testing.T) {
 	t.Parallel()
 	dial := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
@@ -326,72 +328,72 @@ func TestClassifyErrors(t *testing.T) {
 		name      string
 		err       error
 		get, post bool
-		lesson    Lesson
+		lesson    holdoff.Lesson
 	}{
 		// The caller's own context is Transport's to know: see
 		// TestClassifyContexts. What is left is that Base gave up.
-		{"canceled by Base", context.Canceled, true, false, Unreachable},
-		{"canceled by Base while dialling", dial(context.Canceled), true, true, Unreachable},
-		{"deadline of somebody else's", context.DeadlineExceeded, true, false, Unreachable},
+		{"canceled by Base", context.Canceled, true, false, holdoff.Unreachable},
+		{"canceled by Base while dialling", dial(context.Canceled), true, true, holdoff.Unreachable},
+		{"deadline of somebody else's", context.DeadlineExceeded, true, false, holdoff.Unreachable},
 
-		{"refused", dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), true, true, Unreachable},
-		{"no route", dial(os.NewSyscallError("connect", syscall.EHOSTUNREACH)), true, true, Unreachable},
-		{"dial timeout", dial(os.ErrDeadlineExceeded), true, true, Unreachable},
-		{"proxy refused", &net.OpError{Op: "proxyconnect", Net: "tcp", Err: dial(syscall.ECONNREFUSED)}, true, true, Unreachable},
-		{"SOCKS refused", &net.OpError{Op: "socks connect", Net: "tcp", Err: errors.New("general SOCKS server failure")}, true, true, Unreachable},
-		{"address that is none", dial(&net.AddrError{Err: "invalid port", Addr: "99999"}), false, false, Nothing},
-		{"network that is none", dial(net.UnknownNetworkError("tcp9")), false, false, Nothing},
+		{"refused", dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), true, true, holdoff.Unreachable},
+		{"no route", dial(os.NewSyscallError("connect", syscall.EHOSTUNREACH)), true, true, holdoff.Unreachable},
+		{"dial timeout", dial(os.ErrDeadlineExceeded), true, true, holdoff.Unreachable},
+		{"proxy refused", &net.OpError{Op: "proxyconnect", Net: "tcp", Err: dial(syscall.ECONNREFUSED)}, true, true, holdoff.Unreachable},
+		{"SOCKS refused", &net.OpError{Op: "socks connect", Net: "tcp", Err: errors.New("general SOCKS server failure")}, true, true, holdoff.Unreachable},
+		{"address that is none", dial(&net.AddrError{Err: "invalid port", Addr: "99999"}), false, false, holdoff.Nothing},
+		{"network that is none", dial(net.UnknownNetworkError("tcp9")), false, false, holdoff.Nothing},
 
-		{"NXDOMAIN", &net.DNSError{Err: "no such host", Name: "a.example", IsNotFound: true}, false, false, Nothing},
-		{"NXDOMAIN while dialling", dial(&net.DNSError{Err: "no such host", IsNotFound: true}), false, false, Nothing},
-		{"NXDOMAIN that is temporary", &net.DNSError{IsNotFound: true, IsTemporary: true}, false, false, Nothing},
-		{"SERVFAIL", dial(&net.DNSError{Err: "server misbehaving", IsTemporary: true}), true, true, Unreachable},
-		{"lookup timeout", dial(&net.DNSError{Err: "i/o timeout", IsTimeout: true}), true, true, Unreachable},
-		{"lookup failed for good", dial(&net.DNSError{Err: "unrecognized"}), false, false, Nothing},
+		{"NXDOMAIN", &net.DNSError{Err: "no such host", Name: "a.example", IsNotFound: true}, false, false, holdoff.Nothing},
+		{"NXDOMAIN while dialling", dial(&net.DNSError{Err: "no such host", IsNotFound: true}), false, false, holdoff.Nothing},
+		{"NXDOMAIN that is temporary", &net.DNSError{IsNotFound: true, IsTemporary: true}, false, false, holdoff.Nothing},
+		{"SERVFAIL", dial(&net.DNSError{Err: "server misbehaving", IsTemporary: true}), true, true, holdoff.Unreachable},
+		{"lookup timeout", dial(&net.DNSError{Err: "i/o timeout", IsTimeout: true}), true, true, holdoff.Unreachable},
+		{"lookup failed for good", dial(&net.DNSError{Err: "unrecognized"}), false, false, holdoff.Nothing},
 
-		{"reset", read(os.NewSyscallError("read", syscall.ECONNRESET)), true, false, Unreachable},
-		{"bare reset", syscall.ECONNRESET, true, false, Unreachable},
-		{"broken pipe", &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.EPIPE)}, true, false, Unreachable},
-		{"kernel timeout", read(os.NewSyscallError("read", syscall.ETIMEDOUT)), true, false, Unreachable},
-		{"aborted", syscall.ECONNABORTED, true, false, Unreachable},
-		{"EOF", io.EOF, true, false, Unreachable},
-		{"unexpected EOF", io.ErrUnexpectedEOF, true, false, Unreachable},
-		{"read deadline", read(os.ErrDeadlineExceeded), true, false, Unreachable},
-		{"wrapped read deadline", fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", read(os.ErrDeadlineExceeded)), true, false, Unreachable},
-		{"attempt timeout", &attemptTimeout{time.Second}, true, false, Unreachable},
+		{"reset", read(os.NewSyscallError("read", syscall.ECONNRESET)), true, false, holdoff.Unreachable},
+		{"bare reset", syscall.ECONNRESET, true, false, holdoff.Unreachable},
+		{"broken pipe", &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.EPIPE)}, true, false, holdoff.Unreachable},
+		{"kernel timeout", read(os.NewSyscallError("read", syscall.ETIMEDOUT)), true, false, holdoff.Unreachable},
+		{"aborted", syscall.ECONNABORTED, true, false, holdoff.Unreachable},
+		{"EOF", io.EOF, true, false, holdoff.Unreachable},
+		{"unexpected EOF", io.ErrUnexpectedEOF, true, false, holdoff.Unreachable},
+		{"read deadline", read(os.ErrDeadlineExceeded), true, false, holdoff.Unreachable},
+		{"wrapped read deadline", fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", read(os.ErrDeadlineExceeded)), true, false, holdoff.Unreachable},
+		{"attempt timeout", timeoutOfAttempt(t), true, false, holdoff.Unreachable},
 
-		{"x509, authority", x509.UnknownAuthorityError{}, false, false, Nothing},
-		{"x509, name", x509.HostnameError{Certificate: &x509.Certificate{}, Host: "a"}, false, false, Nothing},
-		{"x509, invalid", x509.CertificateInvalidError{Reason: x509.Expired}, false, false, Nothing},
-		{"x509, roots", x509.SystemRootsError{}, false, false, Nothing},
-		{"tls, verification", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false, false, Nothing},
-		{"tls, through a proxy", &net.OpError{Op: "proxyconnect", Err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}}, false, false, Nothing},
-		{"tls, record header", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, false, false, Nothing},
-		{"tls, alert", tls.AlertError(40), false, false, Nothing},
-		{"scheme mismatch", http.ErrSchemeMismatch, false, false, Nothing},
+		{"x509, authority", x509.UnknownAuthorityError{}, false, false, holdoff.Nothing},
+		{"x509, name", x509.HostnameError{Certificate: &x509.Certificate{}, Host: "a"}, false, false, holdoff.Nothing},
+		{"x509, invalid", x509.CertificateInvalidError{Reason: x509.Expired}, false, false, holdoff.Nothing},
+		{"x509, roots", x509.SystemRootsError{}, false, false, holdoff.Nothing},
+		{"tls, verification", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false, false, holdoff.Nothing},
+		{"tls, through a proxy", &net.OpError{Op: "proxyconnect", Err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}}, false, false, holdoff.Nothing},
+		{"tls, record header", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, false, false, holdoff.Nothing},
+		{"tls, alert", tls.AlertError(40), false, false, holdoff.Nothing},
+		{"scheme mismatch", http.ErrSchemeMismatch, false, false, holdoff.Nothing},
 
-		{"refused stream", streamError{StreamID: 1, Code: refusedStream}, true, true, Nothing},
-		{"stream reset", streamError{StreamID: 1, Code: internalError}, true, false, Unreachable},
-		{"stream reset for good", streamError{StreamID: 1, Code: 0xd}, false, false, Nothing}, // HTTP_1_1_REQUIRED
+		{"refused stream", streamError{StreamID: 1, Code: refusedStream}, true, true, holdoff.Nothing},
+		{"stream reset", streamError{StreamID: 1, Code: 0x2}, true, false, holdoff.Unreachable},
+		{"stream reset for good", streamError{StreamID: 1, Code: 0xd}, false, false, holdoff.Nothing}, // HTTP_1_1_REQUIRED
 		// Design lists GOAWAY among what was provably not processed. That holds for
 		// streams above its last id, which net/http resends itself; one that comes
 		// up here may have been processed, so a POST is not resent.
-		{"GOAWAY", GoAwayError{LastStreamID: 1}, true, false, Nothing},
+		{"GOAWAY", GoAwayError{LastStreamID: 1}, true, false, holdoff.Nothing},
 
 		// Known by their text alone: see classify_text_test.go.
-		{"server closed an idle connection", errors.New("http: server closed idle connection"), true, false, Nothing},
-		{"HTTP/2 connection lost", errors.New("http2: client connection lost"), true, false, Unreachable},
+		{"server closed an idle connection", errors.New("http: server closed idle connection"), true, false, holdoff.Nothing},
+		{"HTTP/2 connection lost", errors.New("http2: client connection lost"), true, false, holdoff.Unreachable},
 
-		{"ErrUseLastResponse", http.ErrUseLastResponse, false, false, Nothing},
-		{"ErrSkipAltProtocol", http.ErrSkipAltProtocol, false, false, Nothing},
-		{"ErrHandlerTimeout", http.ErrHandlerTimeout, false, false, Nothing},
-		{"custom timeout", &timeoutOnly{true}, true, false, Unreachable},
-		{"custom temporary", &timeoutOnly{false}, false, false, Nothing},
-		{"custom", errors.New("custom"), false, false, Nothing},
-		{"uncomparable", uncomparable{}, false, false, Nothing},
-		{"joined", errors.Join(errors.New("custom"), syscall.ECONNRESET), true, false, Unreachable},
-		{"joined timeout", errors.Join(&timeoutOnly{false}, os.ErrDeadlineExceeded), true, false, Unreachable},
-		{"text that looks like it", errors.New("dial tcp: connection refused, i/o timeout, EOF"), false, false, Nothing},
+		{"ErrUseLastResponse", http.ErrUseLastResponse, false, false, holdoff.Nothing},
+		{"ErrSkipAltProtocol", http.ErrSkipAltProtocol, false, false, holdoff.Nothing},
+		{"ErrHandlerTimeout", http.ErrHandlerTimeout, false, false, holdoff.Nothing},
+		{"custom timeout", &timeoutOnly{true}, true, false, holdoff.Unreachable},
+		{"custom temporary", &timeoutOnly{false}, false, false, holdoff.Nothing},
+		{"custom", errors.New("custom"), false, false, holdoff.Nothing},
+		{"uncomparable", uncomparable{}, false, false, holdoff.Nothing},
+		{"joined", errors.Join(errors.New("custom"), syscall.ECONNRESET), true, false, holdoff.Unreachable},
+		{"joined timeout", errors.Join(&timeoutOnly{false}, os.ErrDeadlineExceeded), true, false, holdoff.Unreachable},
+		{"text that looks like it", errors.New("dial tcp: connection refused, i/o timeout, EOF"), false, false, holdoff.Nothing},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -400,29 +402,29 @@ func TestClassifyErrors(t *testing.T) {
 	}
 }
 
-// Case 24: the caller's context is never retried, an attempt's timeout is, and
-// a context error of Base's goes by whether it is a timeout.
+// The caller's context is never retried, an attempt's timeout is, and a context error
+// of Base's goes by whether it is a timeout.
 func TestClassifyContexts(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		tr    *Transport
+		tr    *holdoff.Transport
 		end   func(context.Context) (context.Context, context.CancelFunc)
 		base  func(*http.Request) error
 		sends int
 		want  error
 	}{
-		{"the caller cancels", &Transport{}, func(ctx context.Context) (context.Context, context.CancelFunc) {
+		{"the caller cancels", &holdoff.Transport{}, func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancel(ctx)
 			time.AfterFunc(time.Second, cancel)
 			return ctx, cancel
 		}, nil, 1, context.Canceled},
-		{"the caller's deadline", &Transport{}, func(ctx context.Context) (context.Context, context.CancelFunc) {
+		{"the caller's deadline", &holdoff.Transport{}, func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, time.Second)
 		}, nil, 1, context.DeadlineExceeded},
-		{"an attempt's timeout", &Transport{PerAttemptTimeout: time.Second}, nil, nil, 4, nil},
-		{"a deadline of Base's", &Transport{}, nil, func(*http.Request) error { return context.DeadlineExceeded }, 4, context.DeadlineExceeded},
-		{"a cancellation of Base's", &Transport{}, nil, func(*http.Request) error { return context.Canceled }, 4, context.Canceled},
-		{"a reset after the caller has gone", &Transport{}, func(ctx context.Context) (context.Context, context.CancelFunc) {
+		{"an attempt's timeout", &holdoff.Transport{PerAttemptTimeout: time.Second}, nil, nil, 4, nil},
+		{"a deadline of Base's", &holdoff.Transport{}, nil, func(*http.Request) error { return context.DeadlineExceeded }, 4, context.DeadlineExceeded},
+		{"a cancellation of Base's", &holdoff.Transport{}, nil, func(*http.Request) error { return context.Canceled }, 4, context.Canceled},
+		{"a reset after the caller has gone", &holdoff.Transport{}, func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, time.Second)
 		}, func(req *http.Request) error { <-req.Context().Done(); return syscall.ECONNRESET }, 1, syscall.ECONNRESET},
 	} {
@@ -454,11 +456,11 @@ func TestClassifyContexts(t *testing.T) {
 
 // meet sends one request through a Transport above base, and checks how often
 // it was sent, and what its error is judged as.
-func meet(t *testing.T, base *http.Transport, method, raw string, sends int, get, post bool, lesson Lesson) {
+func meet(t *testing.T, base *http.Transport, method, raw string, sends int, get, post bool, lesson holdoff.Lesson) {
 	t.Helper()
 	t.Cleanup(base.CloseIdleConnections)
 	count := 0
-	tr := &Transport{MaxAttempts: 2, Backoff: Exponential{Base: 1, Cap: 1}, Base: baseCounter{base, &count}}
+	tr := &holdoff.Transport{MaxAttempts: 2, Backoff: holdoff.Exponential{Base: 1, Cap: 1}, Base: baseCounter{base, &count}}
 	u, err := url.Parse(raw)
 	if err != nil {
 		t.Fatal(err)
@@ -529,12 +531,12 @@ func quietTLSServer(t *testing.T) *httptest.Server {
 	return s
 }
 
-// Case 23: what no repetition mends is sent once: real errors of net/http.
+// What no repetition mends is sent once: real errors of net/http.
 func TestClassifyRealErrorsThatAreFinal(t *testing.T) {
 	t.Parallel()
 	once := func(t *testing.T, base *http.Transport, method, raw string) {
 		t.Helper()
-		meet(t, base, method, raw, 1, false, false, Nothing)
+		meet(t, base, method, raw, 1, false, false, holdoff.Nothing)
 	}
 	secure := quietTLSServer(t)
 	trusting := func() *tls.Config {
@@ -572,7 +574,7 @@ func TestClassifyRealErrorsThatAreFinal(t *testing.T) {
 	once(t, &http.Transport{}, "GET", "http://"+garbage)
 
 	count := 0
-	tr := &Transport{Base: baseCounter{&http.Transport{}, &count}}
+	tr := &holdoff.Transport{Base: baseCounter{&http.Transport{}, &count}}
 	for _, header := range []http.Header{{"bad name": {"v"}}, {"Name": {"bad\nvalue"}}, {"": {"v"}}} {
 		count = 0
 		req := newRequest(t, "GET", plain.URL, "")
@@ -581,7 +583,7 @@ func TestClassifyRealErrorsThatAreFinal(t *testing.T) {
 		if count != 1 {
 			t.Errorf("header %q: got %d sends, want 1", header, count)
 		}
-		verdictsOf(t, err, false, false, Nothing)
+		verdictsOf(t, err, false, false, holdoff.Nothing)
 	}
 	count = 0
 	if _, err := tr.RoundTrip(&http.Request{Method: "GET", Header: http.Header{}}); err == nil || count != 1 {
@@ -593,7 +595,7 @@ func TestClassifyRealErrorsThatAreFinal(t *testing.T) {
 	base := &http.Transport{}
 	defer base.CloseIdleConnections()
 	count = 0
-	resp, err := (&Transport{Base: baseCounter{base, &count}}).RoundTrip(newRequest(t, "GET", strings.Replace(secure.URL, "https:", "http:", 1), ""))
+	resp, err := (&holdoff.Transport{Base: baseCounter{base, &count}}).RoundTrip(newRequest(t, "GET", strings.Replace(secure.URL, "https:", "http:", 1), ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -603,17 +605,17 @@ func TestClassifyRealErrorsThatAreFinal(t *testing.T) {
 	}
 }
 
-// Case 25: real errors of net/http that may pass.
+// Real errors of net/http that may pass.
 func TestClassifyRealErrorsThatMayPass(t *testing.T) {
 	t.Parallel()
 	refused := refusedAddress(t)
-	meet(t, &http.Transport{}, "GET", "http://"+refused, 2, true, true, Unreachable)
-	meet(t, &http.Transport{}, "POST", "http://"+refused, 2, true, true, Unreachable)
+	meet(t, &http.Transport{}, "GET", "http://"+refused, 2, true, true, holdoff.Unreachable)
+	meet(t, &http.Transport{}, "POST", "http://"+refused, 2, true, true, holdoff.Unreachable)
 	proxy, err := url.Parse("http://" + refused)
 	if err != nil {
 		t.Fatal(err)
 	}
-	meet(t, &http.Transport{Proxy: http.ProxyURL(proxy)}, "GET", "https://a.invalid/", 2, true, true, Unreachable)
+	meet(t, &http.Transport{Proxy: http.ProxyURL(proxy)}, "GET", "https://a.invalid/", 2, true, true, holdoff.Unreachable)
 
 	silent := listen(t, func(c net.Conn) { io.Copy(io.Discard, c) }) // until the client leaves
 	closed := listen(t, func(c net.Conn) { c.Read(make([]byte, 4096)) })
@@ -626,14 +628,14 @@ func TestClassifyRealErrorsThatMayPass(t *testing.T) {
 		c.(*net.TCPConn).SetLinger(0)
 	})
 	for _, method := range []string{"GET", "PUT", "DELETE"} {
-		meet(t, &http.Transport{}, method, "http://"+closed, 2, true, false, Unreachable)
-		meet(t, &http.Transport{}, method, "http://"+partial, 2, true, false, Unreachable)
-		meet(t, &http.Transport{}, method, "http://"+reset, 2, true, false, Unreachable)
+		meet(t, &http.Transport{}, method, "http://"+closed, 2, true, false, holdoff.Unreachable)
+		meet(t, &http.Transport{}, method, "http://"+partial, 2, true, false, holdoff.Unreachable)
+		meet(t, &http.Transport{}, method, "http://"+reset, 2, true, false, holdoff.Unreachable)
 	}
-	meet(t, &http.Transport{}, "POST", "http://"+closed, 1, true, false, Unreachable)
-	meet(t, &http.Transport{}, "POST", "http://"+reset, 1, true, false, Unreachable)
-	meet(t, &http.Transport{ResponseHeaderTimeout: 50 * time.Millisecond}, "GET", "http://"+silent, 2, true, false, Unreachable)
-	meet(t, &http.Transport{TLSHandshakeTimeout: 50 * time.Millisecond}, "GET", "https://"+silent, 2, true, false, Unreachable)
+	meet(t, &http.Transport{}, "POST", "http://"+closed, 1, true, false, holdoff.Unreachable)
+	meet(t, &http.Transport{}, "POST", "http://"+reset, 1, true, false, holdoff.Unreachable)
+	meet(t, &http.Transport{ResponseHeaderTimeout: 50 * time.Millisecond}, "GET", "http://"+silent, 2, true, false, holdoff.Unreachable)
+	meet(t, &http.Transport{TLSHandshakeTimeout: 50 * time.Millisecond}, "GET", "https://"+silent, 2, true, false, holdoff.Unreachable)
 }
 
 // frame writes an HTTP/2 frame of a few bytes.
@@ -646,6 +648,33 @@ func frame(kind byte, stream uint32, payload ...byte) []byte {
 // rawH2 is a Transport of net/http above a server that speaks just as much
 // HTTP/2 as it takes to meet a request's HEADERS with onHeaders. It lives in a
 // bubble: its network is made of pipes.
+// streamError is an error as net/http's own of a stream: that has no exported name,
+// and errors.As copies it into any struct of its shape.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (streamError) Error() string { return "stream error" }
+
+func (e streamError) As(target any) bool {
+	to, from := reflect.ValueOf(target).Elem(), reflect.ValueOf(e)
+	if to.Kind() != reflect.Struct || to.NumField() != from.NumField() {
+		return false
+	}
+	for i := range to.NumField() {
+		f := from.Type().Field(i)
+		if to.Type().Field(i).Name != f.Name || !f.Type.ConvertibleTo(to.Field(i).Type()) {
+			return false
+		}
+	}
+	for i := range to.NumField() {
+		to.Field(i).Set(from.Field(i).Convert(to.Field(i).Type()))
+	}
+	return true
+}
+
 func rawH2(onHeaders func(stream uint32, send func([]byte), hangUp func())) *http.Transport {
 	serve := func(c net.Conn) {
 		defer c.Close()
@@ -692,8 +721,8 @@ func rawH2(onHeaders func(stream uint32, send func([]byte), hangUp func())) *htt
 	}
 }
 
-// Case 25: HTTP/2's own ways to end a stream or a connection, as net/http
-// shows them once its own retries are over.
+// HTTP/2's own ways to end a stream or a connection, as net/http shows them once its
+// own retries are over.
 func TestClassifyRealHTTP2Errors(t *testing.T) {
 	const rstStream, goAway = 3, 7
 	for _, test := range []struct {
@@ -701,23 +730,23 @@ func TestClassifyRealHTTP2Errors(t *testing.T) {
 		onHeaders func(stream uint32, send func([]byte), hangUp func())
 		sends     int
 		get, post bool
-		lesson    Lesson
+		lesson    holdoff.Lesson
 	}{
 		{"REFUSED_STREAM", func(stream uint32, send func([]byte), _ func()) {
 			send(frame(rstStream, stream, 0, 0, 0, refusedStream))
-		}, 2, true, true, Nothing},
+		}, 2, true, true, holdoff.Nothing},
 		{"INTERNAL_ERROR", func(stream uint32, send func([]byte), _ func()) {
 			send(frame(rstStream, stream, 0, 0, 0, 2))
-		}, 2, true, false, Unreachable},
+		}, 2, true, false, holdoff.Unreachable},
 		{"GOAWAY that names the stream as processed", func(stream uint32, send func([]byte), hangUp func()) {
 			send(frame(goAway, 0, 0, 0, 0, byte(stream), 0, 0, 0, 0))
 			hangUp()
-		}, 2, true, false, Nothing},
+		}, 2, true, false, holdoff.Nothing},
 		{"GOAWAY with an error", func(stream uint32, send func([]byte), hangUp func()) {
 			send(frame(goAway, 0, 0, 0, 0, byte(stream), 0, 0, 0, 11))
 			hangUp()
-		}, 2, true, false, Nothing},
-		{"connection closed", func(_ uint32, _ func([]byte), hangUp func()) { hangUp() }, 2, true, false, Unreachable},
+		}, 2, true, false, holdoff.Nothing},
+		{"connection closed", func(_ uint32, _ func([]byte), hangUp func()) { hangUp() }, 2, true, false, holdoff.Unreachable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

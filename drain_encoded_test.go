@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-holdoff/holdoff"
 )
 
 // connCounter counts the connections that a server has, and has had.
@@ -44,7 +46,7 @@ func (c *connCounter) count() (open, all int) {
 // reading counts the goroutines that read responses which are to be discarded.
 func reading() int {
 	buf := make([]byte, 1<<22)
-	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "holdoff.drain")
+	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "replay.Drain(")
 }
 
 // decoding is a Base that decodes bodies itself, and marks them as net/http does.
@@ -125,7 +127,7 @@ func TestDrain_EncodedBodyLeavesNothingBehind(t *testing.T) {
 					defer close(quit)
 					base := srv.Client().Transport.(*http.Transport)
 					defer base.CloseIdleConnections()
-					tr := &Transport{Base: base, Backoff: quick, Budget: -1}
+					tr := &holdoff.Transport{Base: base, Backoff: quick, Budget: -1}
 					switch kind {
 					case "net/http, PerAttemptTimeout":
 						tr.PerAttemptTimeout = time.Minute
@@ -182,7 +184,7 @@ func TestDrain_EncodedBodyKeepsTheConnectionOfABoundedAttempt(t *testing.T) {
 	defer srv.Close()
 	base := srv.Client().Transport.(*http.Transport)
 	defer base.CloseIdleConnections()
-	tr := &Transport{Base: base, Backoff: quick, Budget: -1, PerAttemptTimeout: time.Minute}
+	tr := &holdoff.Transport{Base: base, Backoff: quick, Budget: -1, PerAttemptTimeout: time.Minute}
 	for range 10 {
 		resp, err := tr.RoundTrip(newRequest(t, "GET", srv.URL, ""))
 		if err != nil {
@@ -208,7 +210,7 @@ func TestCancelBody_CloseEndsAStalledRead(t *testing.T) {
 			<-quit
 		})
 		t.Cleanup(func() { close(quit) })
-		resp, err := (&Transport{Base: base, PerAttemptTimeout: time.Minute}).RoundTrip(newRequest(t, "GET", srv.URL, ""))
+		resp, err := (&holdoff.Transport{Base: base, PerAttemptTimeout: time.Minute}).RoundTrip(newRequest(t, "GET", srv.URL, ""))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"bytes"
@@ -15,6 +15,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/internal/replay"
 )
 
 // tracked is a response's body that counts what is done to it.
@@ -61,8 +64,8 @@ type stall struct{ over chan struct{} }
 
 func (s stall) Read([]byte) (int, error) { <-s.over; return 0, errors.New("read on closed body") }
 
-// Case 43: a discarded body is read within a bound of bytes and of time, and
-// closed once, before the next attempt.
+// A discarded body is read within a bound of bytes and of time, and closed once,
+// before the next attempt.
 func TestDiscardIsBounded(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -74,11 +77,11 @@ func TestDiscardIsBounded(t *testing.T) {
 	}{
 		{"small", func() *tracked { return track(strings.NewReader("small")) }, 5, 5, 0},
 		{"small, of unknown length", func() *tracked { return track(strings.NewReader("small")) }, -1, 5, 0},
-		{"as long as the bound", func() *tracked { return track(bytes.NewReader(make([]byte, drainLimit))) }, drainLimit, drainLimit, 0},
-		{"known to be long", func() *tracked { return track(zeros{}) }, drainLimit + 1, 0, 0},
-		{"endless", func() *tracked { return track(zeros{}) }, -1, drainLimit, 0},
-		{"stalled", func() *tracked { return stalling("") }, -1, 0, drainTime},
-		{"stalled in the middle", func() *tracked { return stalling("some") }, 1000, 4, drainTime},
+		{"as long as the bound", func() *tracked { return track(bytes.NewReader(make([]byte, replay.DrainLimit))) }, replay.DrainLimit, replay.DrainLimit, 0},
+		{"known to be long", func() *tracked { return track(zeros{}) }, replay.DrainLimit + 1, 0, 0},
+		{"endless", func() *tracked { return track(zeros{}) }, -1, replay.DrainLimit, 0},
+		{"stalled", func() *tracked { return stalling("") }, -1, 0, replay.DrainTime},
+		{"stalled in the middle", func() *tracked { return stalling("some") }, 1000, 4, replay.DrainTime},
 		{"failing", func() *tracked { return track(failingReader{io.ErrUnexpectedEOF}) }, -1, 0, 0},
 	}
 	for _, test := range tests {
@@ -87,7 +90,7 @@ func TestDiscardIsBounded(t *testing.T) {
 				body := test.body()
 				const pause = 50 * time.Millisecond
 				base := script(carrying(503, test.length, body), 200)
-				tr := &Transport{Base: base, Backoff: Exponential{Base: pause, Jitter: NoJitter}}
+				tr := &holdoff.Transport{Base: base, Backoff: holdoff.Exponential{Base: pause, Jitter: holdoff.NoJitter}}
 				start := time.Now()
 				resp, err := tr.RoundTrip(newRequest(t, "GET", "http://a.example/", ""))
 				if err != nil || resp.StatusCode != 200 {
@@ -109,8 +112,8 @@ func TestDiscardIsBounded(t *testing.T) {
 	}
 }
 
-// Case 43: over real connections, neither an endless nor a stalled body holds
-// up the retry, whatever the server sends of it and however it is coded.
+// Over real connections, neither an endless nor a stalled body holds up the retry,
+// whatever the server sends of it and however it is coded.
 func TestDiscardIsBoundedOverRealConnections(t *testing.T) {
 	t.Parallel()
 	var zipped bytes.Buffer
@@ -160,7 +163,7 @@ func TestDiscardIsBoundedOverRealConnections(t *testing.T) {
 					}
 				})
 				t.Cleanup(func() { close(quit) })
-				tr := &Transport{Base: base, Backoff: quick}
+				tr := &holdoff.Transport{Base: base, Backoff: quick}
 				done := make(chan error, 1)
 				go func() {
 					resp, err := tr.RoundTrip(newRequest(t, "GET", srv.URL, ""))
@@ -177,7 +180,7 @@ func TestDiscardIsBoundedOverRealConnections(t *testing.T) {
 					if err != nil {
 						t.Error(err)
 					}
-				case <-time.After(20 * drainTime):
+				case <-time.After(20 * replay.DrainTime):
 					t.Error("the discard of a response holds up its retry")
 				}
 			})
@@ -206,10 +209,10 @@ func (l *late) Write(p []byte) (int, error) {
 
 func (l *late) Unwrap() http.ResponseWriter { return l.ResponseWriter }
 
-// Case 43: thirty attempts that meet small bodies use one connection.
+// Thirty attempts that meet small bodies use one connection.
 func TestSmallBodiesKeepTheConnection(t *testing.T) {
 	t.Parallel()
-	for name, body := range map[string]string{"no body": "", "small": "small", "a page": strings.Repeat("x", drainLimit-1)} {
+	for name, body := range map[string]string{"no body": "", "small": "small", "a page": strings.Repeat("x", replay.DrainLimit-1)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			eachProtocol(t, func(t *testing.T, http2 bool) {
@@ -225,13 +228,13 @@ func TestSmallBodiesKeepTheConnection(t *testing.T) {
 					conns.Add(1)
 					return dialer.DialContext(ctx, network, addr)
 				}
-				tr := &Transport{
+				tr := &holdoff.Transport{
 					Base: base, MaxAttempts: 30, Budget: -1,
-					Backoff: Exponential{Base: time.Millisecond, Cap: time.Millisecond},
+					Backoff: holdoff.Exponential{Base: time.Millisecond, Cap: time.Millisecond},
 					// Twenty failures in a row would hold the host.
-					Classify: func(req *http.Request, resp *http.Response, err error) Verdict {
-						v := DefaultClassify(req, resp, err)
-						v.Lesson = Nothing
+					Classify: func(req *http.Request, resp *http.Response, err error) holdoff.Verdict {
+						v := holdoff.DefaultClassify(req, resp, err)
+						v.Lesson = holdoff.Nothing
 						return v
 					},
 				}
@@ -250,9 +253,8 @@ func TestSmallBodiesKeepTheConnection(t *testing.T) {
 	}
 }
 
-// Case 43b: a server that answers early and goes on reading the upload ends its
-// response when the upload ends, which nobody sends any more. The retry comes
-// all the same.
+// A server that answers early and goes on reading the upload ends its response when
+// the upload ends, which nobody sends any more. The retry comes all the same.
 func TestDiscardWhileTheServerReadsTheUpload(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
@@ -277,7 +279,7 @@ func TestDiscardWhileTheServerReadsTheUpload(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			resp, err := (&Transport{Base: base, Backoff: quick}).RoundTrip(req)
+			resp, err := (&holdoff.Transport{Base: base, Backoff: quick}).RoundTrip(req)
 			if err != nil {
 				t.Error(err)
 				return
@@ -288,18 +290,18 @@ func TestDiscardWhileTheServerReadsTheUpload(t *testing.T) {
 		}()
 		select {
 		case <-done:
-		case <-time.After(20 * drainTime):
+		case <-time.After(20 * replay.DrainTime):
 			t.Error("the discard waits for an upload that has ended")
 		}
 	})
 }
 
-// Case 44: every response that is followed by another is closed once; the last
-// one is the caller's, open and unread.
+// Every response that is followed by another is closed once; the last one is the
+// caller's, open and unread.
 func TestResponsesAreClosedOnce(t *testing.T) {
 	t.Parallel()
-	boom := func(kind EventKind, after int) func(context.Context, Event) {
-		return func(_ context.Context, e Event) {
+	boom := func(kind holdoff.EventKind, after int) func(context.Context, holdoff.Event) {
+		return func(_ context.Context, e holdoff.Event) {
 			if e.Kind == kind && e.Attempt >= after {
 				panic("boom")
 			}
@@ -307,26 +309,26 @@ func TestResponsesAreClosedOnce(t *testing.T) {
 	}
 	tests := []struct {
 		name   string
-		change func(*Transport)
+		change func(*holdoff.Transport)
 		cancel time.Duration // after which the caller goes
 		sends  int
 		last   bool // the last response is the caller's
 		panics bool
 	}{
-		{name: "give-up by attempts", change: func(*Transport) {}, sends: 4, last: true},
-		{name: "give-up by budget", change: func(tr *Transport) { tr.Budget = 2 }, sends: 3, last: true},
-		{name: "give-up by wait", change: func(tr *Transport) { tr.MaxWait = 2 * time.Second }, sends: 2, last: true},
-		{name: "with a timeout per attempt", change: func(tr *Transport) { tr.PerAttemptTimeout = time.Minute }, sends: 4, last: true},
-		{name: "canceled in a wait", change: func(*Transport) {}, cancel: 1500 * time.Millisecond, sends: 2},
-		{name: "panic at an attempt", change: func(tr *Transport) { tr.Observe = boom(Attempted, 1) }, sends: 2, panics: true},
-		{name: "panic at a wait", change: func(tr *Transport) { tr.Observe = boom(Waiting, 1) }, sends: 1, panics: true},
-		{name: "panic at the give-up", change: func(tr *Transport) { tr.Observe = boom(GaveUp, 0) }, sends: 4, panics: true},
-		{name: "panic in Classify", change: func(tr *Transport) {
-			tr.Classify = func(*http.Request, *http.Response, error) Verdict { panic("boom") }
+		{name: "give-up by attempts", change: func(*holdoff.Transport) {}, sends: 4, last: true},
+		{name: "give-up by budget", change: func(tr *holdoff.Transport) { tr.Budget = 2 }, sends: 3, last: true},
+		{name: "give-up by wait", change: func(tr *holdoff.Transport) { tr.MaxWait = 2 * time.Second }, sends: 2, last: true},
+		{name: "with a timeout per attempt", change: func(tr *holdoff.Transport) { tr.PerAttemptTimeout = time.Minute }, sends: 4, last: true},
+		{name: "canceled in a wait", change: func(*holdoff.Transport) {}, cancel: 1500 * time.Millisecond, sends: 2},
+		{name: "panic at an attempt", change: func(tr *holdoff.Transport) { tr.Observe = boom(holdoff.Attempted, 1) }, sends: 2, panics: true},
+		{name: "panic at a wait", change: func(tr *holdoff.Transport) { tr.Observe = boom(holdoff.Waiting, 1) }, sends: 1, panics: true},
+		{name: "panic at the give-up", change: func(tr *holdoff.Transport) { tr.Observe = boom(holdoff.GaveUp, 0) }, sends: 4, panics: true},
+		{name: "panic in Classify", change: func(tr *holdoff.Transport) {
+			tr.Classify = func(*http.Request, *http.Response, error) holdoff.Verdict { panic("boom") }
 		}, sends: 1, panics: true},
-		{name: "panic in Classify, with a timeout per attempt", change: func(tr *Transport) {
+		{name: "panic in Classify, with a timeout per attempt", change: func(tr *holdoff.Transport) {
 			tr.PerAttemptTimeout = time.Minute
-			tr.Classify = func(*http.Request, *http.Response, error) Verdict { panic("boom") }
+			tr.Classify = func(*http.Request, *http.Response, error) holdoff.Verdict { panic("boom") }
 		}, sends: 1, panics: true},
 	}
 	for _, test := range tests {
@@ -338,7 +340,7 @@ func TestResponsesAreClosedOnce(t *testing.T) {
 					bodies = append(bodies, b)
 					return carrying(503, 3, b)()
 				})
-				tr := &Transport{Base: base, Backoff: Exponential{Base: time.Second, Jitter: NoJitter}}
+				tr := &holdoff.Transport{Base: base, Backoff: holdoff.Exponential{Base: time.Second, Jitter: holdoff.NoJitter}}
 				test.change(tr)
 				req := newRequest(t, "GET", "http://a.example/", "")
 				if test.cancel > 0 {
@@ -379,13 +381,13 @@ func TestResponsesAreClosedOnce(t *testing.T) {
 	}
 }
 
-// Case 44: nothing is left behind on real connections after a give-up, a
-// cancel and a panic. (goleak looks when all tests are over.)
+// Nothing is left behind on real connections after a give-up, a cancel and a panic.
+// (goleak looks when all tests are over.)
 func TestNothingIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
 		srv, base := startServer(t, http2, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) })
-		resp, err := (&Transport{Base: base, Backoff: quick}).RoundTrip(newRequest(t, "GET", srv.URL, ""))
+		resp, err := (&holdoff.Transport{Base: base, Backoff: quick}).RoundTrip(newRequest(t, "GET", srv.URL, ""))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -395,9 +397,9 @@ func TestNothingIsLeftBehind(t *testing.T) {
 
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		tr := &Transport{Base: base, Backoff: Exponential{Base: time.Hour, Cap: time.Hour, Jitter: NoJitter}, MaxWait: 2 * time.Hour}
-		tr.Observe = func(_ context.Context, e Event) {
-			if e.Kind == Waiting {
+		tr := &holdoff.Transport{Base: base, Backoff: holdoff.Exponential{Base: time.Hour, Cap: time.Hour, Jitter: holdoff.NoJitter}, MaxWait: 2 * time.Hour}
+		tr.Observe = func(_ context.Context, e holdoff.Event) {
+			if e.Kind == holdoff.Waiting {
 				cancel()
 			}
 		}
@@ -411,15 +413,14 @@ func TestNothingIsLeftBehind(t *testing.T) {
 					t.Error("got no panic")
 				}
 			}()
-			tr := &Transport{Base: base, Observe: func(context.Context, Event) { panic("boom") }}
+			tr := &holdoff.Transport{Base: base, Observe: func(context.Context, holdoff.Event) { panic("boom") }}
 			tr.RoundTrip(newRequest(t, "GET", srv.URL, ""))
 		}()
 	})
 }
 
-// Case 45: whoever judges a response finds it unread, and may put another body
-// in place of one that it has read. (The doc of Classify forbids to read
-// without that.)
+// Whoever judges a response finds it unread, and may put another body in place of one
+// that it has read. (The doc of Classify forbids to read without that.)
 func TestClassifyComesBeforeTheDiscard(t *testing.T) {
 	t.Parallel()
 	for _, last := range []int{200, 503} {
@@ -438,9 +439,9 @@ func TestClassifyComesBeforeTheDiscard(t *testing.T) {
 			}
 		}
 		var judged []string
-		tr := &Transport{
+		tr := &holdoff.Transport{
 			Base: script(make(503), make(last)), MaxAttempts: 2,
-			Classify: func(req *http.Request, resp *http.Response, err error) Verdict {
+			Classify: func(req *http.Request, resp *http.Response, err error) holdoff.Verdict {
 				unread("Classify")
 				b, _ := io.ReadAll(resp.Body)
 				judged = append(judged, string(b))
@@ -448,9 +449,9 @@ func TestClassifyComesBeforeTheDiscard(t *testing.T) {
 					io.Reader
 					io.Closer
 				}{bytes.NewReader(b), resp.Body}
-				return DefaultClassify(req, resp, err)
+				return holdoff.DefaultClassify(req, resp, err)
 			},
-			Backoff: backoffFunc(func(Retry) time.Duration {
+			Backoff: backoffFunc(func(holdoff.Retry) time.Duration {
 				if got := current().closed(); got != 0 {
 					t.Errorf("Backoff finds the body closed %d times, want never", got)
 				}
@@ -476,20 +477,20 @@ func TestClassifyComesBeforeTheDiscard(t *testing.T) {
 	}
 }
 
-// Case 45: whoever observes an attempt or a give-up finds the response unread.
+// Whoever observes an attempt or a give-up finds the response unread.
 func TestObserveComesBeforeTheDiscard(t *testing.T) {
 	t.Parallel()
 	var body *tracked
-	seen := map[EventKind]int{}
-	tr := &Transport{
+	seen := map[holdoff.EventKind]int{}
+	tr := &holdoff.Transport{
 		MaxAttempts: 2, Backoff: quick,
 		Base: script(func() *http.Response {
 			body = track(strings.NewReader("x"))
 			return carrying(503, -1, body)()
 		}),
-		Observe: func(_ context.Context, e Event) {
+		Observe: func(_ context.Context, e holdoff.Event) {
 			seen[e.Kind]++
-			if e.Kind != Waiting && (body.reads != 0 || body.closed() != 0) {
+			if e.Kind != holdoff.Waiting && (body.reads != 0 || body.closed() != 0) {
 				t.Errorf("at %q the body was read %d times and closed %d times, want never", e.Kind, body.reads, body.closed())
 			}
 		},
@@ -499,16 +500,16 @@ func TestObserveComesBeforeTheDiscard(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if seen[Attempted] != 2 || seen[GaveUp] != 1 {
+	if seen[holdoff.Attempted] != 2 || seen[holdoff.GaveUp] != 1 {
 		t.Errorf("got events %v, want two attempts and a give-up", seen)
 	}
 }
 
-// Case 46: a first attempt that succeeds allocates nothing, and starts nothing.
-// It must run alone: it is not parallel.
+// A first attempt that succeeds allocates nothing, and starts nothing. It must run
+// alone: it is not parallel.
 func TestHealthyPathDoesNotAllocate(t *testing.T) {
 	resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}
-	tr := &Transport{Base: roundTripper(func(*http.Request) (*http.Response, error) { return resp, nil })}
+	tr := &holdoff.Transport{Base: roundTripper(func(*http.Request) (*http.Response, error) { return resp, nil })}
 	get := newRequest(t, "GET", "https://api.example.com/p?q=1", "")
 	put := newRequest(t, "PUT", "https://api.example.com/p?q=1", "payload")
 	if put.GetBody == nil {

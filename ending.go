@@ -85,7 +85,7 @@ func (c *call) end(why Ending) {
 		c.pending.Close()
 	}
 	if c.body != nil {
-		c.body.finish(c.err)
+		c.body.Finish(c.err)
 	}
 	if c.cancel != nil {
 		c.cancel(nil)

@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-holdoff/holdoff"
 	"go.uber.org/zap"
+
+	"github.com/go-holdoff/holdoff"
 )
 
 type roundTrip func(*http.Request) (*http.Response, error)

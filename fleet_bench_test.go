@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
@@ -18,7 +19,7 @@ func BenchmarkHealthyWithRedisStore(b *testing.B) {
 	srv := redistest.Start(b)
 	resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}
 	base := baseFunc(func(*http.Request) (*http.Response, error) { return resp, nil })
-	tr := &Transport{Base: base, Store: redisStore(b, srv.Client(), RedisOptions{})}
+	tr := &holdoff.Transport{Base: base, Store: redisStore(b, srv.Client(), holdoff.RedisOptions{})}
 	req := newRequest(b, "GET", "https://api.example.com/", "")
 	b.ReportAllocs()
 	for b.Loop() {
@@ -35,9 +36,9 @@ func BenchmarkPropagation(b *testing.B) {
 	for _, n := range []int{2, 8, 32, 128} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			srv := redistest.Start(b)
-			var stores []*RedisStore
+			var stores []*holdoff.RedisStore
 			for range n {
-				stores = append(stores, redisStore(b, srv.Client(), RedisOptions{}))
+				stores = append(stores, redisStore(b, srv.Client(), holdoff.RedisOptions{}))
 			}
 			time.Sleep(200 * time.Millisecond) // all have subscribed
 			var mu sync.Mutex
@@ -52,7 +53,7 @@ func BenchmarkPropagation(b *testing.B) {
 				for _, s := range stores {
 					wg.Add(1)
 					told := false
-					stops = append(stops, s.Watch(key, func(State) {
+					stops = append(stops, s.Watch(key, func(holdoff.State) {
 						d := time.Since(begun)
 						mu.Lock()
 						defer mu.Unlock()
@@ -105,9 +106,9 @@ func BenchmarkCommandsPerRequest(b *testing.B) {
 				defer mu.Unlock()
 				refuse = r
 			}
-			var fleet []*Transport
+			var fleet []*holdoff.Transport
 			for range replicas {
-				tr := &Transport{Base: base, Store: redisStore(b, srv.Client(), RedisOptions{})}
+				tr := &holdoff.Transport{Base: base, Store: redisStore(b, srv.Client(), holdoff.RedisOptions{})}
 				fetch(b, tr, "https://api.example.com")
 				fleet = append(fleet, tr)
 			}
@@ -120,7 +121,7 @@ func BenchmarkCommandsPerRequest(b *testing.B) {
 					resp.Body.Close()
 				}
 				for _, tr := range fleet {
-					eventually(b, "all are held", func() bool { return keyIs(tr).Phase == Held })
+					eventually(b, "all are held", func() bool { return keyIs(tr).Phase == holdoff.Held })
 				}
 				set(false)
 			}

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"bufio"
@@ -24,6 +24,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
@@ -47,7 +48,7 @@ type order struct {
 	N      int           // get: how many at a time
 	Within time.Duration // get: the context's deadline; 0: none
 	Cancel time.Duration // get: when the context is cancelled; 0: never
-	Phase  Phase         // await
+	Phase  holdoff.Phase // await
 	Level  int           // await: at least
 }
 
@@ -57,7 +58,7 @@ type report struct {
 	Held       int         // *HeldErrors
 	Failed     int         // other errors
 	Took       time.Duration
-	Phase      Phase
+	Phase      holdoff.Phase
 	Left       time.Duration // until the hold ends
 	Level      int
 	Shared     bool
@@ -71,7 +72,7 @@ func runReplica(config string) {
 		panic(err)
 	}
 	rdb := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: strings.Split(cfg.Redis, ",")}) // of several, a Cluster
-	store, err := NewRedisStore(rdb, RedisOptions{Timeout: 5 * time.Second})                       // many processes, few cores
+	store, err := holdoff.NewRedisStore(rdb, holdoff.RedisOptions{Timeout: 5 * time.Second})       // many processes, few cores
 	if err != nil {
 		panic(err)
 	}
@@ -81,7 +82,7 @@ func runReplica(config string) {
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, cfg.Server)
 	}}
-	r := &replicaProcess{name: cfg.Name, transport: &Transport{Base: base, Store: store}}
+	r := &replicaProcess{name: cfg.Name, transport: &holdoff.Transport{Base: base, Store: store}}
 	var mu sync.Mutex
 	out := json.NewEncoder(os.Stdout)
 	fmt.Println("ready")
@@ -102,7 +103,7 @@ func runReplica(config string) {
 
 type replicaProcess struct {
 	name      string
-	transport *Transport
+	transport *holdoff.Transport
 }
 
 func (r *replicaProcess) do(o order) report {
@@ -158,7 +159,7 @@ func (r *replicaProcess) get(o order) report {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			_, held := errors.AsType[*HeldError](err)
+			_, held := errors.AsType[*holdoff.HeldError](err)
 			switch {
 			case err == nil:
 				s.Status[resp.StatusCode]++
@@ -431,14 +432,13 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 	}
 	const short = 800 * time.Millisecond // a deadline shorter than any hint here
 
-	// Store cases 1, 12, 13 and 38.
 	t.Run("what one is told holds all, that host alone, and those that come later", func(t *testing.T) {
 		h := server.host("a.example", once("4"))
 		begun := time.Now()
 		all[0].do(order{Do: "get", Host: "a.example", Within: short})
 		end := begun.Add(4 * time.Second)
 		slowest := time.Duration(0)
-		all.do(order{Do: "await", Host: "a.example", Phase: Held}, func(r *replica, s report) {
+		all.do(order{Do: "await", Host: "a.example", Phase: holdoff.Held}, func(r *replica, s report) {
 			if left := time.Until(end); s.Left < left-500*time.Millisecond || s.Left > 4200*time.Millisecond {
 				t.Errorf("replica %s is held for %v, want %v", r.name, s.Left, left)
 			}
@@ -464,14 +464,13 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 4.
 	t.Run("a hold is followed by one probe and a ramp", func(t *testing.T) {
 		for try := 1; ; try++ {
 			name := fmt.Sprintf("ramp%d.example", try)
 			h := server.host(name, once("3"))
 			warmed := time.Now()
 			all[0].do(order{Do: "get", Host: name, Within: short})
-			all.do(order{Do: "await", Host: name, Phase: Held}, nil)
+			all.do(order{Do: "await", Host: name, Phase: holdoff.Held}, nil)
 			sum := all.do(order{Do: "get", Host: name, N: 20}, nil)
 			if sum.Status[200] != 20*fleetSize {
 				t.Fatalf("%d waiters got %+v", 20*fleetSize, sum)
@@ -511,7 +510,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		return
 	}
 
-	// Store case 5.
 	t.Run("a probe that fails holds all again, for longer", func(t *testing.T) {
 		h := server.host("probe.example", func(n int, _ *hit) (int, string) {
 			if n == 1 {
@@ -523,11 +521,11 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			return okAfter(10 * time.Millisecond)
 		})
 		all[3].do(order{Do: "get", Host: "probe.example", Within: short})
-		all.do(order{Do: "await", Host: "probe.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "probe.example", Phase: holdoff.Held}, nil)
 		waiters := make(chan report)
 		go func() { waiters <- all.do(order{Do: "get", Host: "probe.example", N: 3}, nil) }()
-		all.do(order{Do: "await", Host: "probe.example", Phase: Held, Level: 1}, nil)
-		all.do(order{Do: "await", Host: "probe.example", Phase: Held, Level: 2}, nil)
+		all.do(order{Do: "await", Host: "probe.example", Phase: holdoff.Held, Level: 1}, nil)
+		all.do(order{Do: "await", Host: "probe.example", Phase: holdoff.Held, Level: 2}, nil)
 		// The two that probed in vain may have got the 503.
 		if sum := <-waiters; sum.Status[200]+sum.Status[503] != 3*fleetSize || sum.Status[503] > 2 {
 			t.Errorf("waiters got %+v", sum)
@@ -543,7 +541,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 6.
 	t.Run("a refusal in the ramp holds all", func(t *testing.T) {
 		h := server.host("refuse.example", func(n int, _ *hit) (int, string) {
 			switch n {
@@ -555,10 +552,13 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			return okAfter(10 * time.Millisecond)
 		})
 		all[5].do(order{Do: "get", Host: "refuse.example", Within: short})
-		all.do(order{Do: "await", Host: "refuse.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "refuse.example", Phase: holdoff.Held}, nil)
 		waiters := make(chan report)
 		go func() { waiters <- all.do(order{Do: "get", Host: "refuse.example", N: 10}, nil) }()
-		all.do(order{Do: "await", Host: "refuse.example", Phase: Held, Level: 1}, nil)
+		// The level counts up when the hold ends: the sixth hit, which comes in the ramp,
+		// is what tells the second hold from the first.
+		eventually(t, "the host was hit six times", func() bool { return len(h.seen()) >= 6 })
+		all.do(order{Do: "await", Host: "refuse.example", Phase: holdoff.Held}, nil)
 		if sum := <-waiters; sum.Status[200] != 10*fleetSize {
 			t.Errorf("waiters got %+v", sum)
 		}
@@ -574,7 +574,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 7.
 	t.Run("of 800 refusals in flight one escalates", func(t *testing.T) {
 		var arrived atomic.Int64
 		server.host("flight.example", func(int, *hit) (int, string) {
@@ -585,7 +584,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			return 429, "60"
 		})
 		seq := func() int {
-			n, _ := rdb.HGet(t.Context(), "holdoff:{default}:v1:meta", "seq").Int()
+			n, _ := rdb.HGet(t.Context(), redisName("default", "meta"), "seq").Int()
 			return n
 		}
 		before := seq()
@@ -593,7 +592,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		if sum.Status[429] != 50*fleetSize {
 			t.Fatalf("%+v, want %d refusals", sum, 50*fleetSize)
 		}
-		all.do(order{Do: "await", Host: "flight.example", Phase: Held}, func(r *replica, s report) {
+		all.do(order{Do: "await", Host: "flight.example", Phase: holdoff.Held}, func(r *replica, s report) {
 			if s.Level != 0 {
 				t.Errorf("replica %s is at level %d", r.name, s.Level)
 			}
@@ -606,7 +605,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store cases 8 and 10.
 	t.Run("a longer hint extends, a shorter one and an old success do nothing", func(t *testing.T) {
 		released := make(chan struct{})
 		h := server.host("longer.example", func(n int, _ *hit) (int, string) {
@@ -632,21 +630,20 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		for i, c := range chans {
 			all[i].wait(c, order{})
 		}
-		all.do(order{Do: "await", Host: "longer.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "longer.example", Phase: holdoff.Held}, nil)
 		time.Sleep(200 * time.Millisecond)
 		all.do(order{Do: "look", Host: "longer.example"}, func(r *replica, s report) {
-			if s.Phase != Held || s.Left < 10*time.Second || s.Left > 20500*time.Millisecond {
+			if s.Phase != holdoff.Held || s.Left < 10*time.Second || s.Left > 20500*time.Millisecond {
 				t.Errorf("replica %s: %v for %v, want held for 20 s", r.name, s.Phase, s.Left)
 			}
 		})
 	})
 
-	// Store case 14.
 	t.Run("waiters that are cancelled leave nothing behind", func(t *testing.T) {
 		h := server.host("cancel.example", once("4"))
 		begun := time.Now()
 		all[7].do(order{Do: "get", Host: "cancel.example", Within: short})
-		all.do(order{Do: "await", Host: "cancel.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "cancel.example", Phase: holdoff.Held}, nil)
 		before := make(map[string]int)
 		all.do(order{Do: "look"}, func(r *replica, s report) { before[r.name] = s.Goroutines })
 		patient := all[1].order(order{Do: "get", Host: "cancel.example", N: 5})
@@ -665,20 +662,18 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 33, as far as a zone is a clock. TestClockOfRedisDoesNotMatter
-	// has the rest.
+	// TestClockOfRedisDoesNotMatter has the rest.
 	t.Run("only durations cross", func(t *testing.T) {
 		server.host("zone.example", once("30"))
 		some := fleet{start(t, "tokyo", "TZ=Asia/Tokyo"), start(t, "lima", "TZ=America/Lima"), start(t, "utc", "TZ=UTC")}
 		some[0].do(order{Do: "get", Host: "zone.example", Within: short})
-		append(some, all...).do(order{Do: "await", Host: "zone.example", Phase: Held}, func(r *replica, s report) {
+		append(some, all...).do(order{Do: "await", Host: "zone.example", Phase: holdoff.Held}, func(r *replica, s report) {
 			if s.Left < 20*time.Second || s.Left > 30200*time.Millisecond {
 				t.Errorf("replica %s is held for %v, want 30 s", r.name, s.Left)
 			}
 		})
 	})
 
-	// Store case 50.
 	t.Run("a replica without a network holds nobody", func(t *testing.T) {
 		h := server.host("poison.example", func(int, *hit) (int, string) { return 200, "" })
 		warm("poison.example")
@@ -694,7 +689,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 36. From here on, replicas die.
+	// From here on, replicas die.
 	t.Run("a prober that is killed is followed by another", func(t *testing.T) {
 		blocked := make(chan hit, 1)
 		h := server.host("kill.example", func(n int, h *hit) (int, string) {
@@ -708,7 +703,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			return okAfter(10 * time.Millisecond)
 		})
 		all[0].do(order{Do: "get", Host: "kill.example", Within: short})
-		all.do(order{Do: "await", Host: "kill.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "kill.example", Phase: holdoff.Held}, nil)
 		chans := make(map[*replica]<-chan report)
 		for _, r := range all {
 			chans[r] = r.order(order{Do: "get", Host: "kill.example", N: 3})
@@ -744,7 +739,6 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		}
 	})
 
-	// Store case 37.
 	t.Run("permits of a replica that is killed lapse with their hold.Slot", func(t *testing.T) {
 		victim := all[len(all)-1]
 		killed := make(chan struct{}, 1)
@@ -762,7 +756,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 			return okAfter(30 * time.Millisecond)
 		})
 		all[0].do(order{Do: "get", Host: "permits.example", Within: short})
-		all.do(order{Do: "await", Host: "permits.example", Phase: Held}, nil)
+		all.do(order{Do: "await", Host: "permits.example", Phase: holdoff.Held}, nil)
 		victim.order(order{Do: "get", Host: "permits.example", N: 200})
 		all = all[:len(all)-1]
 		if sum := all.do(order{Do: "get", Host: "permits.example", N: 10}, nil); sum.Status[200] != 10*len(all) {
@@ -799,7 +793,6 @@ func scripts(before, after map[string]int) int {
 	return after["evalsha"] + after["eval"] - before["evalsha"] - before["eval"]
 }
 
-// Store cases 2 and 3.
 func TestHealthyAndHeldRequestsCostRedisNothing(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client()
@@ -812,7 +805,7 @@ func TestHealthyAndHeldRequestsCostRedisNothing(t *testing.T) {
 		}
 		return answer(200), nil
 	})
-	tr := &Transport{Base: base, Store: redisStore(t, srv.Client(), RedisOptions{}), MaxWait: -1}
+	tr := &holdoff.Transport{Base: base, Store: redisStore(t, srv.Client(), holdoff.RedisOptions{}), MaxWait: -1}
 	const host = "https://api.example.com"
 	for _, phase := range []struct {
 		name     string
@@ -837,17 +830,16 @@ func TestHealthyAndHeldRequestsCostRedisNothing(t *testing.T) {
 	}
 }
 
-// Store case 40.
 func TestTenThousandHeldKeys(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a while")
 	}
 	srv := redistest.Start(t)
-	a := redisStore(t, srv.Client(), RedisOptions{})
+	a := redisStore(t, srv.Client(), holdoff.RedisOptions{})
 	const keys = 10_000
 	var wg sync.WaitGroup
 	var next atomic.Int64
-	for range maxWorkers {
+	for range 8 {
 		wg.Go(func() {
 			for i := next.Add(1); i <= keys; i = next.Add(1) {
 				tell(t, a, fmt.Sprint("https://", i, ".example.com"), heldFor(4*time.Minute))
@@ -857,7 +849,7 @@ func TestTenThousandHeldKeys(t *testing.T) {
 	wg.Wait()
 	before := heapBytes()
 	begun := time.Now()
-	b := redisStore(t, srv.Client(), RedisOptions{})
+	b := redisStore(t, srv.Client(), holdoff.RedisOptions{})
 	n := 0
 	eventually(t, "who joins knows all keys", func() bool {
 		n = len(maps.Collect(b.All()))
@@ -896,7 +888,7 @@ func (c shiftedClient) Eval(ctx context.Context, script string, keys []string, a
 	return c.narrowClient.Eval(ctx, strings.ReplaceAll(script, "redis.call('TIME')", shifted), keys, args...)
 }
 
-// Store cases 33 and 34: to Redis, all replicas' clocks are an hour off.
+// To Redis, all replicas' clocks are an hour off.
 func TestClockOfRedisDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -904,48 +896,47 @@ func TestClockOfRedisDoesNotMatter(t *testing.T) {
 		t.Run(offset.String(), func(t *testing.T) {
 			var seconds atomic.Int64
 			seconds.Store(int64(offset / time.Second))
-			join := func() *RedisStore {
-				return redisStore(t, shiftedClient{narrowClient{srv.Client()}, &seconds}, RedisOptions{Namespace: offset.String()})
+			join := func() *holdoff.RedisStore {
+				return redisStore(t, shiftedClient{narrowClient{srv.Client()}, &seconds}, holdoff.RedisOptions{Namespace: offset.String()})
 			}
 			a, b := join(), join()
 			told := follow(t, b, "k")
 			begun := time.Now()
 			state := tell(t, a, "k", heldFor(3*time.Second))
-			eventually(t, "the other is held", func() bool { return told().Phase == Held })
+			eventually(t, "the other is held", func() bool { return told().Phase == holdoff.Held })
 			record, _ := srv.Client().HGet(t.Context(), recordName(offset.String(), "k"), "until").Int64()
 			if d := time.UnixMilli(record).Sub(begun); (d - offset).Abs() > time.Minute {
 				t.Fatalf("Redis' clock is %v off, want %v", d, offset)
 			}
-			for name, s := range map[string]State{"who told": state, "who was told": told(), "who joins": follow(t, join(), "k")()} {
+			for name, s := range map[string]holdoff.State{"who told": state, "who was told": told(), "who joins": follow(t, join(), "k")()} {
 				if d := s.Until.Sub(begun); d < 3*time.Second || d > 5*time.Second {
 					t.Errorf("%s is held for %v, want 3 s", name, d)
 				}
 			}
 			sleepPast(state.Until)
-			if state = tell(t, b, "k", Report{Want: 1}); state.Phase != Probing || state.Permits != 1 {
+			if state = tell(t, b, "k", holdoff.Report{Want: 1}); state.Phase != holdoff.Probing || state.Permits != 1 {
 				t.Errorf("after the hold: %+v", state)
 			}
 		})
 	}
 }
 
-// Store case 34.
 func TestClockOfRedisMayJump(t *testing.T) {
 	srv := redistest.Start(t)
 	var offset atomic.Int64
 	const maxHold = 20 * time.Second
-	join := func() *RedisStore {
-		return redisStore(t, shiftedClient{narrowClient{srv.Client()}, &offset}, RedisOptions{MaxHold: maxHold})
+	join := func() *holdoff.RedisStore {
+		return redisStore(t, shiftedClient{narrowClient{srv.Client()}, &offset}, holdoff.RedisOptions{MaxHold: maxHold})
 	}
 	a, b := join(), join()
 	for i, seconds := range []int64{-3600, 3600, 0} {
 		key := fmt.Sprint("k", i)
 		told := follow(t, b, key)
 		tell(t, a, key, heldFor(10*time.Second))
-		eventually(t, "held", func() bool { return told().Phase == Held })
+		eventually(t, "held", func() bool { return told().Phase == holdoff.Held })
 		offset.Store(seconds)
 		// Neither what is told, nor what is asked, nor what is read.
-		for name, s := range map[string]State{"told": told(), "asked": tell(t, b, key, Report{}), "read": follow(t, join(), key)()} {
+		for name, s := range map[string]holdoff.State{"told": told(), "asked": tell(t, b, key, holdoff.Report{}), "read": follow(t, join(), key)()} {
 			if left := time.Until(s.Until); left > maxHold {
 				t.Errorf("at %+d s, %s: held for %v, and MaxHold is %v", seconds, name, left, maxHold)
 			}
@@ -956,7 +947,7 @@ func TestClockOfRedisMayJump(t *testing.T) {
 		eventually(t, "the next hold is shared", func() bool {
 			tell(t, a, next, heldFor(10*time.Second))
 			s := told()
-			return s.Phase == Held && time.Until(s.Until) > 9*time.Second
+			return s.Phase == holdoff.Held && time.Until(s.Until) > 9*time.Second
 		})
 		if left := time.Until(told().Until); left > 11*time.Second {
 			t.Errorf("after %+d s, a hold of 10 s is one of %v", seconds, left)

@@ -1,9 +1,11 @@
-package holdoff
+package holdoff_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -11,70 +13,134 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/internal/admission"
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
-// odd is a MemoryStore that can be away, or keep a grant under way for a while.
+// odd is a MemoryStore that can be away, that can forget, and that can keep a grant
+// under way for a while.
 type odd struct {
-	MemoryStore
 	away  atomic.Bool
 	slow  atomic.Int64 // how long the next grant takes to arrive, in ns
-	asked atomic.Int64 // exchanges
+	asked atomic.Int64 // reports
+
+	mu       sync.Mutex // guards what follows
+	inner    *holdoff.MemoryStore
+	watchers map[*watch]bool
 }
 
-func (s *odd) Report(ctx context.Context, key string, n Report) (Reply, error) {
+// watch is one of an odd store.
+type watch struct {
+	key     string
+	changed func(holdoff.State)
+	stop    func() // ends the one of the inner store
+}
+
+// now returns the inner store.
+func (s *odd) now() *holdoff.MemoryStore {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inner == nil {
+		s.inner = &holdoff.MemoryStore{}
+	}
+	return s.inner
+}
+
+// become makes other the inner store, which watchers are told.
+func (s *odd) become(other *holdoff.MemoryStore) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inner = other
+	for w := range s.watchers {
+		w.stop()
+		w.stop = other.Watch(w.key, w.changed)
+	}
+}
+
+// forget loses all keys, which watchers are told.
+func (s *odd) forget() {
+	s.become(&holdoff.MemoryStore{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w := range s.watchers {
+		w.changed(holdoff.State{Lost: true})
+	}
+}
+
+func (s *odd) Report(ctx context.Context, key string, r holdoff.Report) (holdoff.Reply, error) {
 	s.asked.Add(1)
+	return s.answer(r.Want, func() (holdoff.Reply, error) { return s.now().Report(ctx, key, r) })
+}
+
+func (s *odd) Commit(ctx context.Context, key string, d holdoff.Decision) (holdoff.Reply, error) {
+	return s.answer(d.Want, func() (holdoff.Reply, error) { return s.now().Commit(ctx, key, d) })
+}
+
+func (s *odd) answer(want int, call func() (holdoff.Reply, error)) (holdoff.Reply, error) {
 	if s.away.Load() {
-		return Reply{}, errors.New("away")
+		return holdoff.Reply{}, errors.New("away")
 	}
-	reply, err := s.MemoryStore.Report(ctx, key, n)
-	if n.Want > 0 && reply.Snapshot.Permits > 0 {
+	reply, err := call()
+	if want > 0 && reply.Snapshot.Permits > 0 {
 		time.Sleep(time.Duration(s.slow.Swap(0)))
 	}
 	return reply, err
 }
 
-func (s *odd) Commit(ctx context.Context, key string, d Decision) (Reply, error) {
-	if s.away.Load() {
-		return Reply{}, errors.New("away")
+func (s *odd) Watch(key string, changed func(holdoff.State)) (stop func()) {
+	w := &watch{key: key, changed: changed, stop: s.now().Watch(key, changed)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watchers == nil {
+		s.watchers = make(map[*watch]bool)
 	}
-	reply, err := s.MemoryStore.Commit(ctx, key, d)
-	if d.Want > 0 && reply.Snapshot.Permits > 0 {
-		time.Sleep(time.Duration(s.slow.Swap(0)))
+	s.watchers[w] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		w.stop()
+		delete(s.watchers, w)
 	}
-	return reply, err
 }
+
+func (s *odd) All() iter.Seq2[string, holdoff.State] { return s.now().All() }
 
 const fleetKey = "http://h.example"
 
 // tell holds the key as another replica does that was told to wait.
-func (s *odd) tell(t *testing.T, n Report) State {
+func (s *odd) tell(t *testing.T, r holdoff.Report) holdoff.State {
 	t.Helper()
-	n.Replica = "another"
-	n.Version = hold.Version
-	reply, err := exchange(t.Context(), &s.MemoryStore, fleetKey, n)
+	return s.tellOf(t, fleetKey, r)
+}
+
+func (s *odd) tellOf(t *testing.T, key string, r holdoff.Report) holdoff.State {
+	t.Helper()
+	r.Replica = "another"
+	r.Version = hold.Version
+	reply, err := admission.Exchange(t.Context(), s.now(), key, r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return reply.Snapshot
 }
 
-// Store case 16, 23: where the store goes away while another replica probes, or
-// has the permits of the ramp, this one goes on by itself.
-func TestStoreThatIsAwayInMidProbeStopsNobody(t *testing.T) {
-	for _, phase := range []Phase{Held, Probing, Ramping} {
+// Where the store goes away while another replica probes, or has the permits of the
+// ramp, this one goes on by itself.
+func TestStore_AwayInAProbeStopsNoRequest(t *testing.T) {
+	for _, phase := range []holdoff.Phase{holdoff.Held, holdoff.Probing, holdoff.Ramping} {
 		for _, end := range []string{"away", "lost"} {
 			t.Run(phase.String()+" and "+end, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					store := &odd{}
-					tr := &Transport{Base: script(200), Store: store}
+					tr := &holdoff.Transport{Base: script(200), Store: store}
 					wants(t, tr, fleetKey+"/", 200)
-					store.tell(t, Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
+					store.tell(t, holdoff.Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
 					time.Sleep(2 * time.Second)
-					if phase != Held {
-						s := store.tell(t, Report{Want: 1, Lease: time.Second})
-						if phase == Ramping {
-							store.tell(t, Report{Generation: s.Generation, Good: 1, Want: 2})
+					if phase != holdoff.Held {
+						s := store.tell(t, holdoff.Report{Want: 1, Lease: time.Second})
+						if phase == holdoff.Ramping {
+							store.tell(t, holdoff.Report{Generation: s.Generation, Good: 1, Want: 2})
 						}
 					}
 					start := time.Now()
@@ -86,8 +152,7 @@ func TestStoreThatIsAwayInMidProbeStopsNobody(t *testing.T) {
 					if end == "away" {
 						store.away.Store(true)
 					} else {
-						store.keys = nil
-						gateAt(t, tr, fleetKey+"/").told(State{Lost: true})
+						store.forget()
 					}
 					wg.Wait()
 					if waited := time.Since(start); waited > 5*time.Second {
@@ -105,18 +170,18 @@ func TestStoreThatIsAwayInMidProbeStopsNobody(t *testing.T) {
 
 // A hold that the fleet shares goes on where the store fails to take in what a
 // request met that was sent before.
-func TestSharedHoldOutlivesItsStore(t *testing.T) {
+func TestStore_AwayInASharedHoldKeepsTheHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		answered := make(chan struct{})
-		tr := &Transport{Store: store, MaxAttempts: 1, Base: baseFunc(func(*http.Request) (*http.Response, error) {
+		tr := &holdoff.Transport{Store: store, MaxAttempts: 1, Base: baseFunc(func(*http.Request) (*http.Response, error) {
 			<-answered
 			return answer(429, "Retry-After: 5"), nil
 		})}
 		var wg sync.WaitGroup
 		wg.Go(func() { wants(t, tr, fleetKey+"/", 429) })
 		synctest.Wait()
-		store.tell(t, Report{Hint: time.Minute, ServerDirected: true, Status: 429})
+		store.tell(t, holdoff.Report{Hint: time.Minute, ServerDirected: true, Status: 429})
 		end := time.Now().Add(time.Minute)
 		store.away.Store(true)
 		close(answered)
@@ -126,7 +191,7 @@ func TestSharedHoldOutlivesItsStore(t *testing.T) {
 			t.Error("the store was not asked")
 		}
 		for s := range tr.Keys() {
-			if s.Phase != Held || s.Until.Before(end) {
+			if s.Phase != holdoff.Held || s.Until.Before(end) {
 				t.Errorf("the replica is %v until %v before the end of the hold", s.Phase, end.Sub(s.Until))
 			}
 			return
@@ -135,9 +200,8 @@ func TestSharedHoldOutlivesItsStore(t *testing.T) {
 	})
 }
 
-// Invariant i, across the store: a hint that arrives while permits are under way
-// from the store is obeyed.
-func TestHintIsNotUndercutByPermitsUnderWay(t *testing.T) {
+// A hint that arrives while permits are under way from the store is obeyed.
+func TestStore_PermitsUnderWayDoNotUndercutAHint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		release := make(chan struct{})
@@ -151,11 +215,11 @@ func TestHintIsNotUndercutByPermitsUnderWay(t *testing.T) {
 			sent = time.Now()
 			return answer(200), nil
 		})
-		tr := &Transport{Base: base, Store: store, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: base, Store: store, MaxAttempts: 1}
 		var wg sync.WaitGroup
 		wg.Go(func() { get(t, tr, fleetKey+"/late") })
 		synctest.Wait()
-		store.tell(t, Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
+		store.tell(t, holdoff.Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
 		store.slow.Store(int64(100 * time.Millisecond))
 		wg.Go(func() { wants(t, tr, fleetKey+"/", 200) })
 		time.Sleep(2*time.Second + 50*time.Millisecond) // the permit is under way
@@ -168,16 +232,15 @@ func TestHintIsNotUndercutByPermitsUnderWay(t *testing.T) {
 	})
 }
 
-// Store case 14, across replicas: a probe that was granted to a process whose
-// waiters have left is another's.
-func TestProbeForWhichNobodyWaitsIsGivenBack(t *testing.T) {
+// A probe that was granted to a process whose waiters have left is another's.
+func TestStore_ProbeWithoutAWaiterIsReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
-		leaver := &Transport{Base: script(200), Store: store}
-		stayer := &Transport{Base: script(200), Store: store}
+		slow := func() *http.Response { time.Sleep(3 * time.Second); return answer(200) } // a lease of 12 s
+		leaver := &holdoff.Transport{Base: script(slow, 200), Store: store}
+		stayer := &holdoff.Transport{Base: script(200), Store: store}
 		wants(t, leaver, fleetKey+"/", 200)
-		gateAt(t, leaver, fleetKey+"/").latency.Store(int64(3 * time.Second)) // a lease of 12 s
-		store.tell(t, Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
+		store.tell(t, holdoff.Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
 		ctx, cancel := context.WithCancel(t.Context())
 		store.slow.Store(int64(100 * time.Millisecond))
 		var wg sync.WaitGroup
@@ -198,13 +261,13 @@ func TestProbeForWhichNobodyWaitsIsGivenBack(t *testing.T) {
 	})
 }
 
-// Store case 3, 7: refusals in flight, each a little later than the one before,
-// are not an exchange each.
-func TestRefusalsInFlightAreToldTogether(t *testing.T) {
+// Refusals in flight, each a little later than the one before, are not an exchange
+// each.
+func TestStore_RefusalsInFlightAreReportedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		var n atomic.Int64
-		tr := &Transport{Store: store, MaxAttempts: 1, Base: baseFunc(func(*http.Request) (*http.Response, error) {
+		tr := &holdoff.Transport{Store: store, MaxAttempts: 1, Base: baseFunc(func(*http.Request) (*http.Response, error) {
 			time.Sleep(time.Duration(n.Add(1)) * 2 * time.Millisecond)
 			return answer(429, "Retry-After: 3"), nil
 		})}
@@ -227,37 +290,31 @@ func TestRefusalsInFlightAreToldTogether(t *testing.T) {
 	})
 }
 
-// Store case 32: where two halves of a fleet meet again, the longer hold wins,
-// also of replicas that only heard of it.
-func TestLongerHoldWinsWherePartsMeet(t *testing.T) {
+// Where two halves of a fleet meet again, the longer hold wins, also of replicas that
+// only heard of it.
+func TestStore_LongerHoldWinsWherePartsOfAFleetMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
-		tr := &Transport{Base: script(200), Store: store}
+		tr := &holdoff.Transport{Base: script(200), Store: store}
 		wants(t, tr, fleetKey+"/", 200)
-		store.tell(t, Report{Hint: 80 * time.Second, ServerDirected: true, Status: 429})
+		store.tell(t, holdoff.Report{Hint: 80 * time.Second, ServerDirected: true, Status: 429})
 		end := time.Now().Add(80 * time.Second)
 		time.Sleep(time.Second)
-		// The other half's store, whose versions go on from here.
-		other := &MemoryStore{version: 1000}
-		reply, _ := exchange(t.Context(), other, fleetKey, Report{Replica: "another", Hint: 20 * time.Second, ServerDirected: true, Status: 503})
-		store.mu.Lock()
-		state := reply.Snapshot
-		state.Version = store.version + 1
-		store.version++
-		store.keys[fleetKey].record = other.keys[fleetKey].record
-		store.mu.Unlock()
-		gateAt(t, tr, fleetKey+"/").told(state)
+		// The other half's store, whose versions are higher.
+		other := &odd{}
+		for i := range 5 {
+			other.tellOf(t, fmt.Sprint("http://other", i), holdoff.Report{Hint: time.Minute, ServerDirected: true, Status: 429})
+		}
+		other.tell(t, holdoff.Report{Hint: 20 * time.Second, ServerDirected: true, Status: 503})
+		store.become(other.now())
 		synctest.Wait()
 		time.Sleep(time.Second)
-		for _, s := range store.All() {
-			if s.Phase != Held || s.Until.Before(end) {
-				t.Errorf("the fleet is %v until %v before the longer hold's end", s.Phase, end.Sub(s.Until))
-			}
+		states := maps.Collect(store.All())
+		if s := states[fleetKey]; s.Phase != holdoff.Held || s.Until.Before(end) {
+			t.Errorf("the fleet is %v until %v before the longer hold's end", s.Phase, end.Sub(s.Until))
 		}
-		for s := range tr.Keys() {
-			if s.Phase != Held || s.Until.Before(end) {
-				t.Errorf("the replica is %v until %v before the longer hold's end", s.Phase, end.Sub(s.Until))
-			}
+		if s := keyAt(tr, fleetKey); s.Phase != holdoff.Held || s.Until.Before(end) {
+			t.Errorf("the replica is %v until %v before the longer hold's end", s.Phase, end.Sub(s.Until))
 		}
 		if n := store.asked.Load(); n > 3 {
 			t.Errorf("the store was told %d times, want once or twice", n)
@@ -267,15 +324,15 @@ func TestLongerHoldWinsWherePartsMeet(t *testing.T) {
 
 // A hint that Redis took for an old one, because its clock went forward, is told
 // again.
-func TestHintThatTheStoreMissedIsToldAgain(t *testing.T) {
+func TestStore_HintThatItMissedIsReportedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &forgetful{}
-		tr := &Transport{Base: script(with(429, "Retry-After: 10")), Store: store, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 10")), Store: store, MaxAttempts: 1}
 		wants(t, tr, fleetKey+"/", 429)
 		met := time.Now()
-		time.Sleep(2 * storeRetry)
+		time.Sleep(2 * admissionConstant("storeRetry").(time.Duration))
 		for _, s := range store.All() {
-			if s.Phase == Held && s.Until.Sub(met) >= 10*time.Second {
+			if s.Phase == holdoff.Held && s.Until.Sub(met) >= 10*time.Second {
 				return
 			}
 		}
@@ -285,61 +342,30 @@ func TestHintThatTheStoreMissedIsToldAgain(t *testing.T) {
 
 // forgetful takes the first hint for one that is over.
 type forgetful struct {
-	MemoryStore
+	holdoff.MemoryStore
 	asked int
 }
 
-func (s *forgetful) Report(ctx context.Context, key string, n Report) (Reply, error) {
+func (s *forgetful) Report(ctx context.Context, key string, n holdoff.Report) (holdoff.Reply, error) {
 	if s.asked++; s.asked == 1 {
 		n.Hint, n.ServerDirected = 0, false
 	}
 	return s.MemoryStore.Report(ctx, key, n)
 }
 
-// Store case 42, with a store that hangs: hosts that were forgotten don't wait
-// for it.
-func TestForgottenHostsLeaveTheQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := &hanging{until: make(chan struct{})}
-		tr := &Transport{Base: script(with(429, "Retry-After: 240")), Store: store}
-		for i := range 3 * maxKeys {
-			get(t, tr, fmt.Sprintf("http://%d.example/", i))
-		}
-		l := tr.gates.link
-		l.mu.Lock()
-		n := len(l.queue)
-		l.mu.Unlock()
-		if n > 2*maxKeys {
-			t.Errorf("%d hosts wait for the store, and %d are remembered", n, maxKeys)
-		}
-		close(store.until)
-	})
-}
-
-// hanging is a store that answers when it is let.
-type hanging struct {
-	MemoryStore
-	until chan struct{}
-}
-
-func (s *hanging) Report(ctx context.Context, key string, n Report) (Reply, error) {
-	<-s.until
-	return s.MemoryStore.Report(ctx, key, n)
-}
-
 // What is long over is not shown as held.
-func TestKeysForgetsWhatIsOver(t *testing.T) {
+func TestKeys_LongAfterAHoldListsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &MemoryStore{}
-		told := &Transport{Base: script(with(429, "Retry-After: 2")), Store: store, MaxAttempts: 1}
-		unused := &Transport{Store: store}
+		store := &holdoff.MemoryStore{}
+		told := &holdoff.Transport{Base: script(with(429, "Retry-After: 2")), Store: store, MaxAttempts: 1}
+		unused := &holdoff.Transport{Store: store}
 		wants(t, told, fleetKey+"/", 429)
 		synctest.Wait()
-		for name, tr := range map[string]*Transport{"the one that was told": told, "one that was not used": unused} {
+		for name, tr := range map[string]*holdoff.Transport{"the one that was told": told, "one that was not used": unused} {
 			n := 0
 			for s := range tr.Keys() {
 				n++
-				if s.Key != fleetKey || s.Phase != Held || s.Last.IsZero() {
+				if s.Key != fleetKey || s.Phase != holdoff.Held || s.Last.IsZero() {
 					t.Errorf("%s: got %+v", name, s)
 				}
 			}
@@ -348,7 +374,7 @@ func TestKeysForgetsWhatIsOver(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
-		for _, tr := range []*Transport{told, unused} {
+		for _, tr := range []*holdoff.Transport{told, unused} {
 			for s := range tr.Keys() {
 				t.Errorf("an hour later: got %v", s)
 			}
@@ -358,7 +384,7 @@ func TestKeysForgetsWhatIsOver(t *testing.T) {
 
 // Where no request may wait, nobody stands in line when a hold ends. It ends all
 // the same, and the next request is the probe.
-func TestHoldEndsWhereNobodyMayWait(t *testing.T) {
+func TestHold_WithoutWaitersEnds(t *testing.T) {
 	for _, wait := range []string{"MaxWait negative", "short deadlines"} {
 		t.Run(wait, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -368,7 +394,7 @@ func TestHoldEndsWhereNobodyMayWait(t *testing.T) {
 					}
 					return answer(200), nil
 				})
-				tr := &Transport{Base: h, Store: &MemoryStore{}, MaxAttempts: 1}
+				tr := &holdoff.Transport{Base: h, Store: &holdoff.MemoryStore{}, MaxAttempts: 1}
 				if wait == "MaxWait negative" {
 					tr.MaxWait = -1
 				}
@@ -389,31 +415,4 @@ func TestHoldEndsWhereNobodyMayWait(t *testing.T) {
 			})
 		})
 	}
-}
-
-// A request that comes to a gate at the moment at which that is forgotten is
-// served when the hold ends, though nobody else will use the gate.
-func TestWhoComesToAnEvictedGateIsServed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tr := &Transport{
-			Base:  roundTripper(func(*http.Request) (*http.Response, error) { return answer(429, "Retry-After: 3"), nil }),
-			Store: &MemoryStore{}, MaxAttempts: 1,
-		}
-		wants(t, tr, fleetKey+"/", 429)
-		synctest.Wait()
-		g := gateAt(t, tr, fleetKey+"/")
-		g.mu.Lock()
-		g.discard()
-		g.mu.Unlock()
-		begun := time.Now()
-		w := &waiter{latest: begun.Add(time.Minute)}
-		if inLine, err := g.join(w); !inLine || err != nil {
-			t.Fatalf("in line: %t, %v; want a held key", inLine, err)
-		}
-		err := g.stand(t.Context(), w, false)
-		if d := time.Since(begun); err != nil || !w.pass.Limited || d > 4*time.Second {
-			t.Errorf("after %v: %v, %+v; want the probe's permit after 3 s", d, err, w.pass)
-		}
-		time.Sleep(time.Hour)
-	})
 }

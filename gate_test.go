@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"context"
@@ -12,10 +12,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/internal/hold"
-	"github.com/go-holdoff/holdoff/internal/hostkey"
-	"github.com/go-holdoff/holdoff/internal/jitter"
 )
+
+// maxKeys is how many keys a Transport remembers while no request waits for them.
+var maxKeys = admissionConstant("maxKeys").(int)
 
 // host is a Base with a clock: it notes when each request came, in time since
 // the test began, and answers by handler.
@@ -55,12 +57,12 @@ func (h *host) between(from, to time.Duration) (n int) {
 }
 
 // get sends a GET and returns the status, or the error.
-func get(t testing.TB, tr *Transport, url string) (int, error) {
+func get(t testing.TB, tr *holdoff.Transport, url string) (int, error) {
 	t.Helper()
 	return do(tr, newRequest(t, "GET", url, ""))
 }
 
-func do(tr *Transport, req *http.Request) (int, error) {
+func do(tr *holdoff.Transport, req *http.Request) (int, error) {
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
 		return 0, err
@@ -70,7 +72,7 @@ func do(tr *Transport, req *http.Request) (int, error) {
 }
 
 // wants sends a GET that must be answered with status.
-func wants(t testing.TB, tr *Transport, url string, status int) {
+func wants(t testing.TB, tr *holdoff.Transport, url string, status int) {
 	t.Helper()
 	if got, err := get(t, tr, url); err != nil || got != status {
 		t.Errorf("GET %s: got %d, %v; want %d", url, got, err, status)
@@ -78,7 +80,7 @@ func wants(t testing.TB, tr *Transport, url string, status int) {
 }
 
 // sendsAt checks when, since the start, a request for url is sent and answered.
-func sendsAt(t *testing.T, tr *Transport, start time.Time, url string, want time.Duration) {
+func sendsAt(t *testing.T, tr *holdoff.Transport, start time.Time, url string, want time.Duration) {
 	t.Helper()
 	wants(t, tr, url, 200)
 	if got := time.Since(start); got != want {
@@ -86,37 +88,9 @@ func sendsAt(t *testing.T, tr *Transport, start time.Time, url string, want time
 	}
 }
 
-// gateAt returns the gate of url, as it is.
-func gateAt(t testing.TB, tr *Transport, url string) *gate {
-	t.Helper()
-	return tr.gates.of(newRequest(t, "GET", url, ""))
-}
-
-// evict makes the table forget g.
-func evict(gs *gates, g *gate) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	gs.mu.Lock()
-	defer gs.mu.Unlock()
-	gs.remove(g)
-}
-
-func (g *gate) now() *hold.Machine {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	copied := g.hold
-	return &copied
-}
-
-func (g *gate) waiting() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.waiters.Len()
-}
-
-// Case 48: a hold that one request met delays the first attempt of every other,
-// to the end of the longest hint and no further.
-func TestHoldDelaysFirstAttemptsOfOthers(t *testing.T) {
+// A hold that one request met delays the first attempt of every other, to the end of
+// the longest hint and no further.
+func TestHold_DelaysFirstAttemptsOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			switch req.URL.Path {
@@ -128,7 +102,7 @@ func TestHoldDelaysFirstAttemptsOfOthers(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		go get(t, tr, "http://h/two") // sent before the hold; its answer comes in the hold, and ends before it
 		synctest.Wait()
 		wants(t, tr, "http://h/five", 429)
@@ -140,8 +114,8 @@ func TestHoldDelaysFirstAttemptsOfOthers(t *testing.T) {
 	})
 }
 
-// Case 48: holds are measured finer than seconds.
-func TestHoldIsExactBelowSeconds(t *testing.T) {
+// Holds are measured finer than seconds.
+func TestHold_WithAHintOfMillisecondsIsExact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at == 0 {
@@ -149,15 +123,14 @@ func TestHoldIsExactBelowSeconds(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 503)
 		sendsAt(t, tr, h.start, "http://h/", 2345*time.Millisecond)
 	})
 }
 
-// Case 51: the answer to a request that was sent before the hold does not clear it.
-// Store case 10: the same.
-func TestStaleSuccessDoesNotClearTheHold(t *testing.T) {
+// The answer to a request that was sent before the hold does not clear it.
+func TestHold_StaleSuccessDoesNotEndIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			switch req.URL.Path {
@@ -168,21 +141,20 @@ func TestStaleSuccessDoesNotClearTheHold(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		go get(t, tr, "http://h/slow")
 		time.Sleep(time.Second)
 		wants(t, tr, "http://h/bad", 429)
 		time.Sleep(3 * time.Second) // the slow one is answered
-		if got := gateAt(t, tr, "http://h/").now(); got.Phase() != Held {
-			t.Errorf("got %v after a stale success, want held", got.Phase())
+		if got := keyAt(tr, "http://h"); got.Phase != holdoff.Held {
+			t.Errorf("got %v after a stale success, want held", got.Phase)
 		}
 		sendsAt(t, tr, h.start, "http://h/", 11*time.Second)
 	})
 }
 
-// Case 52: the keys of a crawler do not grow without bound, and a key that is
-// held is not forgotten for one that is well.
-func TestKeysAreBoundedHealthyOnesGoFirst(t *testing.T) {
+// A key that is held is not forgotten for the healthy ones of a crawler.
+func TestTransport_ManyHealthyKeysLeaveTheHeldOnesRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := baseFunc(func(req *http.Request) (*http.Response, error) {
 			if strings.HasPrefix(req.URL.Host, "held") {
@@ -190,7 +162,7 @@ func TestKeysAreBoundedHealthyOnesGoFirst(t *testing.T) {
 			}
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
 		})
-		tr := &Transport{Base: base, MaxAttempts: 1, MaxWait: -1}
+		tr := &holdoff.Transport{Base: base, MaxAttempts: 1, MaxWait: -1}
 		for i := range 10 {
 			wants(t, tr, fmt.Sprintf("http://held%d/", i), 429)
 		}
@@ -201,41 +173,42 @@ func TestKeysAreBoundedHealthyOnesGoFirst(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		n := 0
-		tr.gates.byName.Range(func(any, any) bool { n++; return true })
-		if n > maxKeys || n != remembered(&tr.gates) {
-			t.Errorf("got %d keys, counted as %d; want at most %d, rightly counted", n, remembered(&tr.gates), maxKeys)
-		}
 		for i := range 10 {
 			url := fmt.Sprintf("http://held%d/", i)
-			if _, err := get(t, tr, url); !is[*HeldError](err) {
+			if _, err := get(t, tr, url); !is[*holdoff.HeldError](err) {
 				t.Errorf("GET %s after eviction: got error %v, want a HeldError", url, err)
 			}
 		}
 	})
 }
 
-// Case 52: where all keys are held the bound holds too, but a key at which
-// somebody waits stays.
-func TestKeysWithWaitersAreNotEvicted(t *testing.T) {
+// Where all keys are held, they are bounded as well, but a key for which a request
+// waits stays.
+func TestTransport_ManyHeldKeysAreBoundedExceptThoseWithWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &Transport{Base: script(with(429, "Retry-After: 50")), MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 50")), MaxAttempts: 1}
 		wants(t, tr, "http://waited/", 429)
-		waited := gateAt(t, tr, "http://waited/")
 		waiter := make(chan error, 1)
 		go func() { waiter <- func() error { _, err := get(t, tr, "http://waited/"); return err }() }()
 		synctest.Wait()
+		req := newRequest(t, "GET", "http://h/", "")
 		for i := range 2 * maxKeys {
-			g := tr.gates.add(hostkey.Name{Scheme: "http", Host: fmt.Sprintf("h%d", i)})
-			before := g.lock()
-			failOnce(g) // not well
-			g.unlock(before)
+			req.URL.Host = fmt.Sprintf("h%d", i)
+			if status, err := do(tr, req); status != 429 {
+				t.Fatalf("got %d, %v; want 429", status, err)
+			}
 		}
-		if got := remembered(&tr.gates); got > maxKeys {
-			t.Errorf("got %d keys, want at most %d", got, maxKeys)
+		idle := 0
+		for s := range tr.Keys() {
+			if s.Waiters == 0 {
+				idle++
+			}
 		}
-		if waited.evicted.Load() || gateAt(t, tr, "http://waited/") != waited {
-			t.Error("a key was evicted at which somebody waits")
+		if idle > maxKeys {
+			t.Errorf("got %d keys for which no request waits, want at most %d", idle, maxKeys)
+		}
+		if got := keyAt(tr, "http://waited"); got.Phase != holdoff.Held || got.Waiters != 1 {
+			t.Errorf("got %v, want it held, with its waiter", got)
 		}
 		if err := <-waiter; err != nil {
 			t.Errorf("the waiter got %v, want a response", err)
@@ -243,33 +216,36 @@ func TestKeysWithWaitersAreNotEvicted(t *testing.T) {
 	})
 }
 
-// Case 52: an outcome that comes home to an evicted gate is told to the gate
-// that took its place.
-func TestOutcomeThroughEvictedGateIsNotLost(t *testing.T) {
+// An outcome that comes when its key was forgotten meanwhile is not lost.
+func TestTransport_OutcomeOfAForgottenKeyIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHost(func(time.Duration, *http.Request) (*http.Response, error) {
+		h := newHost(func(_ time.Duration, req *http.Request) (*http.Response, error) {
+			if req.URL.Host != "h" {
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
+			}
 			time.Sleep(time.Second)
 			return answer(429, "Retry-After: 10"), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1, MaxWait: -1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1}
 		go get(t, tr, "http://h/")
 		synctest.Wait()
-		old := gateAt(t, tr, "http://h/")
-		evict(&tr.gates, old)
-		time.Sleep(2 * time.Second)
-		if _, err := get(t, tr, "http://h/"); !is[*HeldError](err) {
-			t.Errorf("got error %v, want a HeldError: the hint was lost", err)
+		req := newRequest(t, "GET", "http://h/", "")
+		for i := range maxKeys + 100 { // the oldest healthy key goes first
+			req.URL.Host = fmt.Sprintf("h%d", i)
+			if status, err := do(tr, req); status != 200 {
+				t.Fatalf("got %d, %v; want 200", status, err)
+			}
 		}
-		if got := gateAt(t, tr, "http://h/"); got == old {
-			t.Error("the evicted gate is still in use")
+		time.Sleep(2 * time.Second)
+		if _, err := get(t, tr, "http://h/"); !is[*holdoff.HeldError](err) {
+			t.Errorf("got error %v, want a HeldError: the hint was lost", err)
 		}
 	})
 }
 
-// Case 53: a request that can't outwait the hold fails at once, with the last
-// reason, and its body is closed.
-// Store case 13: it leaves nothing behind.
-func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
+// A request that can't outwait the hold fails at once, with the last reason, and its
+// body is closed. It leaves nothing behind.
+func TestHold_BeyondPatienceFailsAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		maxWait  time.Duration
@@ -284,29 +260,29 @@ func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := script(with(503, "Retry-After: 30"))
-				tr := &Transport{Base: base, MaxWait: tt.maxWait}
+				tr := &holdoff.Transport{Base: base, MaxWait: tt.maxWait}
 				if tt.maxWait == 0 {
 					tr.MaxWait = 2 * time.Minute
 				}
-				if got, err := do(tr, newRequest(t, "GET", "http://User:pw@H.example:80/path?query", "").WithContext(WithoutRetry(t.Context()))); got != 503 {
+				if got, err := do(tr, newRequest(t, "GET", "http://User:pw@H.example:80/path?query", "").WithContext(holdoff.WithoutRetry(t.Context()))); got != 503 {
 					t.Fatalf("got %d, %v; want 503", got, err)
 				}
 				before := base.sends()
-				hold := gateAt(t, tr, "http://h.example/").now()
+				until := keyAt(tr, "http://h.example").Until
 				time.Sleep(time.Second)
 				body := &closeCounter{Reader: strings.NewReader("body")}
-				var out Outcome
-				ctx := WithOutcome(t.Context(), &out)
+				var out holdoff.Outcome
+				ctx := holdoff.WithOutcome(t.Context(), &out)
 				if tt.deadline > 0 {
 					var cancel context.CancelFunc
-					ctx, cancel = context.WithDeadline(ctx, hold.Until().Add(tt.deadline-30*time.Second))
+					ctx, cancel = context.WithDeadline(ctx, until.Add(tt.deadline-30*time.Second))
 					defer cancel()
 				}
 				req := newRequest(t, "PUT", "http://h.example/", "").WithContext(ctx)
 				req.Body = body
 				begun := time.Now()
 				resp, err := tr.RoundTrip(req)
-				held, ok := errors.AsType[*HeldError](err)
+				held, ok := errors.AsType[*holdoff.HeldError](err)
 				if !ok || resp != nil {
 					t.Fatalf("got %v, %v; want a HeldError", resp, err)
 				}
@@ -316,7 +292,7 @@ func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
 				if held.Key != "http://h.example" || held.Status != 503 || held.Attempts < 1 {
 					t.Errorf("got key %q, status %d, %d attempts; want http://h.example, 503, at least 1", held.Key, held.Status, held.Attempts)
 				}
-				if got, want := held.RetryAfter(), time.Until(hold.Until()); got != want || got <= 0 {
+				if got, want := held.RetryAfter(), time.Until(until); got != want || got <= 0 {
 					t.Errorf("got RetryAfter %v, want %v", got, want)
 				}
 				if got := held.Timeout(); got != tt.timeout {
@@ -328,10 +304,10 @@ func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
 				if got := base.sends() - before; got != 0 {
 					t.Errorf("got %d sends, want none", got)
 				}
-				if out.Ended != EndHeld || out.Attempts != 0 || out.Waited != 0 {
+				if out.Ended != holdoff.EndHeld || out.Attempts != 0 || out.Waited != 0 {
 					t.Errorf("got outcome %+v, want held with no attempt and no wait", out)
 				}
-				if n := gateAt(t, tr, "http://h.example/").waiting(); n != 0 {
+				if n := keyAt(tr, "http://h.example").Waiters; n != 0 {
 					t.Errorf("%d waiters left, want none", n)
 				}
 			})
@@ -339,8 +315,8 @@ func TestHeldBeyondPatienceFailsAtOnce(t *testing.T) {
 	}
 }
 
-// Case 53: a waiter whose patience a longer hint has outgrown is told at once.
-func TestWaiterIsToldWhenTheHoldOutgrowsIt(t *testing.T) {
+// A waiter whose patience a longer hint has outgrown is told at once.
+func TestWaiter_OutgrownByALongerHintFailsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if req.URL.Path == "/slow" {
@@ -349,12 +325,12 @@ func TestWaiterIsToldWhenTheHoldOutgrowsIt(t *testing.T) {
 			}
 			return answer(429, "Retry-After: 5"), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1, MaxWait: 10 * time.Second}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: 10 * time.Second}
 		go get(t, tr, "http://h/slow")
 		synctest.Wait()
 		wants(t, tr, "http://h/", 429)
 		_, err := get(t, tr, "http://h/")
-		held, ok := errors.AsType[*HeldError](err)
+		held, ok := errors.AsType[*holdoff.HeldError](err)
 		if !ok {
 			t.Fatalf("got %v, want a HeldError", err)
 		}
@@ -367,10 +343,10 @@ func TestWaiterIsToldWhenTheHoldOutgrowsIt(t *testing.T) {
 	})
 }
 
-// Case 54: waiters are let go as a probe, and then by a ramp, not together.
-// Store case 4: of 1600 waiters one is sent before the first success, and
-// each slot of the ramp sends at most twice what the one before could.
-func TestManyWaitersAreReleasedByProbeAndRamp(t *testing.T) {
+// Waiters are let go as a probe, and then by a ramp, not together. Of 1600 waiters one
+// is sent before the first success, and each slot of the ramp sends at most twice what
+// the one before could.
+func TestWaiters_AtTheEndOfAHoldAreReleasedByProbeAndRamp(t *testing.T) {
 	const n = 1600
 	for _, latency := range []time.Duration{time.Millisecond, 50 * time.Millisecond, 350 * time.Millisecond} {
 		t.Run(latency.String(), func(t *testing.T) {
@@ -382,7 +358,7 @@ func TestManyWaitersAreReleasedByProbeAndRamp(t *testing.T) {
 					time.Sleep(latency)
 					return answer(200), nil
 				})
-				tr := &Transport{Base: h, MaxAttempts: 1}
+				tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 				wants(t, tr, "http://h/", 429)
 				var all sync.WaitGroup
 				for range n {
@@ -404,19 +380,18 @@ func TestManyWaitersAreReleasedByProbeAndRamp(t *testing.T) {
 					permits *= 2
 				}
 				time.Sleep(time.Second)
-				if got := gateAt(t, tr, "http://h/").now(); !got.IsHealthy() {
-					t.Errorf("got %v when all is over, want healthy", got.Phase())
+				if got := keyAt(tr, "http://h"); got.Phase != holdoff.Healthy || got.Attempts != 0 {
+					t.Errorf("got %v when all is over, want healthy", got)
 				}
 			})
 		})
 	}
 }
 
-// Case 56: two Transports share nothing, and a zero value remembers, for each
-// host of its own.
-// Store case 12: a hold of a.example is none of b.example, nor of another port
-// or scheme, but of every spelling of the same.
-func TestHoldsAreOfOneKeyOfOneTransport(t *testing.T) {
+// Two Transports share nothing, and a zero value remembers, for each host of its own.
+// A hold of a.example is none of b.example, nor of another port or scheme, but of
+// every spelling of the same.
+func TestHold_AppliesToOneKeyOfOneTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if req.URL.Path == "/bad" {
@@ -424,22 +399,22 @@ func TestHoldsAreOfOneKeyOfOneTransport(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		one, two := &Transport{Base: h, MaxAttempts: 1, MaxWait: -1}, &Transport{Base: h, MaxAttempts: 1, MaxWait: -1}
+		one, two := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1}, &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1}
 		wants(t, one, "http://a.example/bad", 429)
 		for _, url := range []string{"http://b.example/", "https://a.example/", "http://a.example:8080/", "http://www.a.example/"} {
 			wants(t, one, url, 200)
 		}
 		wants(t, two, "http://a.example/", 200)
 		for _, url := range []string{"http://a.example/", "http://A.EXAMPLE/x?y", "http://a.example:80/", "http://u:p@a.example./"} {
-			if _, err := get(t, one, url); !is[*HeldError](err) {
+			if _, err := get(t, one, url); !is[*holdoff.HeldError](err) {
 				t.Errorf("GET %s: got error %v, want a HeldError", url, err)
 			}
 		}
 	})
 }
 
-// Case 56: Key splits what a hold applies to.
-func TestKeySplitsHolds(t *testing.T) {
+// Key splits what a hold applies to.
+func TestKey_OfTheUsersSplitsHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if req.URL.Path == "/bad" {
@@ -447,7 +422,7 @@ func TestKeySplitsHolds(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1, MaxWait: -1, Key: func(req *http.Request) string { return req.Header.Get("Tenant") }}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1, Key: func(req *http.Request) string { return req.Header.Get("Tenant") }}
 		as := func(tenant, url string) (int, error) {
 			req := newRequest(t, "GET", url, "")
 			req.Header.Set("Tenant", tenant)
@@ -463,15 +438,15 @@ func TestKeySplitsHolds(t *testing.T) {
 			t.Errorf("no key of its own: got %d, %v; want 200", got, err)
 		}
 		_, err := as("a", "http://elsewhere/")
-		if held, ok := errors.AsType[*HeldError](err); !ok || held.Key != "a" {
+		if held, ok := errors.AsType[*holdoff.HeldError](err); !ok || held.Key != "a" {
 			t.Errorf("same key, other host: got %v, want a HeldError of a", err)
 		}
 	})
 }
 
-// Store case 5: a bad probe means the next hold, and nobody else sends; what
-// the server asks for is cut to MaxHold.
-func TestBadProbesLetNobodyElseThrough(t *testing.T) {
+// A bad probe means the next hold, and nobody else sends; what the server asks for is
+// cut to MaxHold.
+func TestProbe_ThatIsRefusedLetsNoOtherRequestThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at < 100*time.Second {
@@ -479,7 +454,7 @@ func TestBadProbesLetNobodyElseThrough(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1, MaxHold: 30 * time.Second, MaxWait: 10 * time.Minute}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxHold: 30 * time.Second, MaxWait: 10 * time.Minute}
 		wants(t, tr, "http://h/", 429)
 		var all sync.WaitGroup
 		for range 50 {
@@ -497,12 +472,11 @@ func TestBadProbesLetNobodyElseThrough(t *testing.T) {
 	})
 }
 
-// Store case 5: the level grows with each bad probe, and with it an unhinted
-// hold, up to its cap.
-func TestOutageCostsOneProbePerHold(t *testing.T) {
+// The level grows with each bad probe, and with it an unhinted hold, up to its cap.
+func TestProbe_InAnOutageIsOnePerHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(time.Duration, *http.Request) (*http.Response, error) { return answer(500), nil })
-		tr := &Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		for range 20 {
 			wants(t, tr, "http://h/", 500)
 		}
@@ -525,8 +499,8 @@ func TestOutageCostsOneProbePerHold(t *testing.T) {
 	})
 }
 
-// Store case 6: a refusal in the middle of the ramp holds all again.
-func TestRefusalInTheRampHoldsAll(t *testing.T) {
+// A refusal in the middle of the ramp holds all again.
+func TestRamp_RefusalHoldsTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at == 0 || (at >= 5300*time.Millisecond && at < 6*time.Second) {
@@ -534,7 +508,7 @@ func TestRefusalInTheRampHoldsAll(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		var all sync.WaitGroup
 		for range 500 {
@@ -555,8 +529,8 @@ func TestRefusalInTheRampHoldsAll(t *testing.T) {
 	})
 }
 
-// Store case 7: 800 refusals in flight are one hold.
-func TestManyRefusalsInFlightAreOneHold(t *testing.T) {
+// 800 refusals in flight are one hold.
+func TestHold_ManyRefusalsInFlightAreOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var started int
 		h := newHost(func(time.Duration, *http.Request) (*http.Response, error) {
@@ -564,10 +538,10 @@ func TestManyRefusalsInFlightAreOneHold(t *testing.T) {
 			return answer(429, "Retry-After: 5"), nil
 		})
 		var mu sync.Mutex
-		tr := &Transport{Base: h, MaxAttempts: 1, Observe: func(_ context.Context, e Event) {
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, Observe: func(_ context.Context, e holdoff.Event) {
 			mu.Lock()
 			defer mu.Unlock()
-			if e.Kind >= HoldStarted {
+			if e.Kind >= holdoff.HoldStarted {
 				started++
 			}
 		}}
@@ -576,8 +550,8 @@ func TestManyRefusalsInFlightAreOneHold(t *testing.T) {
 			all.Go(func() { get(t, tr, "http://h/") })
 		}
 		all.Wait()
-		if got := gateAt(t, tr, "http://h/").now(); got.Generation() != 1 || got.Level() != 0 || got.Attempts() != 800 {
-			t.Errorf("got hold %d of level %d with %d attempts, want the first, level 0, 800", got.Generation(), got.Level(), got.Attempts())
+		if got := keyAt(tr, "http://h"); got.Generation != 1 || got.Level != 0 || got.Attempts != 800 {
+			t.Errorf("got hold %d of level %d with %d attempts, want the first, level 0, 800", got.Generation, got.Level, got.Attempts)
 		}
 		if started != 1 {
 			t.Errorf("got %d events about holds, want 1", started)
@@ -585,9 +559,9 @@ func TestManyRefusalsInFlightAreOneHold(t *testing.T) {
 	})
 }
 
-// Store case 8: a longer hint, given later, extends the hold for those who wait
-// already; a shorter one does not let them go.
-func TestLaterHintExtendsForThoseWhoWait(t *testing.T) {
+// A longer hint, given later, extends the hold for those who wait already; a shorter
+// one does not let them go.
+func TestHold_LaterHintExtendsItForWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			switch req.URL.Path {
@@ -602,7 +576,7 @@ func TestLaterHintExtendsForThoseWhoWait(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		go get(t, tr, "http://h/long")
 		go get(t, tr, "http://h/short")
 		synctest.Wait()
@@ -611,8 +585,8 @@ func TestLaterHintExtendsForThoseWhoWait(t *testing.T) {
 	})
 }
 
-// Store case 9: a relapse within a minute goes on with the next level.
-func TestRelapseGoesOn(t *testing.T) {
+// A relapse within a minute goes on with the next level.
+func TestHold_RelapseWithinGraceContinuesTheLevel(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		after time.Duration
@@ -630,15 +604,14 @@ func TestRelapseGoesOn(t *testing.T) {
 					}
 					return answer(200), nil
 				})
-				tr := &Transport{Base: h, MaxAttempts: 1}
+				tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 				for range 20 {
 					wants(t, tr, "http://h/", 500)
 				}
 				bad = false
 				wants(t, tr, "http://h/", 200)
 				time.Sleep(time.Second)
-				gate := gateAt(t, tr, "http://h/")
-				if got := gate.now().Phase(); got != Healthy {
+				if got := keyAt(tr, "http://h").Phase; got != holdoff.Healthy {
 					t.Fatalf("got %v, want healthy", got)
 				}
 				time.Sleep(tt.after)
@@ -646,24 +619,24 @@ func TestRelapseGoesOn(t *testing.T) {
 				for range 20 {
 					wants(t, tr, "http://h/", 500)
 				}
-				if got := gate.now(); got.Phase() != Held || got.Level() != tt.level {
-					t.Errorf("got %v at level %d, want held at level %d", got.Phase(), got.Level(), tt.level)
+				if got := keyAt(tr, "http://h"); got.Phase != holdoff.Held || got.Level != tt.level {
+					t.Errorf("got %v at level %d, want held at level %d", got.Phase, got.Level, tt.level)
 				}
 			})
 		})
 	}
 }
 
-// Store case 11: a failure that comes late, from before the hold, is ignored,
-// but not the server's word in it.
-func TestLateFailureOfAnOldGeneration(t *testing.T) {
+// A failure that comes late, from before the hold, is ignored, but not the server's
+// word in it.
+func TestHold_LateFailureOfAnOldGenerationCountsOnlyWithAHint(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		late *http.Response
-		want Phase
+		want holdoff.Phase
 	}{
-		{"without Retry-After it is ignored", answer(503), Healthy},
-		{"with Retry-After it holds", answer(503, "Retry-After: 7"), Held},
+		{"without Retry-After it is ignored", answer(503), holdoff.Healthy},
+		{"with Retry-After it holds", answer(503, "Retry-After: 7"), holdoff.Held},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -677,33 +650,31 @@ func TestLateFailureOfAnOldGeneration(t *testing.T) {
 					}
 					return answer(200), nil
 				})
-				tr := &Transport{Base: h, MaxAttempts: 1}
+				tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 				go get(t, tr, "http://h/late")
 				synctest.Wait()
 				wants(t, tr, "http://h/", 429)
 				wants(t, tr, "http://h/", 200)
 				time.Sleep(time.Second)
-				gate := gateAt(t, tr, "http://h/")
-				if got := gate.now().Phase(); got != Healthy {
+				if got := keyAt(tr, "http://h").Phase; got != holdoff.Healthy {
 					t.Fatalf("got %v before the late answer, want healthy", got)
 				}
 				time.Sleep(9 * time.Second)
-				got := gate.now()
-				if got.Phase() != tt.want {
-					t.Errorf("got %v, want %v", got.Phase(), tt.want)
+				got := keyAt(tr, "http://h")
+				if got.Phase != tt.want {
+					t.Errorf("got %v, want %v", got.Phase, tt.want)
 				}
-				if tt.want == Healthy && got.Attempts() != 0 {
-					t.Errorf("got %d attempts on the books, want none", got.Attempts())
+				if tt.want == holdoff.Healthy && got.Attempts != 0 {
+					t.Errorf("got %d attempts on the books, want none", got.Attempts)
 				}
 			})
 		})
 	}
 }
 
-// Store case 14: a cancelled waiter leaves the line, and the others go on.
-// After 10 000 of them nothing is left (the bubble would not end with a
-// goroutine in it).
-func TestCancelledWaitersLeaveNothing(t *testing.T) {
+// A cancelled waiter leaves the line, and the others go on. After 10 000 of them
+// nothing is left (the bubble would not end with a goroutine in it).
+func TestWaiters_CancelledLeaveNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at == 0 {
@@ -711,7 +682,7 @@ func TestCancelledWaitersLeaveNothing(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
@@ -724,8 +695,7 @@ func TestCancelledWaitersLeaveNothing(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		gate := gateAt(t, tr, "http://h/")
-		if got := gate.waiting(); got != 10_000 {
+		if got := keyAt(tr, "http://h").Waiters; got != 10_000 {
 			t.Errorf("got %d waiters, want 10000", got)
 		}
 		time.Sleep(time.Second)
@@ -734,17 +704,17 @@ func TestCancelledWaitersLeaveNothing(t *testing.T) {
 		if got := time.Since(h.start); got != time.Second {
 			t.Errorf("the cancelled ones left at %v, want 1s", got)
 		}
-		if got := gate.waiting(); got != 0 {
+		if got := keyAt(tr, "http://h").Waiters; got != 0 {
 			t.Errorf("%d waiters left, want none", got)
 		}
 		sendsAt(t, tr, h.start, "http://h/", 5*time.Second)
 	})
 }
 
-// Store case 14: the permit of a waiter that is cancelled when it gets it is
-// not lost: the next one waits for a slot, not for the whole lease.
-func TestPermitOfACancelledWaiterGoesOn(t *testing.T) {
-	for _, cancelledFirst := range []bool{true, false} {
+// The permit of a waiter that is cancelled when it gets it is not lost: the next
+// one waits for a slot, not for the whole lease.
+func TestWaiter_CancelledWhenGrantedPassesItsPermitOn(t *testing.T) {
+	for range 40 { // the waiter sees the grant first, or its cancellation: by chance
 		synctest.Test(t, func(t *testing.T) {
 			var others int
 			h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
@@ -756,29 +726,18 @@ func TestPermitOfACancelledWaiterGoesOn(t *testing.T) {
 				}
 				return answer(200), nil
 			})
-			tr := &Transport{Base: h, MaxAttempts: 1}
+			tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 			wants(t, tr, "http://h/", 429)
-			gate := gateAt(t, tr, "http://h/")
 			ctx, cancel := context.WithCancel(t.Context())
 			go do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
 			synctest.Wait()
 			go get(t, tr, "http://h/other")
 			synctest.Wait()
-			time.Sleep(5*time.Second - 1)
-			// At the same moment it is granted the probe, and cancelled. Which
-			// of the two it sees depends on which comes first.
-			gate.mu.Lock()
-			enterPhase(gate, Held, 0, time.Now())
-			if cancelledFirst {
-				cancel()
-			}
-			gate.release(time.Now())
-			cancel()
-			gate.mu.Unlock()
-			time.Sleep(hold.Slot + 1)
+			time.AfterFunc(5*time.Second, cancel) // the hold ends at the same moment
+			time.Sleep(5*time.Second + hold.Slot + 1)
 			synctest.Wait()
 			if others != 1 {
-				t.Errorf("cancelled first %v: the other waiter's request was sent %d times by a hold.Slot after the probe's waiter was cancelled, want once", cancelledFirst, others)
+				t.Errorf("the other waiter's request was sent %d times by a slot after the probe's waiter was cancelled, want once", others)
 			}
 			time.Sleep(time.Second)
 		})
@@ -786,7 +745,7 @@ func TestPermitOfACancelledWaiterGoesOn(t *testing.T) {
 }
 
 // A prober that never answers is given up for lost after its lease.
-func TestLostProbeIsFollowedByAnother(t *testing.T) {
+func TestProbe_WithoutAnAnswerIsFollowedByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			switch {
@@ -798,7 +757,7 @@ func TestLostProbeIsFollowedByAnother(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -816,37 +775,11 @@ func TestLostProbeIsFollowedByAnother(t *testing.T) {
 	})
 }
 
-// The lease of a probe follows the host's latency, within bounds.
-func TestLeaseFollowsLatency(t *testing.T) {
-	for _, tt := range []struct{ latency, want time.Duration }{
-		{0, time.Second}, {time.Millisecond, time.Second}, {time.Second, 4 * time.Second}, {time.Minute, (30 * time.Second)},
-	} {
-		var g gate
-		g.latency.Store(int64(tt.latency))
-		if got := g.lease(); got != tt.want {
-			t.Errorf("lease at a latency of %v: got %v, want %v", tt.latency, got, tt.want)
-		}
-	}
-}
-
-// The latency is smoothed with the gain of RFC 6298.
-func TestLatencyIsSmoothed(t *testing.T) {
-	var g gate
-	for _, tt := range []struct{ sample, want time.Duration }{
-		{800, 800}, {1600, 900}, {100, 800}, {800, 800},
-	} {
-		g.sample(tt.sample)
-		if got := time.Duration(g.latency.Load()); got != tt.want {
-			t.Errorf("after a sample of %d: got %d, want %d", tt.sample, got, tt.want)
-		}
-	}
-}
-
 // The caller's body survives the wait at the gate unread.
-func TestBodyIsSentAfterTheHold(t *testing.T) {
+func TestBody_AfterAHoldIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := script(with(429, "Retry-After: 3"), 200)
-		tr := &Transport{Base: base, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: base, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		req := newRequest(t, "POST", "http://h/", "")
 		req.Body = io.NopCloser(strings.NewReader("hello"))
@@ -862,7 +795,7 @@ func TestBodyIsSentAfterTheHold(t *testing.T) {
 // A tenth of all requests fails whatever the host does. They wait with the
 // others for the end of a hold, and fail again and again; but they neither make
 // the probes nor end the ramp, and the key gets well.
-func TestBrokenPathsDoNotKeepTheKeyHeld(t *testing.T) {
+func TestKey_WithBrokenPathsGetsHealthy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			time.Sleep(20 * ms)
@@ -874,7 +807,7 @@ func TestBrokenPathsDoNotKeepTheKeyHeld(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h}
+		tr := &holdoff.Transport{Base: h}
 		var all sync.WaitGroup
 		for i := range 400 * 15 {
 			path := "/good"
@@ -884,48 +817,10 @@ func TestBrokenPathsDoNotKeepTheKeyHeld(t *testing.T) {
 			all.Go(func() { get(t, tr, "http://h"+path) })
 			time.Sleep(2500 * time.Microsecond)
 		}
-		if got := gateAt(t, tr, "http://h/").now(); got.Phase() != Healthy {
-			t.Errorf("got %v at level %d, 10 s after the end of the hint, want healthy", got.Phase(), got.Level())
+		if got := keyAt(tr, "http://h"); got.Phase != holdoff.Healthy {
+			t.Errorf("got %v at level %d, 10 s after the end of the hint, want healthy", got.Phase, got.Level)
 		}
 		all.Wait()
 		time.Sleep(time.Second)
-	})
-}
-
-// enterPhase puts g in a phase of its own. The caller holds mu.
-func enterPhase(g *gate, p Phase, permits int, until time.Time) {
-	g.hold.Adopt(hold.Snapshot{Phase: p, Permits: permits, Until: until, Generation: g.hold.Generation() + 1}, time.Now(), jitter.Uniform)
-	g.hold.Detach(time.Now())
-}
-
-// failOnce counts a failure of g. The caller holds mu.
-func failOnce(g *gate) {
-	g.hold.Record(hold.Result{Permit: hold.Permit{Generation: g.hold.Generation()}, Lesson: Failed}, time.Now(), jitter.Uniform)
-}
-
-// All that a gate hears while its key is counted is counted, whenever it was sent;
-// after that, what was sent before is history.
-func TestAllThatComesInWhileCountedIsCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tr := &Transport{Base: script(200)}
-		wants(t, tr, fleetKey+"/", 200)
-		g := gateAt(t, tr, fleetKey+"/")
-		p, _ := g.open()
-		before := g.lock()
-		g.hold.Measure(time.Now())
-		g.unlock(before)
-		for range 10 {
-			g.learn(hold.Result{Permit: p, Lesson: Good})
-			g.learn(hold.Result{Permit: p, Lesson: Refused})
-		}
-		if h := g.now(); h.Phase() != Counted {
-			t.Errorf("%v, want counted", h.Phase())
-		}
-		time.Sleep(500*ms + ms)
-		g.learn(hold.Result{Permit: p, Lesson: Refused})
-		if h := g.now(); h.Phase() != Paced {
-			t.Errorf("%v, want a pace", h.Phase())
-		}
-		time.Sleep(time.Minute)
 	})
 }

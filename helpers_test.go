@@ -1,6 +1,7 @@
-package holdoff
+package holdoff_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/go-holdoff/holdoff"
 )
 
 // TestMain runs the tests, or one replica of a fleet where a test has started
@@ -88,7 +91,7 @@ func (s *scripted) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	n := len(s.times)
 	s.times = append(s.times, time.Now())
-	s.attempts = append(s.attempts, Attempt(req.Context()))
+	s.attempts = append(s.attempts, holdoff.Attempt(req.Context()))
 	s.mu.Unlock()
 	if req.Body != nil {
 		b, err := io.ReadAll(req.Body)
@@ -141,4 +144,29 @@ func (c *closeCounter) closed() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.closes
+}
+
+// is reports whether err is an E, or wraps one.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// isTimeout reports whether err calls itself a timeout.
+func isTimeout(err error) bool {
+	e, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && e.Timeout()
+}
+
+// keyAt returns how a key stands for tr: healthy, where nothing is known of it.
+func keyAt(tr *holdoff.Transport, key string) holdoff.KeyState {
+	for s := range tr.Keys() {
+		if s.Key == key {
+			return s
+		}
+	}
+	return holdoff.KeyState{Key: key}
 }

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
@@ -22,8 +23,8 @@ func TestHintGoldenVectorsThroughTransport(t *testing.T) {
 		return "X-RateLimit-Reset: " + strconv.FormatInt(time.Now().Add(d).Unix(), 10)
 	}
 	// A Classify that reads OpenAI's reset, as users do who know what it means.
-	hook := func(req *http.Request, resp *http.Response, err error) Verdict {
-		v := DefaultClassify(req, resp, err)
+	hook := func(req *http.Request, resp *http.Response, err error) holdoff.Verdict {
+		v := holdoff.DefaultClassify(req, resp, err)
 		if resp != nil && v.Retry {
 			if d, err := time.ParseDuration(resp.Header.Get("X-Ratelimit-Reset-Requests")); err == nil {
 				v.Hint = max(v.Hint, d)
@@ -33,7 +34,7 @@ func TestHintGoldenVectorsThroughTransport(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name     string
-		classify func(*http.Request, *http.Response, error) Verdict
+		classify func(*http.Request, *http.Response, error) holdoff.Verdict
 		first    func() *http.Response
 		sends    int
 		status   int
@@ -55,7 +56,7 @@ func TestHintGoldenVectorsThroughTransport(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(time.Until(serverNow)) // a bubble starts before the first epoch of ten digits
 				base := script(test.first, 200)
-				tr := &Transport{Base: base, Classify: test.classify}
+				tr := &holdoff.Transport{Base: base, Classify: test.classify}
 				req := newRequest(t, "GET", "https://api.example.com/", "")
 				start := time.Now()
 				resp, err := tr.RoundTrip(req)
@@ -72,8 +73,8 @@ func TestHintGoldenVectorsThroughTransport(t *testing.T) {
 					t.Errorf("the response's body is %q, %v; want it intact", body, err)
 				}
 				var held time.Duration
-				if until, ok := tr.gates.of(req).held(); ok {
-					held = max(time.Until(until), 0)
+				if s := keyAt(tr, "https://api.example.com"); s.Phase == holdoff.Held {
+					held = max(time.Until(s.Until), 0)
 				}
 				// A ramp that goes on after a hold counts as none.
 				if test.hold != held && !(test.hold == 0 && held < hold.MinHold) {
@@ -84,8 +85,8 @@ func TestHintGoldenVectorsThroughTransport(t *testing.T) {
 	}
 }
 
-// Case 28: each attempt comes no earlier than it was told, and a hint of
-// nothing is followed by one's own backoff, not by a retry at once.
+// Each attempt comes no earlier than it was told, and a hint of nothing is followed by
+// one's own backoff, not by a retry at once.
 func TestHintIsNeverUndercut(t *testing.T) {
 	for value, least := range map[string]time.Duration{
 		"0.001": time.Millisecond, "1": time.Second, "1.9": 1900 * time.Millisecond, "3": 3 * time.Second, "45": 45 * time.Second,
@@ -93,7 +94,7 @@ func TestHintIsNeverUndercut(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			base := script(with(503, "Retry-After: "+value), 200)
-			tr := &Transport{Base: base, Backoff: Exponential{Base: 70 * time.Millisecond, Jitter: NoJitter}}
+			tr := &holdoff.Transport{Base: base, Backoff: holdoff.Exponential{Base: 70 * time.Millisecond, Jitter: holdoff.NoJitter}}
 			if _, err := tr.RoundTrip(newRequest(t, "GET", "http://a.example/", "")); err != nil {
 				t.Fatal(err)
 			}
@@ -107,24 +108,23 @@ func TestHintIsNeverUndercut(t *testing.T) {
 	}
 }
 
-// Case 30: a hint above MaxHold, or above what the request may wait, gives the
-// response back at once and intact. The key is held nevertheless, for MaxHold
-// at most.
+// A hint above MaxHold, or above what the request may wait, gives the response back at
+// once and intact. The key is held nevertheless, for MaxHold at most.
 func TestHintAboveTheCapsReturnsTheResponse(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		tr     *Transport
+		tr     *holdoff.Transport
 		within time.Duration // the context's deadline
 		hint   string
 		hold   time.Duration
 	}{
-		{"above MaxHold", &Transport{}, 0, "301", 300 * time.Second},
-		{"above a MaxHold of the user's", &Transport{MaxHold: 10 * time.Second}, 0, "11", 10 * time.Second},
-		{"above MaxWait", &Transport{}, 0, "61", 61 * time.Second},
-		{"equal to MaxWait", &Transport{}, 0, "60", 60 * time.Second},
-		{"nothing waits", &Transport{MaxWait: -1}, 0, "2", 2 * time.Second},
-		{"above the deadline", &Transport{}, 5 * time.Second, "30", 30 * time.Second},
-		{"equal to the deadline", &Transport{}, 30 * time.Second, "30", 30 * time.Second},
+		{"above MaxHold", &holdoff.Transport{}, 0, "301", 300 * time.Second},
+		{"above a MaxHold of the user's", &holdoff.Transport{MaxHold: 10 * time.Second}, 0, "11", 10 * time.Second},
+		{"above MaxWait", &holdoff.Transport{}, 0, "61", 61 * time.Second},
+		{"equal to MaxWait", &holdoff.Transport{}, 0, "60", 60 * time.Second},
+		{"nothing waits", &holdoff.Transport{MaxWait: -1}, 0, "2", 2 * time.Second},
+		{"above the deadline", &holdoff.Transport{}, 5 * time.Second, "30", 30 * time.Second},
+		{"equal to the deadline", &holdoff.Transport{}, 30 * time.Second, "30", 30 * time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -149,17 +149,17 @@ func TestHintAboveTheCapsReturnsTheResponse(t *testing.T) {
 				if resp.StatusCode != 429 || string(body) != "body" || err != nil || base.sends() != 1 {
 					t.Errorf("got status %d, body %q, %v after %d sends; want 429 intact after 1", resp.StatusCode, body, err, base.sends())
 				}
-				until, held := tr.gates.of(req).held()
-				if got := time.Until(until); !held || got != test.hold {
-					t.Errorf("held %v for %v, want for %v", held, got, test.hold)
+				s := keyAt(tr, "http://a.example")
+				if got := time.Until(s.Until); s.Phase != holdoff.Held || got != test.hold {
+					t.Errorf("%v for %v, want held for %v", s.Phase, got, test.hold)
 				}
 			})
 		})
 	}
 }
 
-// Case 33: jitter adds to a server's hint and never takes from it, and replicas
-// that were told the same come back at different times.
+// Jitter adds to a server's hint and never takes from it, and replicas that were told
+// the same come back at different times.
 func TestHintJitterOnlyAdds(t *testing.T) {
 	for _, hint := range []time.Duration{time.Millisecond, 100 * time.Millisecond, time.Second, 1999 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
@@ -168,12 +168,12 @@ func TestHintJitterOnlyAdds(t *testing.T) {
 			for range replicas {
 				base := script(with(429, "Retry-After-Ms: "+strconv.FormatInt(hint.Milliseconds(), 10)), 200)
 				// A Transport of its own stands for a replica.
-				tr := &Transport{Base: base}
+				tr := &holdoff.Transport{Base: base}
 				if _, err := tr.RoundTrip(newRequest(t, "GET", "http://a.example/", "")); err != nil {
 					t.Fatal(err)
 				}
 				got := base.times[1].Sub(base.times[0])
-				if most := hint + max(hint/2, minSpread); got < hint || got > most {
+				if most := hint + max(hint/2, holdoff.MinSpread); got < hint || got > most {
 					t.Errorf("hint %v: retried after %v, want within [%v, %v]", hint, got, hint, most)
 				}
 				seen[got] = true
@@ -186,20 +186,20 @@ func TestHintJitterOnlyAdds(t *testing.T) {
 }
 
 // noteRetries is a Backoff that notes what it is asked.
-type noteRetries struct{ asked []Retry }
+type noteRetries struct{ asked []holdoff.Retry }
 
-func (n *noteRetries) Delay(r Retry) time.Duration {
+func (n *noteRetries) Delay(r holdoff.Retry) time.Duration {
 	n.asked = append(n.asked, r)
 	return time.Duration(r.Attempt+1) * 10 * time.Millisecond
 }
 
-// Case 34: a hint neither advances nor resets the exponential sequence: the
-// next plain backoff goes by the number of the attempt.
+// A hint neither advances nor resets the exponential sequence: the next plain backoff
+// goes by the number of the attempt.
 func TestHintLeavesTheBackoffSequenceAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		notes := &noteRetries{}
 		base := script(503, with(429, "Retry-After: 1"), 503, 200)
-		tr := &Transport{Base: base, Backoff: notes}
+		tr := &holdoff.Transport{Base: base, Backoff: notes}
 		if _, err := tr.RoundTrip(newRequest(t, "GET", "http://a.example/", "")); err != nil {
 			t.Fatal(err)
 		}

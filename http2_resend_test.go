@@ -17,23 +17,23 @@ import (
 // impatient makes retries that don't slow the tests down.
 var impatient = holdoff.Exponential{Base: time.Millisecond, Cap: time.Millisecond}
 
-// stream is a body without GetBody, and counts its closes.
-type stream struct {
+// h2Stream is a body without GetBody, and counts its closes.
+type h2Stream struct {
 	io.Reader
 	closes atomic.Int32
 	closed chan struct{}
 }
 
-func (s *stream) Close() error {
+func (s *h2Stream) Close() error {
 	if s.closes.Add(1) == 1 {
 		close(s.closed)
 	}
 	return nil
 }
 
-func newStream(t *testing.T, method, url, content string) (*http.Request, *stream) {
+func newStream(t *testing.T, method, url, content string) (*http.Request, *h2Stream) {
 	t.Helper()
-	body := &stream{Reader: strings.NewReader(content), closed: make(chan struct{})}
+	body := &h2Stream{Reader: strings.NewReader(content), closed: make(chan struct{})}
 	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {
 		t.Fatal(err)

@@ -1,19 +1,21 @@
-package holdoff
+package holdoff_test
 
 import (
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-holdoff/holdoff"
 )
 
 // Keys tells an operator what is held, since when, why and for whom, and is
 // silent about what is well.
 func TestKeysTellWhyNothingIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &MemoryStore{}
-		told := &Transport{Base: script(with(429, "Retry-After: 5"), 200), Store: store, MaxAttempts: 1}
-		other := &Transport{Base: script(200), Store: store}
+		store := &holdoff.MemoryStore{}
+		told := &holdoff.Transport{Base: script(with(429, "Retry-After: 5"), 200), Store: store, MaxAttempts: 1}
+		other := &holdoff.Transport{Base: script(200), Store: store}
 		wants(t, other, "http://well.example/", 200)
 		wants(t, other, "http://h.example/", 200)
 		wants(t, told, "http://h.example/", 429)
@@ -23,7 +25,7 @@ func TestKeysTellWhyNothingIsSent(t *testing.T) {
 		go get(t, other, "http://h.example/")
 		synctest.Wait()
 
-		var got []KeyState
+		var got []holdoff.KeyState
 		for s := range other.Keys() {
 			got = append(got, s)
 		}
@@ -31,7 +33,7 @@ func TestKeysTellWhyNothingIsSent(t *testing.T) {
 			t.Fatalf("got %v, want the one key that is held", got)
 		}
 		s := got[0]
-		if s.Key != "http://h.example" || s.Phase != Held || !s.Shared || !s.Word || s.Attempts != 1 || s.Status != 429 || s.Waiters != 1 || s.Retries != 10 {
+		if s.Key != "http://h.example" || s.Phase != holdoff.Held || !s.Shared || !s.Word || s.Attempts != 1 || s.Status != 429 || s.Waiters != 1 || s.Retries != 10 {
 			t.Errorf("got %+v", s)
 		}
 		if !s.Last.Equal(met) || s.Until.Sub(met) != 5*time.Second {
@@ -51,7 +53,7 @@ func TestKeysTellWhyNothingIsSent(t *testing.T) {
 // A bound that is none is not shown as one.
 func TestKeysShowNoBudgetAsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &Transport{Base: script(with(429, "Retry-After: 5")), MaxAttempts: 1, Budget: -1}
+		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 5")), MaxAttempts: 1, Budget: -1}
 		wants(t, tr, "http://h.example/", 429)
 		for s := range tr.Keys() {
 			if s.Retries != -1 || !strings.HasPrefix(s.String(), "http://h.example is held for 5s more") {

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"context"
@@ -12,19 +12,21 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/go-holdoff/holdoff/internal/hold"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
 // notes collects events.
 type notes struct {
 	mu     sync.Mutex
-	events []Event
+	events []holdoff.Event
 }
 
-func (n *notes) observe(_ context.Context, e Event) {
+func (n *notes) observe(_ context.Context, e holdoff.Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.events = append(n.events, e)
@@ -36,7 +38,7 @@ func (n *notes) lines() (lines []string) {
 	defer n.mu.Unlock()
 	for _, e := range n.events {
 		switch {
-		case e.Kind >= HoldStarted:
+		case e.Kind >= holdoff.HoldStarted:
 			lines = append(lines, fmt.Sprintf("%v: %v for %v, level %d, status %d, %d failed", e.Kind, e.Phase, e.Hold, e.Level, e.Status, e.Attempts))
 		default:
 			lines = append(lines, fmt.Sprintf("%v %d: %s, status %d, err %v, duration %v, wait %v", e.Kind, e.Attempt, e.Reason, e.Status, e.Err, e.Duration, e.Wait))
@@ -55,7 +57,7 @@ func sameLines(t *testing.T, what string, got, want []string) {
 // fixed is a Backoff without chance.
 type fixed time.Duration
 
-func (f fixed) Delay(Retry) time.Duration { return time.Duration(f) }
+func (f fixed) Delay(holdoff.Retry) time.Duration { return time.Duration(f) }
 
 // slowly is a step for script: it answers after d.
 func slowly(d time.Duration, step func() *http.Response) func(*http.Request) (*http.Response, error) {
@@ -65,30 +67,30 @@ func slowly(d time.Duration, step func() *http.Response) func(*http.Request) (*h
 	}
 }
 
-// Case 58: one event per decision, with attempt, delay, reason and status.
+// One event per decision, with attempt, delay, reason and status.
 func TestOneEventPerDecision(t *testing.T) {
 	refused := errors.New("broken")
 	for _, tt := range []struct {
 		name string
-		tr   *Transport
+		tr   *holdoff.Transport
 		want []string
 	}{
-		{"a success", &Transport{Base: script(slowly(time.Second, with(200)))}, []string{
+		{"a success", &holdoff.Transport{Base: script(slowly(time.Second, with(200)))}, []string{
 			"attempt 0: ok, status 200, err <nil>, duration 1s, wait 0s",
 		}},
-		{"a retry", &Transport{Base: script(slowly(time.Second, with(503)), slowly(time.Second, with(200))), Backoff: fixed(3 * time.Second)}, []string{
+		{"a retry", &holdoff.Transport{Base: script(slowly(time.Second, with(503)), slowly(time.Second, with(200))), Backoff: fixed(3 * time.Second)}, []string{
 			"attempt 0: server error, status 503, err <nil>, duration 1s, wait 0s",
 			"waiting 1: server error, status 503, err <nil>, duration 0s, wait 3s",
 			"attempt 1: ok, status 200, err <nil>, duration 1s, wait 0s",
 		}},
-		{"giving up", &Transport{Base: script(slowly(time.Second, with(500))), MaxAttempts: 1}, []string{
+		{"giving up", &holdoff.Transport{Base: script(slowly(time.Second, with(500))), MaxAttempts: 1}, []string{
 			"attempt 0: server error, status 500, err <nil>, duration 1s, wait 0s",
 			"gave up 0: attempts, status 500, err <nil>, duration 0s, wait 0s",
 		}},
-		{"an error that is final", &Transport{Base: script(refused)}, []string{
+		{"an error that is final", &holdoff.Transport{Base: script(refused)}, []string{
 			"attempt 0: error, status 0, err broken, duration 1ns, wait 0s",
 		}},
-		{"a hold", &Transport{Base: script(slowly(time.Second, with(429, "Retry-After: 5")), slowly(50*time.Millisecond, with(200)))}, []string{
+		{"a hold", &holdoff.Transport{Base: script(slowly(time.Second, with(429, "Retry-After: 5")), slowly(50*time.Millisecond, with(200)))}, []string{
 			"attempt 0: too many requests, status 429, err <nil>, duration 1s, wait 0s",
 			"hold started: held for 5s, level 0, status 429, 1 failed",
 			"waiting 1: held, status 429, err <nil>, duration 0s, wait 5s",
@@ -111,7 +113,7 @@ func TestOneEventPerDecision(t *testing.T) {
 					if e.Key != "http://h" {
 						t.Errorf("%v: got key %q, want http://h", e.Kind, e.Key)
 					}
-					if e.Kind < HoldStarted && e.Method != "GET" {
+					if e.Kind < holdoff.HoldStarted && e.Method != "GET" {
 						t.Errorf("%v: got method %q, want GET", e.Kind, e.Method)
 					}
 				}
@@ -140,9 +142,9 @@ func TestWaitedIsToldOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var n notes
-				var out Outcome
-				tr := &Transport{Base: tt.base, Backoff: fixed(3 * time.Second), Observe: n.observe}
-				ctx, cancel := context.WithCancel(WithOutcome(t.Context(), &out))
+				var out holdoff.Outcome
+				tr := &holdoff.Transport{Base: tt.base, Backoff: fixed(3 * time.Second), Observe: n.observe}
+				ctx, cancel := context.WithCancel(holdoff.WithOutcome(t.Context(), &out))
 				defer cancel()
 				if tt.base == nil {
 					cancel()
@@ -153,7 +155,7 @@ func TestWaitedIsToldOnce(t *testing.T) {
 				var got []string
 				var sum time.Duration
 				for _, e := range n.events {
-					if e.Kind < HoldStarted {
+					if e.Kind < holdoff.HoldStarted {
 						got = append(got, fmt.Sprint(e.Kind, " ", e.Waited))
 						sum += e.Waited
 					}
@@ -167,11 +169,11 @@ func TestWaitedIsToldOnce(t *testing.T) {
 	}
 }
 
-// Case 58: a request that is held for longer than it may wait is one event.
+// A request that is held for longer than it may wait is one event.
 func TestHeldRequestIsOneEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n notes
-		tr := &Transport{Base: script(with(429, "Retry-After: 5")), MaxAttempts: 1, MaxWait: -1, Observe: n.observe}
+		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 5")), MaxAttempts: 1, MaxWait: -1, Observe: n.observe}
 		get(t, tr, "http://h/")
 		n.events = nil
 		get(t, tr, "http://h/")
@@ -179,14 +181,14 @@ func TestHeldRequestIsOneEvent(t *testing.T) {
 	})
 }
 
-// Case 58: a hook gets the request's context, and the background context where
-// no request is the cause.
+// A hook gets the request's context, and the background context where no request is
+// the cause.
 func TestHookGetsTheRequestsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type mark struct{}
-		tr := &Transport{Base: script(with(429, "Retry-After: 2"), 200), Observe: func(ctx context.Context, e Event) {
+		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 2"), 200), Observe: func(ctx context.Context, e holdoff.Event) {
 			want := any("mine")
-			if e.Kind >= HoldStarted {
+			if e.Kind >= holdoff.HoldStarted {
 				want = nil
 			}
 			if got := ctx.Value(mark{}); got != want {
@@ -200,13 +202,13 @@ func TestHookGetsTheRequestsContext(t *testing.T) {
 	})
 }
 
-// Case 57: attempts and waits are logged at DEBUG, and holds at INFO, with the
-// fields that are documented and no others.
+// Attempts and waits are logged at DEBUG, and holds at INFO, with the fields that are
+// documented and no others.
 func TestLogLevelsAndFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
 		base := script(slowly(time.Second, with(429, "Retry-After: 5")), slowly(time.Second, with(503)), errors.New("broken"))
-		tr := &Transport{Base: base, Logger: zap.New(core)}
+		tr := &holdoff.Transport{Base: base, Logger: zap.New(core)}
 		get(t, tr, "http://h/path?query")
 		tr.MaxWait = -1
 		get(t, tr, "http://h/path?query")
@@ -250,11 +252,11 @@ func TestLogLevelsAndFields(t *testing.T) {
 	})
 }
 
-// Case 57: above DEBUG a logger gets the beginning and the end of holds only.
+// Above DEBUG a logger gets the beginning and the end of holds only.
 func TestInfoLoggerGetsHoldsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.InfoLevel)
-		tr := &Transport{Base: script(with(429, "Retry-After: 5"), 200), Logger: zap.New(core)}
+		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 5"), 200), Logger: zap.New(core)}
 		wants(t, tr, "http://h/", 200)
 		time.Sleep(time.Minute)
 		var got []string
@@ -265,8 +267,8 @@ func TestInfoLoggerGetsHoldsOnly(t *testing.T) {
 	})
 }
 
-// Case 57: nothing that may be a secret reaches a log or a hook: no path, query,
-// user info, header or body, and no URL in an error's text.
+// Nothing that may be a secret reaches a log or a hook: no path, query, user info,
+// header or body, and no URL in an error's text.
 func TestNoSecretsInLogsAndEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const secret = "s3cret"
@@ -279,7 +281,7 @@ func TestNoSecretsInLogsAndEvents(t *testing.T) {
 			with(429, "Retry-After: 5", "X: "+secret),
 			fmt.Errorf("proxy %s: %w", raw, context.DeadlineExceeded),
 		)
-		tr := &Transport{Base: base, Logger: zap.New(core), Observe: n.observe}
+		tr := &holdoff.Transport{Base: base, Logger: zap.New(core), Observe: n.observe}
 		for range 3 {
 			req := newRequest(t, "PUT", raw, secret)
 			req.Header.Set("Authorization", secret)
@@ -301,42 +303,45 @@ func TestNoSecretsInLogsAndEvents(t *testing.T) {
 	})
 }
 
-// Case 57: without a logger, and with one that does nothing, all works and
-// nobody is asked to format anything.
-func TestNilAndNopLogger(t *testing.T) {
+// Without a logger, and with one that does nothing, all works, and a healthy request
+// allocates nothing. It must run alone: it is not parallel.
+func TestObserve_NilAndNopLoggersCostNothing(t *testing.T) {
 	for name, log := range map[string]*zap.Logger{"nil": nil, "no-op": zap.NewNop()} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tr := &Transport{Base: script(503, with(429, "Retry-After: 3"), errors.New("x"), 200), Logger: log}
+				tr := &holdoff.Transport{Base: script(503, with(429, "Retry-After: 3"), errors.New("x"), 200), Logger: log}
 				get(t, tr, "http://h/")
 				wants(t, tr, "http://h/", 200)
-				if tr.watch.wants() {
-					t.Error("somebody is said to look at events")
-				}
 			})
+			resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}
+			tr := &holdoff.Transport{Base: roundTripper(func(*http.Request) (*http.Response, error) { return resp, nil }), Logger: log}
+			req := newRequest(t, "GET", "http://h/", "")
+			if got := testing.AllocsPerRun(1000, func() { tr.RoundTrip(req) }); got != 0 {
+				t.Errorf("got %v allocations per request, want 0", got)
+			}
 		})
 	}
 }
 
-// Case 58: a hook that panics leaks neither the response's nor the request's
-// body, nor a permit, nor a place in line, whatever the event was.
+// A hook that panics leaks neither the response's nor the request's body, nor a
+// permit, nor a place in line, whatever the event was.
 func TestHookPanicLeaksNothing(t *testing.T) {
 	// What the host does, and what it takes for the hook to be called.
 	for _, tt := range []struct {
-		kind   EventKind
-		phase  Phase
+		kind   holdoff.EventKind
+		phase  holdoff.Phase
 		reason string
 	}{
-		{Attempted, 0, "ok"},
-		{Attempted, 0, "server error"},
-		{Attempted, 0, "too many requests"},
-		{Waiting, 0, "server error"},
-		{Waiting, 0, "held"},
-		{GaveUp, 0, "attempts"},
-		{GaveUp, 0, "held"},
-		{HoldStarted, Held, ""},
-		{HoldChanged, Probing, ""},
-		{HoldChanged, Ramping, ""},
+		{holdoff.Attempted, 0, "ok"},
+		{holdoff.Attempted, 0, "server error"},
+		{holdoff.Attempted, 0, "too many requests"},
+		{holdoff.Waiting, 0, "server error"},
+		{holdoff.Waiting, 0, "held"},
+		{holdoff.GaveUp, 0, "attempts"},
+		{holdoff.GaveUp, 0, "held"},
+		{holdoff.HoldStarted, holdoff.Held, ""},
+		{holdoff.HoldChanged, holdoff.Probing, ""},
+		{holdoff.HoldChanged, holdoff.Ramping, ""},
 	} {
 		t.Run(fmt.Sprint(tt.kind, " ", tt.phase, " ", tt.reason), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -361,8 +366,8 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 					resp.Body = count()
 					return resp, nil
 				})
-				tr := &Transport{Base: h, MaxAttempts: 2, MaxWait: 10 * time.Second, Backoff: fixed(time.Second)}
-				tr.Observe = func(_ context.Context, e Event) {
+				tr := &holdoff.Transport{Base: h, MaxAttempts: 2, MaxWait: 10 * time.Second, Backoff: fixed(time.Second)}
+				tr.Observe = func(_ context.Context, e holdoff.Event) {
 					mu.Lock()
 					hit := armed && e.Kind == tt.kind && e.Phase == tt.phase && e.Reason == tt.reason
 					if hit {
@@ -385,9 +390,9 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 						resp.Body.Close()
 					}
 				}
-				if tt.kind == HoldChanged {
+				if tt.kind == holdoff.HoldChanged {
 					// On a request's goroutine: nobody waits when the hold ends.
-					do(tr, newRequest(t, "GET", "http://h/429", "").WithContext(WithoutRetry(t.Context())))
+					do(tr, newRequest(t, "GET", "http://h/429", "").WithContext(holdoff.WithoutRetry(t.Context())))
 					time.Sleep(4 * time.Second)
 					armed = true
 					try("/200")
@@ -396,7 +401,7 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 					for _, path := range []string{"/200", "/503", "/429", "/200"} {
 						try(path)
 					}
-					do(tr, newRequest(t, "GET", "http://h/429", "").WithContext(WithoutRetry(t.Context())))
+					do(tr, newRequest(t, "GET", "http://h/429", "").WithContext(holdoff.WithoutRetry(t.Context())))
 					impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 					defer cancel()
 					func() {
@@ -407,8 +412,7 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 				if panicked != 1 {
 					t.Fatalf("the hook panicked %d times, want once", panicked)
 				}
-				gate := gateAt(t, tr, "http://h/")
-				if got := gate.waiting(); got != 0 {
+				if got := keyAt(tr, "http://h").Waiters; got != 0 {
 					t.Errorf("%d waiters left, want none", got)
 				}
 				for i, b := range bodies {
@@ -418,8 +422,8 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 				}
 				// A permit that was lost would make the next wait for a lease.
 				time.Sleep(hold.Slot)
-				if now := gate.now(); now.Phase() == Held {
-					time.Sleep(time.Until(now.Until()))
+				if now := keyAt(tr, "http://h"); now.Phase == holdoff.Held {
+					time.Sleep(time.Until(now.Until))
 				}
 				begun := time.Now()
 				wants(t, tr, "http://h/200", 200)

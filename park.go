@@ -76,7 +76,7 @@ func (c *call) whole() *http.Request {
 	case c.body == nil:
 		return nil
 	default:
-		all, ok := c.body.all()
+		all, ok := c.body.All()
 		if !ok {
 			return nil
 		}

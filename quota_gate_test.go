@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"context"
@@ -11,7 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/quota"
 )
 
 // limiter is a host that takes so many requests per second, or per window, and
@@ -75,7 +77,7 @@ func (l *limiter) take(now time.Time) (ok bool, header string) {
 
 // offer sends n requests per second through the Transports in turn, for d, waits
 // for all, and returns how many failed.
-func offer(t *testing.T, trs []*Transport, n int, d time.Duration) int {
+func offer(t *testing.T, trs []*holdoff.Transport, n int, d time.Duration) int {
 	var failed atomic.Int64
 	var wg sync.WaitGroup
 	every := time.Second / time.Duration(n)
@@ -120,9 +122,9 @@ func TestServerIsFedAtItsOwnRate(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := tt.server()
 				store := &odd{}
-				trs := make([]*Transport, tt.processes)
+				trs := make([]*holdoff.Transport, tt.processes)
 				for i := range trs {
-					trs[i] = &Transport{Base: server}
+					trs[i] = &holdoff.Transport{Base: server}
 					if tt.store {
 						trs[i].Store = store
 					}
@@ -155,9 +157,9 @@ func TestServerIsFedAtItsOwnRate(t *testing.T) {
 				time.Sleep(time.Minute)
 				for i, tr := range trs {
 					// A quota that was used up last is awaited until somebody asks.
-					h, waiting := gateAt(t, tr, fleetKey+"/").now(), gateAt(t, tr, fleetKey+"/").waiting()
-					if over := h.Phase() == Held && !time.Now().Before(h.Until()); h.Phase() != Healthy && !over || waiting != 0 {
-						t.Errorf("a minute later, process %d: %v, %d waiting", i, h.Phase(), waiting)
+					h := keyAt(tr, fleetKey)
+					if over := h.Phase == holdoff.Held && !time.Now().Before(h.Until); h.Phase != holdoff.Healthy && !over || h.Waiters != 0 {
+						t.Errorf("a minute later, process %d: %v, %d waiting", i, h.Phase, h.Waiters)
 					}
 				}
 				for i, tr := range trs {
@@ -169,8 +171,8 @@ func TestServerIsFedAtItsOwnRate(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				for i, tr := range trs {
-					if h := gateAt(t, tr, fleetKey+"/").now(); h.Phase() != Healthy {
-						t.Errorf("two minutes later, process %d: %v", i, h.Phase())
+					if h := keyAt(tr, fleetKey); h.Phase != holdoff.Healthy {
+						t.Errorf("two minutes later, process %d: %v", i, h.Phase)
 					}
 				}
 				asked := store.asked.Load()
@@ -190,9 +192,9 @@ func TestWaitersOfAPacedKeyMayAllLeave(t *testing.T) {
 		t.Run(fmt.Sprint("shared ", shared), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &limiter{rate: 20, burst: 2}
-				tr := &Transport{Base: server}
+				tr := &holdoff.Transport{Base: server}
 				if shared {
-					tr.Store = &MemoryStore{}
+					tr.Store = &holdoff.MemoryStore{}
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				var wg sync.WaitGroup
@@ -205,13 +207,12 @@ func TestWaitersOfAPacedKeyMayAllLeave(t *testing.T) {
 					})
 					time.Sleep(10 * ms)
 				}
-				g := gateAt(t, tr, fleetKey+"/")
-				if h := g.now(); h.Phase() != Paced || g.waiting() < 50 {
-					t.Errorf("%v, %d waiting; want a paced key with a line", h.Phase(), g.waiting())
+				if h := keyAt(tr, fleetKey); h.Phase != holdoff.Paced || keyAt(tr, fleetKey).Waiters < 50 {
+					t.Errorf("%v, %d waiting; want a paced key with a line", h.Phase, keyAt(tr, fleetKey).Waiters)
 				}
 				cancel()
 				wg.Wait()
-				if n := g.waiting(); n != 0 {
+				if n := keyAt(tr, fleetKey).Waiters; n != 0 {
 					t.Errorf("%d are waiting whose context has ended", n)
 				}
 				begun := time.Now()
@@ -220,8 +221,8 @@ func TestWaitersOfAPacedKeyMayAllLeave(t *testing.T) {
 					t.Errorf("the next was served after %v, want a hold.Slot or so", d)
 				}
 				time.Sleep(time.Minute)
-				if h := g.now(); h.Phase() != Healthy {
-					t.Errorf("%v a minute later", h.Phase())
+				if h := keyAt(tr, fleetKey); h.Phase != holdoff.Healthy {
+					t.Errorf("%v a minute later", h.Phase)
 				}
 			})
 		})
@@ -233,11 +234,11 @@ func TestLineOfAPacedKeyIsNotReleasedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		server := &limiter{rate: 100, burst: 10}
-		tr := &Transport{Base: server, Store: store}
+		tr := &holdoff.Transport{Base: server, Store: store}
 		done := make(chan int)
-		go func() { done <- offer(t, []*Transport{tr}, 300, 4*time.Second) }()
+		go func() { done <- offer(t, []*holdoff.Transport{tr}, 300, 4*time.Second) }()
 		time.Sleep(3 * time.Second)
-		if n := gateAt(t, tr, fleetKey+"/").waiting(); n < 200 {
+		if n := keyAt(tr, fleetKey).Waiters; n < 200 {
 			t.Fatalf("%d are waiting, want a line", n)
 		}
 		server.mu.Lock()
@@ -296,11 +297,11 @@ func TestQuotasOfSeveralPathsHoldNobody(t *testing.T) {
 				t.Run(fmt.Sprint(processes, " processes, ", rate, "/s, 1 in ", share), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						server := &perPath{limits: map[string]int{"/much": 60 * rate, "/little": 60*rate/share + 20}}
-						trs := []*Transport{{Base: server}}
-						if store := (&MemoryStore{}); processes > 0 {
+						trs := []*holdoff.Transport{{Base: server}}
+						if store := (&holdoff.MemoryStore{}); processes > 0 {
 							trs = nil
 							for range processes {
-								trs = append(trs, &Transport{Base: server, Store: store})
+								trs = append(trs, &holdoff.Transport{Base: server, Store: store})
 							}
 						}
 						var wg sync.WaitGroup
@@ -342,15 +343,17 @@ func TestHealthyPathWithQuotaHeadersDoesNotAllocate(t *testing.T) {
 		{"X-RateLimit-Remaining: 594.0", "X-RateLimit-Reset: 123", "Age: 0"},
 	} {
 		resp := &http.Response{StatusCode: 200, Header: answer(200, headers...).Header, Body: http.NoBody}
-		tr := &Transport{Base: roundTripper(func(*http.Request) (*http.Response, error) { return resp, nil })}
+		tr := &holdoff.Transport{Base: roundTripper(func(*http.Request) (*http.Response, error) { return resp, nil })}
 		req := newRequest(t, "GET", "https://api.example.com/p?q=1", "")
 		got := testing.AllocsPerRun(1000, func() {
 			if r, err := tr.RoundTrip(req); r != resp || err != nil {
 				t.Fatalf("got %v, %v; want Base's response", r, err)
 			}
 		})
-		if used := gateAt(t, tr, "https://api.example.com/").quota.Used(); used != (headers != nil) {
-			t.Errorf("%q: the numbers were seen: %t", headers, used)
+		var counter quota.Counter
+		counter.Read(resp.Header, 0, time.Now(), time.Minute)
+		if used := counter.Used(); used != (headers != nil) {
+			t.Errorf("%q: it has numbers of a quota: %t", headers, used)
 		}
 		if got != 0 {
 			t.Errorf("%q: got %v allocations per request, want 0", headers, got)

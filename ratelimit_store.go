@@ -51,6 +51,18 @@ type (
 	Record = hold.Record
 	// A Decision is the next round of a record.
 	Decision = hold.Decision
+	// Totals are the reports since the last decision, added up.
+	Totals = hold.Totals
+	// Alarms are what makes a decision due before the round ends.
+	Alarms = hold.Alarms
+	// Memory is what the machine keeps of a key from round to round. A store keeps it,
+	// and does not look into it.
+	Memory = hold.Memory
+	// Millis is a time of a store's own clock, in ms since 1970; 0 is none.
+	Millis = hold.Millis
+	// NotShared is the error of a store that works, but does not share this key, for
+	// example because it keeps too many.
+	NotShared = hold.NotShared
 	// State is what a [Store] knows of a key: N sends until T. Phase, Until and Permits
 	// say just that. Level is how many holds in a row came before this one, Word
 	// tells that the server itself asked for it, Rate is in sends per second where

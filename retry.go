@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/jitter"
+	"github.com/go-holdoff/holdoff/internal/replay"
 )
 
 // minSpread is the least room for jitter on top of a hint.
@@ -64,7 +65,7 @@ func (c *call) prepare() bool {
 		c.carry(rc, 0)
 		return true
 	}
-	c.pending = c.body.next()
+	c.pending = c.body.Next()
 	return c.pending != nil
 }
 
@@ -90,7 +91,8 @@ func (c *call) sleep(wait time.Duration, reason string) {
 // discard lets go of a response that will be followed by another.
 func (c *call) discard() {
 	if c.resp != nil && c.resp.Body != nil {
-		drain(c.resp)
+		_, ownContext := c.resp.Body.(*cancelBody)
+		replay.Drain(c.resp, ownContext)
 	}
 	c.resp = nil
 }

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/internal/admission"
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/redisrun"
 )
@@ -35,16 +37,16 @@ func eventually(t testing.TB, what string, holds func() bool) {
 }
 
 // tell reports, and decides where that is due: which must work.
-func tell(t testing.TB, s Store, key string, r Report) State {
+func tell(t testing.TB, s holdoff.Store, key string, r holdoff.Report) holdoff.State {
 	t.Helper()
 	if r.Lease == 0 {
 		r.Lease = 10 * time.Second
 	}
 	r.Version = hold.Version
-	var reply Reply
+	var reply holdoff.Reply
 	var err error
 	for range 20 { // a slow machine may take longer than the store's timeout
-		reply, err = exchange(context.Background(), s, key, r)
+		reply, err = admission.Exchange(context.Background(), s, key, r)
 		if !errors.Is(err, redisrun.ErrLate) && !errors.Is(err, context.DeadlineExceeded) {
 			break
 		}
@@ -57,16 +59,16 @@ func tell(t testing.TB, s Store, key string, r Report) State {
 }
 
 // follow watches a key, and returns what is known of it.
-func follow(t testing.TB, s Store, key string) func() State {
+func follow(t testing.TB, s holdoff.Store, key string) func() holdoff.State {
 	var mu sync.Mutex
-	var last State
-	stop := s.Watch(key, func(state State) {
+	var last holdoff.State
+	stop := s.Watch(key, func(state holdoff.State) {
 		mu.Lock()
 		defer mu.Unlock()
 		last = state
 	})
 	t.Cleanup(stop)
-	return func() State {
+	return func() holdoff.State {
 		mu.Lock()
 		defer mu.Unlock()
 		return last
@@ -74,12 +76,14 @@ func follow(t testing.TB, s Store, key string) func() State {
 }
 
 // heldFor is the report of a hint.
-func heldFor(d time.Duration) Report { return Report{Hint: d, ServerDirected: true, Status: 429} }
+func heldFor(d time.Duration) holdoff.Report {
+	return holdoff.Report{Hint: d, ServerDirected: true, Status: 429}
+}
 
 // redisStore makes a store that is closed at the end of the test.
-func redisStore(t testing.TB, client RedisClient, opts RedisOptions) *RedisStore {
+func redisStore(t testing.TB, client holdoff.RedisClient, opts holdoff.RedisOptions) *holdoff.RedisStore {
 	t.Helper()
-	s, err := NewRedisStore(client, opts)
+	s, err := holdoff.NewRedisStore(client, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"context"
@@ -16,20 +16,20 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
-// Store case 15.
 func TestRedisThatComesLaterIsJoined(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	srv.Kill()
 	begun := time.Now()
-	a, b := redisStore(t, srv.Client(), RedisOptions{}), redisStore(t, srv.Client(), RedisOptions{})
+	a, b := redisStore(t, srv.Client(), holdoff.RedisOptions{}), redisStore(t, srv.Client(), holdoff.RedisOptions{})
 	if d := time.Since(begun); d > 5*time.Second {
 		t.Errorf("without Redis it takes %v to make two stores", d)
 	}
-	client := &http.Client{Transport: &Transport{Base: script(200), Store: a}}
+	client := &http.Client{Transport: &holdoff.Transport{Base: script(200), Store: a}}
 	if resp, err := client.Get("http://a.example.com"); err != nil || resp.StatusCode != 200 {
 		t.Errorf("a request without Redis: %v, %v", resp, err)
 	}
@@ -38,23 +38,23 @@ func TestRedisThatComesLaterIsJoined(t *testing.T) {
 	eventually(t, "both stores are back", func() bool { return a.Err() == nil && b.Err() == nil })
 	state := follow(t, b, "k")
 	tell(t, a, "k", heldFor(time.Minute))
-	eventually(t, "holds are shared", func() bool { return state().Phase == Held })
+	eventually(t, "holds are shared", func() bool { return state().Phase == holdoff.Held })
 }
 
 // keyIs reports the phase of the only key that a Transport knows something of.
-func keyIs(tr *Transport) KeyState {
+func keyIs(tr *holdoff.Transport) holdoff.KeyState {
 	for s := range tr.Keys() {
 		return s
 	}
-	return KeyState{}
+	return holdoff.KeyState{}
 }
 
 // fleetOf makes Transports with a store each, which know host already.
-func fleetOf(t *testing.T, srv *redistest.Server, n int, base http.RoundTripper, host string) []*Transport {
+func fleetOf(t *testing.T, srv *redistest.Server, n int, base http.RoundTripper, host string) []*holdoff.Transport {
 	t.Helper()
-	var fleet []*Transport
+	var fleet []*holdoff.Transport
 	for range n {
-		tr := &Transport{Base: base, Store: redisStore(t, srv.Client(), RedisOptions{}), MaxWait: -1}
+		tr := &holdoff.Transport{Base: base, Store: redisStore(t, srv.Client(), holdoff.RedisOptions{}), MaxWait: -1}
 		fetch(t, tr, host)
 		fleet = append(fleet, tr)
 	}
@@ -62,7 +62,7 @@ func fleetOf(t *testing.T, srv *redistest.Server, n int, base http.RoundTripper,
 }
 
 // fetch sends a request that may fail.
-func fetch(t testing.TB, tr *Transport, url string) (int, error) {
+func fetch(t testing.TB, tr *holdoff.Transport, url string) (int, error) {
 	resp, err := tr.RoundTrip(newRequest(t, "GET", url, ""))
 	if err != nil {
 		return 0, err
@@ -87,7 +87,7 @@ func TestOperatorMayClearAHold(t *testing.T) {
 	bad.Store(true)
 	fetch(t, fleet[0], host)
 	for _, tr := range fleet {
-		eventually(t, "all are held", func() bool { return keyIs(tr).Phase == Held && keyIs(tr).Shared })
+		eventually(t, "all are held", func() bool { return keyIs(tr).Phase == holdoff.Held && keyIs(tr).Shared })
 	}
 	bad.Store(false)
 
@@ -95,7 +95,7 @@ func TestOperatorMayClearAHold(t *testing.T) {
 	rdb.HSet(t.Context(), record, "phase", "healthy", "attempts", 0, "round", "", "hint", "", "totals", "")
 	rdb.HIncrBy(t.Context(), redisName("default", "meta"), "seq", 1)
 	for i, tr := range fleet {
-		eventually(t, fmt.Sprintf("replica %d is free: %+v", i, keyIs(tr)), func() bool { return keyIs(tr).Phase == Healthy })
+		eventually(t, fmt.Sprintf("replica %d is free: %+v", i, keyIs(tr)), func() bool { return keyIs(tr).Phase == holdoff.Healthy })
 		if status, err := fetch(t, tr, host); status != 200 {
 			t.Errorf("replica %d gets %d, %v", i, status, err)
 		}
@@ -105,7 +105,6 @@ func TestOperatorMayClearAHold(t *testing.T) {
 	}
 }
 
-// Store case 23.
 func TestHoldThatRedisLostIsAssertedAgain(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -121,7 +120,7 @@ func TestHoldThatRedisLostIsAssertedAgain(t *testing.T) {
 	fleet := fleetOf(t, srv, 4, base, host)
 	fetch(t, fleet[0], host)
 	for _, tr := range fleet {
-		eventually(t, "all are held", func() bool { return keyIs(tr).Phase == Held && keyIs(tr).Shared })
+		eventually(t, "all are held", func() bool { return keyIs(tr).Phase == holdoff.Held && keyIs(tr).Shared })
 	}
 	until := keyIs(fleet[0]).Until
 	record := recordName("default", host)
@@ -137,7 +136,7 @@ func TestHoldThatRedisLostIsAssertedAgain(t *testing.T) {
 		free := false
 		eventually(t, "Redis knows of the hold again", func() bool {
 			for _, tr := range fleet {
-				free = free || keyIs(tr).Phase != Held
+				free = free || keyIs(tr).Phase != holdoff.Held
 			}
 			return rdb.Exists(t.Context(), record).Val() == 1
 		})
@@ -145,7 +144,7 @@ func TestHoldThatRedisLostIsAssertedAgain(t *testing.T) {
 			t.Error("a replica was free meanwhile")
 		}
 		for i, tr := range fleet {
-			eventually(t, fmt.Sprintf("replica %d shares it again", i), func() bool { return keyIs(tr).Phase == Held && keyIs(tr).Shared })
+			eventually(t, fmt.Sprintf("replica %d shares it again", i), func() bool { return keyIs(tr).Phase == holdoff.Held && keyIs(tr).Shared })
 			if d := keyIs(tr).Until.Sub(until); d < -50*time.Millisecond || d > time.Second {
 				t.Errorf("replica %d's hold has changed by %v", i, d)
 			}
@@ -181,20 +180,20 @@ func TestHoldThatWasOnlyHeardOfIsKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := redistest.Start(t)
 			rdb := srv.Client()
-			told, heard := redisStore(t, rdb, RedisOptions{}), redisStore(t, rdb, RedisOptions{PollInterval: 100 * time.Millisecond})
+			told, heard := redisStore(t, rdb, holdoff.RedisOptions{}), redisStore(t, rdb, holdoff.RedisOptions{PollInterval: 100 * time.Millisecond})
 			tell(t, told, host, heldFor(time.Minute))
-			tr := &Transport{Base: script(with(200)), Store: heard, MaxWait: -1}
-			eventually(t, "the hold is heard of", func() bool { return keyIs(tr).Phase == Held })
+			tr := &holdoff.Transport{Base: script(with(200)), Store: heard, MaxWait: -1}
+			eventually(t, "the hold is heard of", func() bool { return keyIs(tr).Phase == holdoff.Held })
 			if err := harm(t.Context(), rdb, recordName("default", host)); err != nil {
 				t.Fatal(err)
 			}
 			for range 10 { // while the store polls, and reads everything again
 				time.Sleep(50 * time.Millisecond)
-				if k := keyIs(tr); k.Phase != Held {
+				if k := keyIs(tr); k.Phase != holdoff.Held {
 					t.Fatalf("the key is %v after Redis lost it", k.Phase)
 				}
 			}
-			if status, err := fetch(t, tr, host); !errors.As(err, new(*HeldError)) {
+			if status, err := fetch(t, tr, host); !errors.As(err, new(*holdoff.HeldError)) {
 				t.Errorf("a request got %d, %v; want to be told of the hold", status, err)
 			}
 			if name == "flushed" || name == "evicted" {
@@ -212,10 +211,10 @@ func TestHoldThatIsLostAtOnceIsAssertedAgain(t *testing.T) {
 	proxy := redistest.StartProxy(t, srv.Addr)
 	client := redis.NewClient(&redis.Options{Addr: proxy.Addr})
 	t.Cleanup(func() { client.Close() })
-	store := redisStore(t, client, RedisOptions{PollInterval: 3 * time.Second})
+	store := redisStore(t, client, holdoff.RedisOptions{PollInterval: 3 * time.Second})
 	proxy.Set(redistest.Faults{LoseReplies: true, OnlySubscribed: true})
 	const host = "https://api.example.com"
-	tr := &Transport{Base: script(with(429, "Retry-After: 240")), Store: store}
+	tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 240")), Store: store}
 	fetch(t, tr, host)
 	rdb := srv.Client()
 	record := recordName("default", host)
@@ -230,11 +229,11 @@ func TestCloseTellsWhatWasLearnt(t *testing.T) {
 	srv := redistest.Start(t)
 	for range 5 {
 		srv.Client().FlushAll(t.Context())
-		s, err := NewRedisStore(srv.Client(), RedisOptions{})
+		s, err := holdoff.NewRedisStore(srv.Client(), holdoff.RedisOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr := &Transport{Base: script(with(429, "Retry-After: 8")), Store: s, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 8")), Store: s, MaxAttempts: 1}
 		wants(t, tr, "http://h.example/", 429)
 		s.Close()
 		if got := srv.Client().HGet(t.Context(), recordName("default", "http://h.example"), "phase").Val(); got != "held" {
@@ -248,14 +247,14 @@ func TestManyKeysAtATimeAreShared(t *testing.T) {
 	t.Parallel()
 	core, logs := observer.New(zapcore.WarnLevel)
 	srv := redistest.Start(t)
-	s, err := NewRedisStore(srv.Client(), RedisOptions{Logger: zap.New(core)})
+	s, err := holdoff.NewRedisStore(srv.Client(), holdoff.RedisOptions{Logger: zap.New(core)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
 	var wg sync.WaitGroup
 	for i := range 4 {
-		tr := &Transport{Base: script(with(429, "Retry-After: 30")), Store: s, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 30")), Store: s, MaxAttempts: 1}
 		for k := range 200 {
 			wg.Go(func() { get(t, tr, fmt.Sprintf("http://h%d-%d.example/", i, k)) })
 		}

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"context"
@@ -15,7 +15,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/replay"
 	"github.com/go-holdoff/holdoff/internal/retrybudget"
 )
 
@@ -24,7 +26,7 @@ import (
 func TestRetriesAndHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := script(with(429, "Retry-After: 1"), 503, 200, with(429, "Retry-After: 10"), 200)
-		client := &http.Client{Transport: &Transport{Base: base}}
+		client := &http.Client{Transport: &holdoff.Transport{Base: base}}
 		start := time.Now()
 		for range 2 {
 			resp, err := client.Get("https://api.example.com/")
@@ -45,8 +47,8 @@ func TestRetriesAndHolds(t *testing.T) {
 	})
 }
 
-// Case 35: a wait that would reach the context's deadline is not begun: the
-// last response comes back at once.
+// A wait that would reach the context's deadline is not begun: the last response comes
+// back at once.
 func TestWaitPastTheDeadlineIsNotBegun(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -62,7 +64,7 @@ func TestWaitPastTheDeadlineIsNotBegun(t *testing.T) {
 			for _, step := range []any{503, with(429, "Retry-After: 3"), error(syscall.ECONNRESET)} {
 				synctest.Test(t, func(t *testing.T) {
 					base := script(step, 200)
-					tr := &Transport{Base: base, Backoff: fixed(3 * time.Second)}
+					tr := &holdoff.Transport{Base: base, Backoff: fixed(3 * time.Second)}
 					ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
 					defer cancel()
 					begun := time.Now()
@@ -82,24 +84,24 @@ func TestWaitPastTheDeadlineIsNotBegun(t *testing.T) {
 	}
 }
 
-// Case 36: a cancel in the wait ends it at once, with an error in which the
-// context's error, its cause and the last attempt's are found.
+// A cancel in the wait ends it at once, with an error in which the context's error,
+// its cause and the last attempt's are found.
 func TestCancelInTheWait(t *testing.T) {
 	cause := errors.New("user went home")
 	for name, step := range map[string]any{"status": 503, "error": error(syscall.ECONNRESET), "hold": with(503, "Retry-After: 20")} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := script(step, 200)
-				tr := &Transport{Base: base, Backoff: fixed(20 * time.Second)}
-				var out Outcome
-				ctx, cancel := context.WithCancelCause(WithOutcome(t.Context(), &out))
+				tr := &holdoff.Transport{Base: base, Backoff: fixed(20 * time.Second)}
+				var out holdoff.Outcome
+				ctx, cancel := context.WithCancelCause(holdoff.WithOutcome(t.Context(), &out))
 				time.AfterFunc(5*time.Second, func() { cancel(cause) })
 				begun := time.Now()
 				resp, err := tr.RoundTrip(newRequest(t, "GET", "http://h/", "").WithContext(ctx))
 				if got := time.Since(begun); got != 5*time.Second {
 					t.Errorf("returned after %v, want 5s", got)
 				}
-				wait, ok := errors.AsType[*WaitError](err)
+				wait, ok := errors.AsType[*holdoff.WaitError](err)
 				if !ok || resp != nil {
 					t.Fatalf("got %v, %v; want a WaitError", resp, err)
 				}
@@ -115,7 +117,7 @@ func TestCancelInTheWait(t *testing.T) {
 				if wait.Timeout() || wait.Attempts != 1 {
 					t.Errorf("got Timeout %v after %d attempts, want false after 1", wait.Timeout(), wait.Attempts)
 				}
-				if out.Ended != EndContext || out.Attempts != 1 || out.Waited != 5*time.Second {
+				if out.Ended != holdoff.EndContext || out.Attempts != 1 || out.Waited != 5*time.Second {
 					t.Errorf("got outcome %+v, want context after 1 attempt and a wait of 5s", out)
 				}
 				time.Sleep(time.Minute)
@@ -127,17 +129,17 @@ func TestCancelInTheWait(t *testing.T) {
 	}
 }
 
-// Case 36: a context that ends together with the wait means no other attempt.
+// A context that ends together with the wait means no other attempt.
 func TestNoAttemptAfterCancelAtTheEndOfTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		base := script(503, 200)
-		tr := &Transport{Base: base, Backoff: fixed(time.Second), Observe: func(_ context.Context, e Event) {
-			if e.Kind == Waiting {
+		tr := &holdoff.Transport{Base: base, Backoff: fixed(time.Second), Observe: func(_ context.Context, e holdoff.Event) {
+			if e.Kind == holdoff.Waiting {
 				cancel() // in a hook
 			}
 		}}
-		if _, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx)); !is[*WaitError](err) {
+		if _, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx)); !is[*holdoff.WaitError](err) {
 			t.Errorf("got %v, want a WaitError", err)
 		}
 		if got := base.sends(); got != 1 {
@@ -146,7 +148,7 @@ func TestNoAttemptAfterCancelAtTheEndOfTheWait(t *testing.T) {
 	})
 }
 
-// Case 37: a context that has ended before means that nothing is sent.
+// A context that has ended before means that nothing is sent.
 func TestEndedContextSendsNothing(t *testing.T) {
 	base := script(200)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -154,7 +156,7 @@ func TestEndedContextSendsNothing(t *testing.T) {
 	body := &closeCounter{Reader: strings.NewReader("x")}
 	req := newRequest(t, "PUT", "http://h/", "").WithContext(ctx)
 	req.Body = body
-	_, err := do(&Transport{Base: base}, req)
+	_, err := do(&holdoff.Transport{Base: base}, req)
 	if err != context.Canceled {
 		t.Errorf("got %v, want context.Canceled itself", err)
 	}
@@ -166,8 +168,8 @@ func TestEndedContextSendsNothing(t *testing.T) {
 	}
 }
 
-// Case 38: http.Client.Timeout bounds attempts and waits together, and its
-// error says that it was a timeout.
+// Http.Client.Timeout bounds attempts and waits together, and its error says that it
+// was a timeout.
 func TestClientTimeoutBoundsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := func(req *http.Request) (*http.Response, error) {
@@ -179,7 +181,7 @@ func TestClientTimeoutBoundsEverything(t *testing.T) {
 			}
 		}
 		base := script(slow)
-		client := &http.Client{Transport: &Transport{Base: base, Backoff: fixed(time.Second)}, Timeout: 4500 * ms}
+		client := &http.Client{Transport: &holdoff.Transport{Base: base, Backoff: fixed(time.Second)}, Timeout: 4500 * ms}
 		begun := time.Now()
 		resp, err := client.Get("http://h/") // sent at 0 and 3 s
 		if err == nil {
@@ -198,14 +200,13 @@ func TestClientTimeoutBoundsEverything(t *testing.T) {
 	})
 }
 
-// Case 39: MaxAttempts counts every send; zero is 4, and after the last there
-// is no wait.
+// MaxAttempts counts every send; zero is 4, and after the last there is no wait.
 func TestMaxAttempts(t *testing.T) {
 	for _, tt := range []struct{ max, want int }{{0, 4}, {1, 1}, {2, 2}, {10, 10}} {
 		t.Run(fmt.Sprint(tt.max), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := script(500)
-				tr := &Transport{Base: base, MaxAttempts: tt.max, Backoff: fixed(time.Second)}
+				tr := &holdoff.Transport{Base: base, MaxAttempts: tt.max, Backoff: fixed(time.Second)}
 				begun := time.Now()
 				wants(t, tr, "http://h/", 500)
 				if got := base.sends(); got != tt.want {
@@ -224,24 +225,24 @@ func TestMaxAttempts(t *testing.T) {
 	}
 }
 
-// Case 39: MaxWait bounds all waits of one request together.
+// MaxWait bounds all waits of one request together.
 func TestMaxWaitBoundsAllWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := script(500)
-		var out Outcome
-		tr := &Transport{Base: base, MaxAttempts: 100, MaxWait: 10 * time.Second, Backoff: fixed(3 * time.Second)}
+		var out holdoff.Outcome
+		tr := &holdoff.Transport{Base: base, MaxAttempts: 100, MaxWait: 10 * time.Second, Backoff: fixed(3 * time.Second)}
 		begun := time.Now()
-		do(tr, newRequest(t, "GET", "http://h/", "").WithContext(WithOutcome(t.Context(), &out)))
+		do(tr, newRequest(t, "GET", "http://h/", "").WithContext(holdoff.WithOutcome(t.Context(), &out)))
 		if got := time.Since(begun); got != 9*time.Second {
 			t.Errorf("took %v, want 9s: a fourth wait would pass 10s", got)
 		}
-		if out.Ended != EndWait || out.Waited != 9*time.Second || out.Attempts != 4 {
+		if out.Ended != holdoff.EndWait || out.Waited != 9*time.Second || out.Attempts != 4 {
 			t.Errorf("got outcome %+v, want wait too long, after 9s and 4 attempts", out)
 		}
 	})
 }
 
-// Case 39: with a negative MaxWait nothing waits, but what need not wait is retried.
+// With a negative MaxWait nothing waits, but what need not wait is retried.
 func TestNegativeMaxWaitNeverWaits(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -257,7 +258,7 @@ func TestNegativeMaxWaitNeverWaits(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := script(tt.step)
-				tr := &Transport{Base: base, MaxWait: -1, Backoff: fixed(tt.delay)}
+				tr := &holdoff.Transport{Base: base, MaxWait: -1, Backoff: fixed(tt.delay)}
 				begun := time.Now()
 				if _, err := get(t, tr, "http://h/"); err != nil {
 					t.Errorf("got %v, want the response", err)
@@ -273,8 +274,8 @@ func TestNegativeMaxWaitNeverWaits(t *testing.T) {
 	}
 }
 
-// Case 30: a hint above MaxHold returns the response at once, and holds for
-// MaxHold; one at it is obeyed.
+// A hint above MaxHold returns the response at once, and holds for MaxHold; one at it
+// is obeyed.
 func TestMaxHold(t *testing.T) {
 	for _, tt := range []struct {
 		hint      string
@@ -288,7 +289,7 @@ func TestMaxHold(t *testing.T) {
 		t.Run(tt.hint, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := script(with(429, "Retry-After: "+tt.hint), 200)
-				tr := &Transport{Base: base, MaxHold: 20 * time.Second}
+				tr := &holdoff.Transport{Base: base, MaxHold: 20 * time.Second}
 				begun := time.Now()
 				get(t, tr, "http://h/")
 				if got := time.Since(begun); got != tt.took {
@@ -327,10 +328,9 @@ func (s *stalled) Read(p []byte) (int, error) {
 
 func (s *stalled) Close() error { s.closed = true; return nil }
 
-// Case 41: PerAttemptTimeout ends an attempt that gets no headers, which is
-// retried, but never a body that is being read; its context is freed when the
-// body is closed or read to its end.
-// Case 42: all timers are stopped (the bubble's clock shows those that are not).
+// PerAttemptTimeout ends an attempt that gets no headers, which is retried, but never
+// a body that is being read; its context is freed when the body is closed or read to
+// its end. All timers are stopped (the bubble's clock shows those that are not).
 func TestPerAttemptTimeout(t *testing.T) {
 	for _, closing := range []bool{true, false} {
 		t.Run(fmt.Sprintf("closed early %v", closing), func(t *testing.T) {
@@ -345,7 +345,7 @@ func TestPerAttemptTimeout(t *testing.T) {
 					resp.Body = body
 					return resp, nil
 				})
-				tr := &Transport{Base: base, PerAttemptTimeout: 2 * time.Second, Backoff: fixed(time.Second)}
+				tr := &holdoff.Transport{Base: base, PerAttemptTimeout: 2 * time.Second, Backoff: fixed(time.Second)}
 				req := newRequest(t, "GET", "http://h/", "")
 				begun := time.Now()
 				resp, err := tr.RoundTrip(req)
@@ -383,7 +383,7 @@ func TestPerAttemptTimeoutError(t *testing.T) {
 			<-req.Context().Done()
 			return nil, req.Context().Err()
 		})
-		_, err := get(t, &Transport{Base: base, MaxAttempts: 1, PerAttemptTimeout: time.Second}, "http://h/")
+		_, err := get(t, &holdoff.Transport{Base: base, MaxAttempts: 1, PerAttemptTimeout: time.Second}, "http://h/")
 		if !isTimeout(err) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want a timeout of its own", err)
 		}
@@ -399,10 +399,10 @@ func TestWithIdempotent(t *testing.T) {
 			req := newRequest(t, "POST", "http://h/", "body")
 			want := 1
 			if marked {
-				req = req.WithContext(WithIdempotent(req.Context()))
+				req = req.WithContext(holdoff.WithIdempotent(req.Context()))
 				want = 2
 			}
-			do(&Transport{Base: base}, req)
+			do(&holdoff.Transport{Base: base}, req)
 			if got := base.sends(); got != want {
 				t.Errorf("marked %v: got %d sends, want %d", marked, got, want)
 			}
@@ -410,8 +410,8 @@ func TestWithIdempotent(t *testing.T) {
 	})
 }
 
-// Case 60: a Transport above another multiplies, and WithoutRetry switches
-// retries off: both by the caller, or the inner one in between.
+// A Transport above another multiplies, and WithoutRetry switches retries off: both by
+// the caller, or the inner one in between.
 func TestNestedTransports(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
@@ -425,16 +425,16 @@ func TestNestedTransports(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := script(500)
-				inner := &Transport{Base: base, MaxAttempts: 3}
-				outer := &Transport{MaxAttempts: 3, Base: baseFunc(func(req *http.Request) (*http.Response, error) {
+				inner := &holdoff.Transport{Base: base, MaxAttempts: 3}
+				outer := &holdoff.Transport{MaxAttempts: 3, Base: baseFunc(func(req *http.Request) (*http.Response, error) {
 					if tt.inner {
-						req = req.WithContext(WithoutRetry(req.Context()))
+						req = req.WithContext(holdoff.WithoutRetry(req.Context()))
 					}
 					return inner.RoundTrip(req)
 				})}
 				ctx := t.Context()
 				if tt.outer {
-					ctx = WithoutRetry(ctx)
+					ctx = holdoff.WithoutRetry(ctx)
 				}
 				do(outer, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
 				if got := base.sends(); got != tt.want {
@@ -445,20 +445,20 @@ func TestNestedTransports(t *testing.T) {
 	}
 }
 
-// Case 59: the number of attempts is in the context and in the outcome, and
-// nothing of it on the wire.
+// The number of attempts is in the context and in the outcome, and nothing of it on
+// the wire.
 func TestAttemptNumbersStayOffTheWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var headers []http.Header
 		var numbers []int
 		base := baseFunc(func(req *http.Request) (*http.Response, error) {
 			headers = append(headers, req.Header.Clone())
-			numbers = append(numbers, Attempt(req.Context()))
+			numbers = append(numbers, holdoff.Attempt(req.Context()))
 			return answer(503), nil
 		})
 		req := newRequest(t, "GET", "http://h/", "")
 		req.Header.Set("Accept", "text/plain")
-		do(&Transport{Base: base, MaxAttempts: 3}, req)
+		do(&holdoff.Transport{Base: base, MaxAttempts: 3}, req)
 		if want := []int{0, 1, 2}; !slices.Equal(numbers, want) {
 			t.Errorf("got attempts %v, want %v", numbers, want)
 		}
@@ -467,42 +467,46 @@ func TestAttemptNumbersStayOffTheWire(t *testing.T) {
 				t.Errorf("attempt %d: got header %v, want the caller's", i, h)
 			}
 		}
-		if got := Attempt(t.Context()); got != 0 {
+		if got := holdoff.Attempt(t.Context()); got != 0 {
 			t.Errorf("got attempt %d of a context of nobody's, want 0", got)
 		}
 	})
 }
 
-// Case 59: the outcome tells how each request ended.
+// The outcome tells how each request ended.
 func TestOutcomeOfEveryEnding(t *testing.T) {
 	broken := errors.New("broken")
 	for _, tt := range []struct {
-		ending Ending
-		tr     func() *Transport
+		ending holdoff.Ending
+		tr     func() *holdoff.Transport
 		before int // requests that come first
 		req    func(*http.Request) *http.Request
-		want   Outcome
+		want   holdoff.Outcome
 	}{
-		{EndDone, func() *Transport { return &Transport{Base: script(503, 200)} }, 0, nil, Outcome{Attempts: 2, Waited: time.Second, Status: 200}},
-		{EndFinal, func() *Transport { return &Transport{Base: script(broken)} }, 0, nil, Outcome{Attempts: 1, Err: broken}},
-		{EndFinal, func() *Transport { return &Transport{Base: script(404)} }, 0, nil, Outcome{Attempts: 1, Status: 404}},
-		{EndAttempts, func() *Transport { return &Transport{Base: script(503)} }, 0, nil, Outcome{Attempts: 4, Waited: 3 * time.Second, Status: 503}},
-		{EndBudget, func() *Transport { return &Transport{Base: script(503), Budget: 2} }, 0, nil, Outcome{Attempts: 3, Waited: 2 * time.Second, Status: 503}},
-		{EndWait, func() *Transport { return &Transport{Base: script(503), MaxWait: 2500 * time.Millisecond} }, 0, nil, Outcome{Attempts: 3, Waited: 2 * time.Second, Status: 503}},
-		{EndBody, func() *Transport { return &Transport{Base: script(503)} }, 0, func(req *http.Request) *http.Request {
+		{holdoff.EndDone, func() *holdoff.Transport { return &holdoff.Transport{Base: script(503, 200)} }, 0, nil, holdoff.Outcome{Attempts: 2, Waited: time.Second, Status: 200}},
+		{holdoff.EndFinal, func() *holdoff.Transport { return &holdoff.Transport{Base: script(broken)} }, 0, nil, holdoff.Outcome{Attempts: 1, Err: broken}},
+		{holdoff.EndFinal, func() *holdoff.Transport { return &holdoff.Transport{Base: script(404)} }, 0, nil, holdoff.Outcome{Attempts: 1, Status: 404}},
+		{holdoff.EndAttempts, func() *holdoff.Transport { return &holdoff.Transport{Base: script(503)} }, 0, nil, holdoff.Outcome{Attempts: 4, Waited: 3 * time.Second, Status: 503}},
+		{holdoff.EndBudget, func() *holdoff.Transport { return &holdoff.Transport{Base: script(503), Budget: 2} }, 0, nil, holdoff.Outcome{Attempts: 3, Waited: 2 * time.Second, Status: 503}},
+		{holdoff.EndWait, func() *holdoff.Transport {
+			return &holdoff.Transport{Base: script(503), MaxWait: 2500 * time.Millisecond}
+		}, 0, nil, holdoff.Outcome{Attempts: 3, Waited: 2 * time.Second, Status: 503}},
+		{holdoff.EndBody, func() *holdoff.Transport { return &holdoff.Transport{Base: script(503)} }, 0, func(req *http.Request) *http.Request {
 			req.Method = "PUT"
-			req.Body = io.NopCloser(strings.NewReader(strings.Repeat("x", replayLimit+1)))
+			req.Body = io.NopCloser(strings.NewReader(strings.Repeat("x", replay.Limit+1)))
 			return req
-		}, Outcome{Attempts: 1, Status: 503}},
-		{EndNoRetry, func() *Transport { return &Transport{Base: script(503)} }, 0, func(req *http.Request) *http.Request {
-			return req.WithContext(WithoutRetry(req.Context()))
-		}, Outcome{Attempts: 1, Status: 503}},
-		{EndHeld, func() *Transport { return &Transport{Base: script(with(503, "Retry-After: 10")), MaxWait: -1} }, 1, nil, Outcome{}},
-		{EndContext, func() *Transport { return &Transport{Base: script(503)} }, 0, func(req *http.Request) *http.Request {
+		}, holdoff.Outcome{Attempts: 1, Status: 503}},
+		{holdoff.EndNoRetry, func() *holdoff.Transport { return &holdoff.Transport{Base: script(503)} }, 0, func(req *http.Request) *http.Request {
+			return req.WithContext(holdoff.WithoutRetry(req.Context()))
+		}, holdoff.Outcome{Attempts: 1, Status: 503}},
+		{holdoff.EndHeld, func() *holdoff.Transport {
+			return &holdoff.Transport{Base: script(with(503, "Retry-After: 10")), MaxWait: -1}
+		}, 1, nil, holdoff.Outcome{}},
+		{holdoff.EndContext, func() *holdoff.Transport { return &holdoff.Transport{Base: script(503)} }, 0, func(req *http.Request) *http.Request {
 			ctx, cancel := context.WithCancel(req.Context())
 			time.AfterFunc(1500*time.Millisecond, cancel)
 			return req.WithContext(ctx)
-		}, Outcome{Attempts: 2, Waited: 1500 * time.Millisecond, Status: 503}},
+		}, holdoff.Outcome{Attempts: 2, Waited: 1500 * time.Millisecond, Status: 503}},
 	} {
 		t.Run(string(tt.ending), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -511,9 +515,9 @@ func TestOutcomeOfEveryEnding(t *testing.T) {
 				for range tt.before {
 					get(t, tr, "http://h/")
 				}
-				out := Outcome{Attempts: -1}
+				out := holdoff.Outcome{Attempts: -1}
 				req := newRequest(t, "GET", "http://h/", "")
-				req = req.WithContext(WithOutcome(req.Context(), &out))
+				req = req.WithContext(holdoff.WithOutcome(req.Context(), &out))
 				if tt.req != nil {
 					req = tt.req(req)
 				}
@@ -531,16 +535,16 @@ func TestOutcomeOfEveryEnding(t *testing.T) {
 // request's body is closed all the same.
 func TestConfigErrorsNameFieldAndBound(t *testing.T) {
 	for _, tt := range []struct {
-		tr    *Transport
+		tr    *holdoff.Transport
 		field string
 		bound string
 	}{
-		{&Transport{MaxAttempts: -1}, "Transport.MaxAttempts is -1", "not be negative"},
-		{&Transport{PerAttemptTimeout: -time.Second}, "Transport.PerAttemptTimeout is -1s", "not be negative"},
-		{&Transport{MaxHold: -time.Second}, "Transport.MaxHold is -1s", "not be negative"},
-		{&Transport{Backoff: Exponential{Base: -1}}, "Exponential.Base is -1ns", "not be negative"},
-		{&Transport{Backoff: Exponential{Cap: -1}}, "Exponential.Cap is -1ns", "not be negative"},
-		{&Transport{Backoff: Exponential{Jitter: 4}}, "Exponential.Jitter is 4", "0 to 3"},
+		{&holdoff.Transport{MaxAttempts: -1}, "Transport.MaxAttempts is -1", "not be negative"},
+		{&holdoff.Transport{PerAttemptTimeout: -time.Second}, "Transport.PerAttemptTimeout is -1s", "not be negative"},
+		{&holdoff.Transport{MaxHold: -time.Second}, "Transport.MaxHold is -1s", "not be negative"},
+		{&holdoff.Transport{Backoff: holdoff.Exponential{Base: -1}}, "Exponential.Base is -1ns", "not be negative"},
+		{&holdoff.Transport{Backoff: holdoff.Exponential{Cap: -1}}, "Exponential.Cap is -1ns", "not be negative"},
+		{&holdoff.Transport{Backoff: holdoff.Exponential{Jitter: 4}}, "Exponential.Jitter is 4", "0 to 3"},
 	} {
 		t.Run(tt.field, func(t *testing.T) {
 			base := script(200)
@@ -559,10 +563,10 @@ func TestConfigErrorsNameFieldAndBound(t *testing.T) {
 	}
 }
 
-// The rows of the decision table that one process has: what is sent, when, and
+// What becomes of a request in one process: what is sent, when, and
 // what the key learns. Backoff is 100 ms exactly.
 func TestDecisions(t *testing.T) {
-	big := func() io.ReadCloser { return io.NopCloser(strings.NewReader(strings.Repeat("x", replayLimit+1))) }
+	big := func() io.ReadCloser { return io.NopCloser(strings.NewReader(strings.Repeat("x", replay.Limit+1))) }
 	for _, tt := range []struct {
 		name     string
 		method   string
@@ -575,15 +579,15 @@ func TestDecisions(t *testing.T) {
 		status   int // 0: an error
 		sends    int
 		min, max time.Duration // until the answer
-		phase    Phase         // then
+		phase    holdoff.Phase // then
 		attempts int           // on the books then
 	}{
 		{name: "GET 503 without hint backs off", steps: []any{503, 200}, status: 200, sends: 2, min: 100 * ms, max: 100 * ms},
 		{name: "GET 429 with a short hint waits for itself", steps: []any{with(429, "Retry-After: 1"), 200}, status: 200, sends: 2, min: time.Second, max: 1500 * ms},
-		{name: "GET 429 with a hint past the deadline returns it and holds", steps: []any{with(429, "Retry-After: 30")}, deadline: 5 * time.Second, status: 429, sends: 1, phase: Held, attempts: 1},
-		{name: "GET 429 with a hint past MaxWait returns it and holds", steps: []any{with(429, "Retry-After: 30")}, maxWait: 5 * time.Second, status: 429, sends: 1, phase: Held, attempts: 1},
+		{name: "GET 429 with a hint past the deadline returns it and holds", steps: []any{with(429, "Retry-After: 30")}, deadline: 5 * time.Second, status: 429, sends: 1, phase: holdoff.Held, attempts: 1},
+		{name: "GET 429 with a hint past MaxWait returns it and holds", steps: []any{with(429, "Retry-After: 30")}, maxWait: 5 * time.Second, status: 429, sends: 1, phase: holdoff.Held, attempts: 1},
 		{name: "POST 503 without key returns, and counts", method: "POST", steps: []any{503}, status: 503, sends: 1, attempts: 1},
-		{name: "POST 429 with hint is sent again", method: "POST", steps: []any{with(429, "Retry-After: 5"), 200}, status: 200, sends: 2, min: 5 * time.Second, max: 5 * time.Second, phase: Ramping, attempts: 1},
+		{name: "POST 429 with hint is sent again", method: "POST", steps: []any{with(429, "Retry-After: 5"), 200}, status: 200, sends: 2, min: 5 * time.Second, max: 5 * time.Second, phase: holdoff.Ramping, attempts: 1},
 		{name: "POST 429 without hint returns, and counts", method: "POST", steps: []any{429}, status: 429, sends: 1, attempts: 1},
 		{name: "POST 500 with hint returns", method: "POST", steps: []any{with(500, "Retry-After: 1")}, status: 500, sends: 1, attempts: 1},
 		{name: "POST with key after a reset, then 409, is sent until done", method: "POST", header: "Idempotency-Key: k", steps: []any{error(syscall.ECONNRESET), 409, 200}, status: 200, sends: 3, min: 200 * ms, max: 200 * ms},
@@ -599,7 +603,7 @@ func TestDecisions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := script(tt.steps...)
-				tr := &Transport{Base: base, Backoff: fixed(100 * ms), MaxWait: tt.maxWait}
+				tr := &holdoff.Transport{Base: base, Backoff: fixed(100 * ms), MaxWait: tt.maxWait}
 				req := newRequest(t, tt.method, "http://h/", "")
 				if name, value, ok := strings.Cut(tt.header, ": "); ok {
 					req.Header.Set(name, value)
@@ -624,8 +628,8 @@ func TestDecisions(t *testing.T) {
 				if took < tt.min || took > tt.max {
 					t.Errorf("took %v, want %v to %v", took, tt.min, tt.max)
 				}
-				if got := gateAt(t, tr, "http://h/").now(); got.Phase() != tt.phase || got.Attempts() != tt.attempts {
-					t.Errorf("the key is %v with %d failed attempts, want %v with %d", got.Phase(), got.Attempts(), tt.phase, tt.attempts)
+				if got := keyAt(tr, "http://h"); got.Phase != tt.phase || got.Attempts != tt.attempts {
+					t.Errorf("the key is %v with %d failed attempts, want %v with %d", got.Phase, got.Attempts, tt.phase, tt.attempts)
 				}
 				time.Sleep(time.Second)
 			})
@@ -633,19 +637,19 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-// The decision table's "probe gets 404": the host is up.
+// A probe that gets a 404 has found the host up.
 func TestProbeThatGets404IsGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &Transport{Base: script(with(503, "Retry-After: 5"), 404, 200)}
+		tr := &holdoff.Transport{Base: script(with(503, "Retry-After: 5"), 404, 200)}
 		wants(t, tr, "http://h/", 404)
-		if got := gateAt(t, tr, "http://h/").now().Phase(); got != Ramping {
+		if got := keyAt(tr, "http://h").Phase; got != holdoff.Ramping {
 			t.Errorf("got %v, want ramping", got)
 		}
 		time.Sleep(time.Second)
 	})
 }
 
-// The decision table's "ctx cancelled in flight": no failure of the host, and a
+// A context that is cancelled in flight is no failure of the host, and a
 // probe's lease is cut short.
 func TestCancelInFlightIsNotTheHostsFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -659,25 +663,25 @@ func TestCancelInFlightIsNotTheHostsFault(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 503)
 		time.Sleep(5 * time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(300*ms, cancel)
-		var out Outcome
-		_, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(WithOutcome(ctx, &out)))
-		if !errors.Is(err, context.Canceled) || out.Ended != EndContext {
-			t.Errorf("got %v, ended %q; want context.Canceled, %q", err, out.Ended, EndContext)
+		var out holdoff.Outcome
+		_, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(holdoff.WithOutcome(ctx, &out)))
+		if !errors.Is(err, context.Canceled) || out.Ended != holdoff.EndContext {
+			t.Errorf("got %v, ended %q; want context.Canceled, %q", err, out.Ended, holdoff.EndContext)
 		}
-		if got := gateAt(t, tr, "http://h/").now(); got.Attempts() != 1 || got.Phase() != Probing {
-			t.Errorf("got %v with %d failed attempts, want probing with 1", got.Phase(), got.Attempts())
+		if got := keyAt(tr, "http://h"); got.Attempts != 1 || got.Phase != holdoff.Probing {
+			t.Errorf("got %v with %d failed attempts, want probing with 1", got.Phase, got.Attempts)
 		}
 		sendsAt(t, tr, h.start, "http://h/", 5400*ms)
 		time.Sleep(time.Second)
 	})
 }
 
-// The decision table's "500 on one URL": the budget bounds it, nobody is held.
+// Where one URL gets 500, the budget bounds its retries, and the key is not held.
 func TestOneBadPathHoldsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(_ time.Duration, req *http.Request) (*http.Response, error) {
@@ -686,7 +690,7 @@ func TestOneBadPathHoldsNobody(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &Transport{Base: h, Backoff: fixed(ms)}
+		tr := &holdoff.Transport{Base: h, Backoff: fixed(ms)}
 		const n = 4000
 		for i := range n {
 			path := "/good"
@@ -694,7 +698,7 @@ func TestOneBadPathHoldsNobody(t *testing.T) {
 				path = "/bad"
 			}
 			get(t, tr, "http://h"+path)
-			if got := gateAt(t, tr, "http://h/").now().Phase(); got != Healthy {
+			if got := keyAt(tr, "http://h").Phase; got != holdoff.Healthy {
 				t.Fatalf("request %d: got %v, want healthy", i, got)
 			}
 		}
@@ -704,8 +708,8 @@ func TestOneBadPathHoldsNobody(t *testing.T) {
 	})
 }
 
-// Invariant i: no request is sent before a hint that it has seen is over, and
-// none at all while a hint that holds is known.
+// No request is sent before a hint that it has seen is over, and none at all while a
+// hint that holds is known.
 func TestNothingIsSentBeforeAHintIsOver(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
@@ -745,7 +749,7 @@ func TestNothingIsSentBeforeAHintIsOver(t *testing.T) {
 				}
 				return answer(429, fmt.Sprintf("Retry-After-Ms: %d", hint/ms)), nil
 			})
-			tr := &Transport{Base: h}
+			tr := &holdoff.Transport{Base: h}
 			var all sync.WaitGroup
 			for i := range 200 {
 				mu.Lock()
@@ -762,8 +766,7 @@ func TestNothingIsSentBeforeAHintIsOver(t *testing.T) {
 	}
 }
 
-// Invariant iii: retries are at most what the bucket holds at first, and a
-// tenth of the successes.
+// Retries are at most what the bucket holds at first, and a tenth of the successes.
 func TestBudgetBoundsRetries(t *testing.T) {
 	for seed := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
@@ -779,7 +782,7 @@ func TestBudgetBoundsRetries(t *testing.T) {
 				good++
 				return answer(200), nil
 			})
-			tr := &Transport{Base: base}
+			tr := &holdoff.Transport{Base: base}
 			for calls := 1; calls <= 2000; calls++ {
 				get(t, tr, "http://h/")
 				if retries := sent - calls; 10*retries > 10*retrybudget.Default+good {
@@ -793,8 +796,8 @@ func TestBudgetBoundsRetries(t *testing.T) {
 	}
 }
 
-// Invariant iv: no request waits past its context's deadline, and none waits
-// when no attempt follows: a response comes back at the moment it was received.
+// No request waits past its context's deadline, and none waits when no attempt
+// follows: a response comes back at the moment it was received.
 func TestNoWaitPastTheDeadlineNorForNothing(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
@@ -815,7 +818,7 @@ func TestNoWaitPastTheDeadlineNorForNothing(t *testing.T) {
 				}
 				return answer(429, fmt.Sprintf("Retry-After-Ms: %d", rng.IntN(4000))), nil
 			})
-			tr := &Transport{Base: base, MaxWait: 8 * time.Second}
+			tr := &holdoff.Transport{Base: base, MaxWait: 8 * time.Second}
 			var all sync.WaitGroup
 			for range 300 {
 				mu.Lock()
@@ -831,10 +834,10 @@ func TestNoWaitPastTheDeadlineNorForNothing(t *testing.T) {
 					if took := time.Since(begun); took > limit {
 						t.Errorf("seed %d: took %v with a deadline of %v", seed, took, limit)
 					}
-					if (err == nil || errors.Is(err, syscall.ECONNRESET)) && !is[*WaitError](err) && !sent.Equal(time.Now()) {
+					if (err == nil || errors.Is(err, syscall.ECONNRESET)) && !is[*holdoff.WaitError](err) && !sent.Equal(time.Now()) {
 						t.Errorf("seed %d: waited %v after the last attempt", seed, time.Since(sent))
 					}
-					if wait, ok := errors.AsType[*WaitError](err); ok && wait.Attempts > 0 && time.Since(begun) < limit {
+					if wait, ok := errors.AsType[*holdoff.WaitError](err); ok && wait.Attempts > 0 && time.Since(begun) < limit {
 						t.Errorf("seed %d: got %v before the deadline", seed, err)
 					}
 				})

@@ -152,7 +152,10 @@ var brokenStores = []struct {
 		d.Rev = rec.Rev
 		return rec.Commit(d, now)
 	})},
-	{"takes a commit whatever its age", "a commit for a record that is too old", over(committed(func(d *decision) { d.MaxAge = time.Hour }))},
+	{"takes a commit whatever its age", "a commit for a record that is too old", commits(func(rec *holdoff.Record, d decision, now time.Time) reply {
+		d.At = holdoff.Millis(now.UnixMilli())
+		return rec.Commit(d, now)
+	})},
 	{"loses what came before a commit", "what came between", commits(func(rec *holdoff.Record, d decision, now time.Time) reply {
 		d.Seen = rec.Totals
 		return rec.Commit(d, now)

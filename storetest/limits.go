@@ -27,7 +27,9 @@ func (r *rig) paced() state {
 // Whole stories of limits: the machine over the store.
 var limitStoryRules = []rule{
 	{"refusals have everybody's results counted, and few of them end well", func(r *rig) {
+		begun := time.Now()
 		s := r.a.exchange(report{Refusals: 1, Status: 429})
+		r.before(begun.Add(slack))
 		r.want(s, holdoff.Counted, 0, "refusals")
 		r.ends(s, time.Now().Add(500*ms), "the measurement")
 		end := s.Until
@@ -178,7 +180,9 @@ var limitStoryRules = []rule{
 		r.want(r.b.exchange(report{Inconsistent: true}), holdoff.Healthy, 0, "such numbers of a healthy key")
 	}},
 	{"a host that answers late is counted and paced for longer", func(r *rig) {
+		begun := time.Now()
 		s := r.a.exchange(report{Refusals: 1, Status: 429, Lease: 4 * time.Second})
+		r.before(begun.Add(slack))
 		r.want(s, holdoff.Counted, 0, "refusals")
 		r.ends(s, time.Now().Add(time.Second), "the measurement")
 		r.a.exchange(report{Generation: s.Generation, Good: 100, Refused: 10, Status: 429})

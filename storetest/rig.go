@@ -59,7 +59,7 @@ func (r *rig) fatalf(format string, args ...any) { panic(violation{fmt.Errorf(fo
 func (r *rig) notNow(err error) { panic(violation{fmt.Errorf("%w: %w", errNotNow, err)}) }
 
 // before gives the rule up for now where the clock has got too close to end: what
-// was done since may belong to the next round.
+// was done since may belong to the next round, or took too long to tell when it began.
 func (r *rig) before(end time.Time) {
 	if left := time.Until(end); left < 10*ms {
 		r.notNow(fmt.Errorf("%v are left of a round", left))

@@ -87,3 +87,12 @@ func enterPhase(g *Gate, p hold.Phase, permits int, until time.Time) {
 func failOnce(g *Gate) {
 	g.hold.Record(hold.Result{Permit: hold.Permit{Generation: g.hold.Generation()}, Lesson: hold.Failed}, time.Now(), jitter.Uniform)
 }
+
+// evict makes the table forget g.
+func evict(gs *Table, g *Gate) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	gs.remove(g)
+}

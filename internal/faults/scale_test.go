@@ -22,7 +22,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
-// Store case 39: a whole fleet restarts, each process with a client of its own.
+// A whole fleet restarts, each process with a client of its own.
 func TestThousandClientsAtOnce(t *testing.T) {
 	wanted(t)
 	begin(t)
@@ -109,8 +109,8 @@ func (refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// Store case 42: an attacker has us meet ever new hosts, all of which refuse.
-// What was known before stays shared, and memory bounded.
+// An attacker has us meet ever new hosts, all of which refuse. What was known before
+// stays shared, and memory bounded.
 func TestHostNamesOfAnAttacker(t *testing.T) {
 	wanted(t)
 	begin(t)
@@ -223,9 +223,9 @@ func runStopped(config string) {
 	}
 }
 
-// Store case 35: a process is stopped in mid-hold, and goes on when that hold is
-// over for it, while the fleet is in the next one. It has a hundred requests in
-// line, and sends none of them without asking.
+// A process is stopped in mid-hold, and goes on when that hold is over for it, while
+// the fleet is in the next one. It has a hundred requests in line, and sends none of
+// them without asking.
 func TestProcessStoppedAcrossTheEndOfAHold(t *testing.T) {
 	wanted(t)
 	t.Parallel()

@@ -25,7 +25,9 @@ func (m Millis) Time() time.Time {
 }
 
 // A Memory is what the machine keeps of a key from round to round, beyond the
-// numbers that a register compares. A register stores it and does not look into it.
+// numbers that a register compares. A register stores it and does not look into it,
+// and a report leaves it as it is stored: a replica of another version may have
+// written fields that this one does not read.
 type Memory struct {
 	Version           int     `json:"v"`
 	At                Millis  `json:"at,omitempty"` // when it was written

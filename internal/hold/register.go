@@ -144,11 +144,11 @@ func (r *Record) addHealth(rep Report, at Millis) {
 	}
 	failed := 0
 	if mine {
-		failed = within(rep.Bad, maxReported) + within(rep.Refused, maxReported)
+		failed = within(rep.Bad, MaxReported) + within(rep.Refused, MaxReported)
 	}
 	if healthy && rep.Failures > 0 && r.witness(rep) {
 		r.Totals.Failures = plus(r.Totals.Failures, rep.Failures)
-		failed += within(rep.Failures, maxReported)
+		failed += within(rep.Failures, MaxReported)
 	}
 	if healthy && at >= r.Alarms.RefusalsFrom { // earlier ones are no news later
 		r.Totals.Refusals = plus(r.Totals.Refusals, rep.Refusals)

@@ -68,11 +68,11 @@ type Totals struct {
 const (
 	// maxCount bounds every counter.
 	maxCount = 1 << 30
-	// maxReported bounds what one report adds to a counter.
-	maxReported = 1 << 16
+	// MaxReported bounds what one report adds to a counter.
+	MaxReported = 1 << 16
 )
 
-func plus(a, b int) int { return min(a+within(b, maxReported), maxCount) }
+func plus(a, b int) int { return min(a+within(b, MaxReported), maxCount) }
 
 // addResults adds the results of permits.
 func (t *Totals) addResults(r Report) {

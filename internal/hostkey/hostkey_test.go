@@ -13,7 +13,7 @@ import (
 // keyOf is the default key of a URL that need not be one that url.Parse takes.
 func keyOf(u *url.URL) string { return Of(&http.Request{URL: u}, nil).String() }
 
-// Case 50: the spellings of one address share a key, and other addresses do not.
+// The spellings of one address share a key, and other addresses do not.
 func TestKeyFoldsSpellingsOfOneAddress(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, url, want string }{
@@ -58,7 +58,7 @@ func TestKeyFoldsSpellingsOfOneAddress(t *testing.T) {
 	}
 }
 
-// Case 50: the key names the scheme, so that http and https of a host are two.
+// The key names the scheme, so that http and https of a host are two.
 func TestKeyTellsSchemesAndPortsApart(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
@@ -76,8 +76,8 @@ func TestKeyTellsSchemesAndPortsApart(t *testing.T) {
 	}
 }
 
-// Case 50: internationalised names against the samples of RFC 3492, section 7.1
-// (without those that have upper case, which a host name loses), and others.
+// Internationalised names against the samples of RFC 3492, section 7.1 (without those
+// that have upper case, which a host name loses), and others.
 func TestKeyEncodesInternationalNames(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
@@ -114,7 +114,7 @@ func TestKeyEncodesInternationalNames(t *testing.T) {
 	}
 }
 
-// Case 50: hostile hosts give bounded, valid keys that are still told apart.
+// Hostile hosts give bounded, valid keys that are still told apart.
 func TestKeyOfHostileHostsIsBounded(t *testing.T) {
 	t.Parallel()
 	begun := time.Now()
@@ -166,7 +166,7 @@ func TestKeyOfHostileHostsIsBounded(t *testing.T) {
 	}
 }
 
-// Case 50: whatever user info, path and query are, they do not show in the key.
+// Whatever user info, path and query are, they do not show in the key.
 func TestKeyHoldsNoSecrets(t *testing.T) {
 	t.Parallel()
 	u := &url.URL{Scheme: "https", User: url.UserPassword("joe", "s3cret"), Host: "a.example", Path: "/s3cret", RawPath: "/s3cret",
@@ -177,8 +177,8 @@ func TestKeyHoldsNoSecrets(t *testing.T) {
 	}
 }
 
-// Case 50: a Key of the user's own is taken as it is, within the bound; an empty
-// one means the default.
+// A Key of the user's own is taken as it is, within the bound; an empty one means the
+// default.
 func TestKeyOfTheUsersOwn(t *testing.T) {
 	t.Parallel()
 	req := &http.Request{URL: &url.URL{Scheme: "https", Host: "A.example:443"}}
@@ -206,8 +206,8 @@ func TestKeyOfTheUsersOwn(t *testing.T) {
 	}
 }
 
-// Cases 46 and 50: naming a healthy host allocates nothing, also where the name
-// that is looked up is one of several in turn.
+// Naming a healthy host allocates nothing, also where the name that is looked up is
+// one of several in turn.
 func TestKeyOfTheCommonCaseAllocatesNothing(t *testing.T) {
 	for _, raw := range []string{"https://api.example.com/v1", "http://a.example:80/", "https://a.example:443/", "http://a.example:8080/",
 		"https://a-host-with-quite-a-long-name.internal.corp.example:8443/", "http://[2001:db8::1]:8080/", "http://192.0.2.1/", "https://a.example./"} {

@@ -104,8 +104,8 @@ func TestHintGoldenVectors(t *testing.T) {
 	})
 }
 
-// Case 28: whatever Retry-After holds, it is understood or ignored, and a valid
-// hint is never undercut.
+// Whatever Retry-After holds, it is understood or ignored, and a valid hint is never
+// undercut.
 func TestHintReadsEveryFormOfRetryAfter(t *testing.T) {
 	t.Parallel()
 	const s = time.Second
@@ -139,8 +139,7 @@ func TestHintReadsEveryFormOfRetryAfter(t *testing.T) {
 	}
 }
 
-// Case 29: what is too long for a time.Duration is long, and not negative, 0 or
-// short.
+// What is too long for a time.Duration is long, and not negative, 0 or short.
 func TestHintDoesNotWrap(t *testing.T) {
 	t.Parallel()
 	for _, digits := range []string{"9223372036", "9223372037", "9223372036.854775807", "10000000000", "18446744073", "18446744074",
@@ -164,8 +163,8 @@ func TestHintDoesNotWrap(t *testing.T) {
 	}
 }
 
-// Case 31: dates are taken by the server's own clock, so that a skew of an hour
-// changes nothing; a Date that is a day off is not a clock.
+// Dates are taken by the server's own clock, so that a skew of an hour changes
+// nothing; a Date that is a day off is not a clock.
 func TestHintDatesCancelClockSkew(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2022, 11, 15, 8, 0, 0, 0, time.UTC)
@@ -230,7 +229,7 @@ func TestHintResetHeadersNeedARefusal(t *testing.T) {
 	wantHint(t, 9*time.Second, 429, "Age: 0", "Retry-After: 9", serverDate)
 }
 
-// Case 33: fractions are rounded up, to whole nanoseconds.
+// Fractions are rounded up, to whole nanoseconds.
 func TestHintRoundsUp(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]time.Duration{

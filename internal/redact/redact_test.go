@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Case 57: URLs in the text of an error lose user info, path, query and
-// fragment, and the error stays what it is for errors.Is and As.
+// URLs in the text of an error lose user info, path, query and fragment, and the error
+// stays what it is for errors.Is and As.
 func TestError_KeepsHostsOnly(t *testing.T) {
 	urlError := func(u string) error { return &url.Error{Op: "Get", URL: u, Err: context.DeadlineExceeded} }
 	for _, tt := range []struct {

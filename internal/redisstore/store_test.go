@@ -256,7 +256,6 @@ func TestRecordIsReadableByPeople(t *testing.T) {
 	}
 }
 
-// Store case 40.
 func TestEveryRedisKeyExpires(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -392,7 +391,6 @@ func TestDamagedRecordsRecover(t *testing.T) {
 	}
 }
 
-// Store case 41.
 func TestHostileNamesAreJustNames(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client()
@@ -440,7 +438,6 @@ func TestHostileNamesAreJustNames(t *testing.T) {
 	}
 }
 
-// Store case 43.
 func TestNamespacesAndPrefixesNeverCross(t *testing.T) {
 	srv := redistest.Start(t)
 	opts := []Options{
@@ -519,7 +516,6 @@ func TestStore_SurvivesForeignIndexAndMeta(t *testing.T) {
 	}
 }
 
-// Store case 45.
 func TestUnknownFieldsArePreserved(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client()
@@ -604,7 +600,6 @@ func (c twiceClient) EvalSha(ctx context.Context, sha string, keys []string, arg
 	return c.narrowClient.EvalSha(ctx, sha, keys, args...)
 }
 
-// Store case 18.
 func TestCloseIsQuickWhateverRedisDoes(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
 	srv := redistest.Start(t)
@@ -746,7 +741,6 @@ func TestHoldIsNotLostWhereTheIndexMovesWhileItIsRead(t *testing.T) {
 	}
 }
 
-// Store case 42.
 func TestKeysBeyondTheMirrorAreNotForgottenByOthers(t *testing.T) {
 	srv := redistest.Start(t)
 	s := redisStore(t, srv.Client(), Options{})

@@ -1,9 +1,7 @@
 package redisstore
 
 import (
-	"crypto/sha1"
 	"crypto/sha256"
-	"crypto/subtle"
 	_ "embed"
 	"encoding/hex"
 	"encoding/json"
@@ -93,7 +91,8 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 	return []any{
 		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, packAlarms(hold.FirstAlarms()),
 		replicaID(r.Replica), r.Call, r.Version, sent.Milliseconds(), r.Generation,
-		r.Good, r.Bad, r.Refused, r.GoodRetries, r.RefusedRetries, r.Returned, r.Failures, r.Refusals, flag(r.Well),
+		count(r.Good), count(r.Bad), count(r.Refused), count(r.GoodRetries), count(r.RefusedRetries), count(r.Returned),
+		count(r.Failures), count(r.Refusals), flag(r.Well),
 		max(r.Status, 0), upMillis(r.Hint), flag(directed), max(r.Remaining, 0), reset, flag(r.NearExhaustion), flag(r.Inconsistent), r.Want,
 	}
 }
@@ -138,6 +137,9 @@ func upMillis(d time.Duration) int64 {
 	}
 	return d.Milliseconds() + 2
 }
+
+// count bounds what one report adds to a counter.
+func count(n int) int { return min(max(n, 0), hold.MaxReported) }
 
 func flag(b bool) int {
 	if b {
@@ -185,106 +187,7 @@ func (s *Store) decodeReply(raw []any) (hold.Reply, snapshot, error) {
 	return reply, snap, nil
 }
 
-// recordFields is how many strings answer in common.lua makes of a record.
-const recordFields = 10
-
-// decodeRecord reads a record for a replica that is to decide.
-func decodeRecord(raw []any) (hold.Record, bool) {
-	if len(raw) != recordFields {
-		return hold.Record{}, false
-	}
-	var text [recordFields]string
-	for i, v := range raw {
-		text[i], _ = v.(string)
-	}
-	var f fields
-	var r hold.Record
-	f.open(text[0])
-	r.Rev, r.Generation = uint64(f.next()), uint64(f.next())
-	phase, ok := phaseOf(f.word())
-	r.Phase, r.Began, r.Until, r.Permits, r.Keep = phase, f.millis(), f.millis(), int(f.next()), f.millis()
-	f.skip(4) // level, rate, directed and version are in the memory as well
-	a := &r.Alarms
-	a.Good, a.Bad, a.Refused, a.Returned = int(f.next()), int(f.next()), int(f.next()), int(f.next())
-	a.Failures, a.Witnesses, a.Refusals, a.RefusalsFrom = int(f.next()), int(f.next()), f.next() > 0, f.millis()
-	a.Near, a.Spent = f.next() > 0, f.next() > 0
-	f.open(text[1])
-	t := &r.Totals
-	t.Good, t.Bad, t.Refused, t.GoodRetries, t.RefusedRetries = int(f.next()), int(f.next()), int(f.next()), int(f.next()), int(f.next())
-	t.Returned, t.Failures, t.Refusals, t.Hints = int(f.next()), int(f.next()), int(f.next()), int(f.next())
-	t.RetryAt, t.Remaining, t.ResetAt = f.millis(), int(f.next()), f.millis()
-	t.NearExhaustion, t.Inconsistent = f.next() > 0, f.next() > 0
-	f.open(strings.Join([]string{text[2], text[3], text[4]}, " "))
-	r.Granted, r.DeniedAt, r.HintUntil, r.HintAt = int(f.next()), f.millis(), f.millis(), f.millis()
-	for witness := range strings.SplitSeq(text[5], ",") {
-		if replica, call, found := strings.Cut(witness, ":"); found && len(r.Witnesses) < maxWitnesses {
-			if r.Witnesses == nil {
-				r.Witnesses = make(map[string]uint64)
-			}
-			n, _ := strconv.ParseUint(call, 10, 64)
-			r.Witnesses[replica] = n
-		}
-	}
-	f.open(strings.Join([]string{text[6], text[7], text[8]}, " "))
-	r.Attempts, r.Status, r.LastFailure = int(f.next()), int(f.next()), f.millis()
-	if err := json.Unmarshal([]byte(text[9]), &r.Memory); err != nil {
-		r.Memory = hold.Memory{} // damaged: the machine takes what it can of the round
-	}
-	return r, ok && !f.bad
-}
-
-// maxWitnesses bounds what is read of a list that anybody may have written.
-const maxWitnesses = 8
-
-// fields reads the words of a string that a script has packed.
-type fields struct {
-	rest string
-	bad  bool
-}
-
-func (f *fields) open(s string) { f.rest = s }
-
-func (f *fields) word() string {
-	word, rest, _ := strings.Cut(f.rest, " ")
-	f.rest = rest
-	return word
-}
-
-func (f *fields) skip(n int) {
-	for range n {
-		f.word()
-	}
-}
-
-func (f *fields) next() int64 {
-	n, err := strconv.ParseInt(f.word(), 10, 64)
-	if err != nil || n < 0 || n > 1<<53 {
-		f.bad = true
-		return 0
-	}
-	return n
-}
-
-func (f *fields) millis() hold.Millis { return hold.Millis(f.next()) }
-
-// verified returns the text of a published change, if the secret proves it.
-func verified(payload, secret string) (string, bool) {
-	mac, text, ok := strings.Cut(payload, " ")
-	if !ok || secret == "" {
-		return "", false
-	}
-	want := sha1Hex(secret + sha1Hex(secret+text))
-	return text, subtle.ConstantTimeCompare([]byte(mac), []byte(want)) == 1
-}
-
-// sha1Hex is redis.sha1hex, the one digest that scripts have. Nested as in verified,
-// it is a MAC that has no known weakness.
-func sha1Hex(s string) string {
-	sum := sha1.Sum([]byte(s))
-	return hex.EncodeToString(sum[:])
-}
-
-// decodePayload reads the text that common.lua publishes, without its proof: the version, the id, and the
+// decodePayload reads the text of a published change: the version, the id, and the
 // fields of a snapshot, of which the last, the key, may hold spaces.
 func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
 	parts := strings.SplitN(payload, " ", 2+snapshotFields)

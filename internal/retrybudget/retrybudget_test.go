@@ -24,8 +24,8 @@ func earned(b *Budget, successes int) {
 	}
 }
 
-// Invariant (iii), step by step: a full bucket allows as many retries as it has
-// room for, and ten successes earn one more.
+// A full bucket allows as many retries as it has room for, and ten successes earn one
+// more.
 func TestBudgetIsABucketThatSuccessesFill(t *testing.T) {
 	t.Parallel()
 	var b Budget
@@ -59,8 +59,8 @@ func TestBudgetExtremes(t *testing.T) {
 	}
 }
 
-// Invariant (iii) among goroutines: at every moment retries <= room + 0.1 *
-// successes, and none that is due is lost.
+// Among goroutines, at every moment, retries <= room + 0.1 * successes, and none that
+// is due is lost.
 func TestBudgetBoundsRetriesConcurrently(t *testing.T) {
 	t.Parallel()
 	for _, room := range []int{1, 10, 50} {

@@ -1,58 +1,60 @@
-package holdoff
+// Package replay sends request bodies more than once, and ends responses that
+// another attempt follows.
+package replay
 
 import (
 	"errors"
 	"io"
-	"net/http"
 	"reflect"
 	"sync"
 	"time"
 )
 
 const (
-	// replayLimit is how much of a body without GetBody is remembered.
-	replayLimit = 64 << 10
-	// readTime is how long a read of the body that is under way is waited for: net/http
-	// looks for the end of a body also when the answer is there.
+	// Limit is how many bytes of a body without GetBody are remembered.
+	Limit = 64 << 10
+	// readTime is how long Next waits for a read of the body that is under way:
+	// net/http looks for the end of a body even when the answer is there.
 	readTime = 10 * time.Millisecond
 )
 
-// errNoReplay is returned where an attempt's GetBody has nothing to return.
+// errNoReplay is the error of GetBody where there is nothing to return.
 var errNoReplay = errors.New("holdoff: request body can't be sent again: more than 64 KiB were read of it, or it is being read; set Request.GetBody")
 
 var errDetached = errors.New("holdoff: request body was taken over by a later attempt")
 
-// body lets a request body that the caller did not make replayable be sent
-// more than once where that is possible, and tells a failure to read it from a
-// failure to send it. It streams: what is read is remembered up to a limit, and
+// A Body sends a request body that the caller did not make replayable more than
+// once where that is possible, and distinguishes a failure to read it from a failure
+// to send it. It streams: bytes that are read are remembered up to a limit, and
 // nothing is read ahead. An attempt never shares a reader with another, since
-// net/http may go on reading after RoundTrip has returned.
-type body struct {
-	mu      sync.Mutex // guards what follows; not held while src is read
+// net/http may continue to read after RoundTrip has returned.
+type Body struct {
+	mu      sync.Mutex // guards the fields below; not held while src is read
 	src     io.ReadCloser
-	limit   int           // how much to remember
-	head    []byte        // what has been read of src, while that is within the limit
-	lost    bool          // it was not
+	limit   int           // how many bytes to remember
+	head    []byte        // the bytes that were read of src, while they are within the limit
+	lost    bool          // they were more
 	err     error         // how src ended: io.EOF, or a failure
 	reading chan struct{} // closed when the read of src that is under way ends; nil if there is none
-	view    *bodyView
+	view    *view
 	final   bool // no further attempt follows
 	closed  bool // src is closed
 }
 
-// bodyView is the body of one attempt.
-type bodyView struct {
-	b      *body
+// view is the body of one attempt.
+type view struct {
+	b      *Body
 	off    int
 	begun  bool // it was read from
 	closed bool
 }
 
-func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+// New returns a Body that reads src, and remembers at most limit bytes of it.
+func New(src io.ReadCloser, limit int) *Body { return &Body{src: src, limit: limit} }
 
-// inMemory tells bodies that http.NewRequest makes of a bytes.Reader, a
-// bytes.Buffer or a strings.Reader: reading them does not fail.
-func inMemory(rc io.ReadCloser) bool {
+// InMemory reports whether http.NewRequest made rc of a bytes.Reader, a
+// bytes.Buffer or a strings.Reader: reading these does not fail.
+func InMemory(rc io.ReadCloser) bool {
 	t := reflect.TypeOf(rc)
 	return t == nopCloserType || t == nopCloserWriterToType
 }
@@ -65,10 +67,13 @@ var (
 	}{}))
 )
 
-// next returns the body of the next attempt, or nil where there can't be one
-// more: too much was read to remember, reading failed, or the attempt before
-// is stuck in the middle of a read.
-func (b *body) next() io.ReadCloser {
+// Remembers reports whether the body is remembered at all.
+func (b *Body) Remembers() bool { return b.limit > 0 }
+
+// Next returns the body of the next attempt, or nil where there can be none: too
+// much was read to remember, reading failed, or the attempt before is stuck in the
+// middle of a read.
+func (b *Body) Next() io.ReadCloser {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if reading := b.reading; reading != nil {
@@ -84,14 +89,15 @@ func (b *body) next() io.ReadCloser {
 	if b.lost || b.reading != nil || b.closed || (b.err != nil && b.err != io.EOF) {
 		return nil
 	}
-	b.view = &bodyView{b: b}
+	b.view = &view{b: b}
 	return b.view
 }
 
-// again is next as a GetBody of the attempt: net/http calls it where it knows that
-// a request was not processed, and sends it on another connection.
-func (b *body) again() (io.ReadCloser, error) {
-	if rc := b.next(); rc != nil {
+// GetBody is Next as [net/http.Request.GetBody] of an attempt: net/http calls it
+// where it knows that the server did not process a request, and sends that on
+// another connection.
+func (b *Body) GetBody() (io.ReadCloser, error) {
+	if rc := b.Next(); rc != nil {
 		return rc, nil
 	}
 	b.mu.Lock()
@@ -102,26 +108,26 @@ func (b *body) again() (io.ReadCloser, error) {
 	return nil, errNoReplay
 }
 
-// all returns the whole body, where the attempts have read it to its end and it
+// All returns the whole body, where the attempts have read it to its end and it
 // was short enough to be remembered.
-func (b *body) all() ([]byte, bool) {
+func (b *Body) All() ([]byte, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.head, !b.lost && b.err == io.EOF
 }
 
-// failed reports whether err is how reading the body failed, or that it can't be
-// read again.
-func (b *body) failed(err error) bool {
+// Failed reports whether err is how reading the body failed, or says that it can't
+// be read again.
+func (b *Body) Failed(err error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return errors.Is(err, errNoReplay) || (b.err != nil && b.err != io.EOF && errors.Is(err, b.err))
 }
 
-// finish closes the caller's body, or leaves that to the attempt that is still
+// Finish closes the caller's body, or leaves that to the attempt that is still
 // reading it. err is how that attempt ended: net/http may fail between its call
-// of GetBody and the use of what that returned, and never closes it.
-func (b *body) finish(err error) {
+// of GetBody and the use of the reader that it got, and never closes that.
+func (b *Body) Finish(err error) {
 	b.mu.Lock()
 	b.final = true
 	closing := !b.closed && (b.view == nil || b.view.closed || (err != nil && !b.view.begun))
@@ -132,7 +138,7 @@ func (b *body) finish(err error) {
 	}
 }
 
-func (v *bodyView) Read(p []byte) (int, error) {
+func (v *view) Read(p []byte) (int, error) {
 	b := v.b
 	b.mu.Lock()
 	if b.view != v || v.closed || b.closed {
@@ -172,7 +178,7 @@ func (v *bodyView) Read(p []byte) (int, error) {
 }
 
 // Close closes the caller's body once it is known that no attempt follows.
-func (v *bodyView) Close() error {
+func (v *view) Close() error {
 	b := v.b
 	b.mu.Lock()
 	v.closed = true

@@ -1,4 +1,4 @@
-package holdoff
+package holdoff_test
 
 import (
 	"bufio"
@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-holdoff/holdoff"
 )
 
 // story is what a client lived through, line by line.
@@ -91,7 +93,7 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
-	// Case 6: cookies are set and sent by the client, over a redirect.
+	// Cookies are set and sent by the client, over a redirect.
 	{
 		name: "cookies", hits: 2, must: []string{"c=1"},
 		handler: func(w http.ResponseWriter, r *http.Request) {
@@ -107,21 +109,21 @@ var scenarios = []scenario{
 			s.response(client.Do(newRequest(t, "GET", at, "")))
 		},
 	},
-	// Case 6: a 307 repeats the body by GetBody.
+	// A 307 repeats the body by GetBody.
 	{
 		name: "307 with GetBody", hits: 2, must: []string{`PUT /next \"payload\"`}, handler: redirect307,
 		run: func(t *testing.T, s *story, client *http.Client, at string) {
 			s.response(client.Do(newRequest(t, "PUT", at, "payload")))
 		},
 	},
-	// Case 6: a 307 to a body that can't be repeated is the caller's.
+	// A 307 to a body that can't be repeated is the caller's.
 	{
 		name: "307 without GetBody", hits: 1, must: []string{"307 Temporary Redirect"}, handler: redirect307,
 		run: func(t *testing.T, s *story, client *http.Client, at string) {
 			s.response(client.Do(stream(t, at, strings.NewReader("payload"))))
 		},
 	},
-	// Case 6: CheckRedirect stops with the response, or with an error as well.
+	// CheckRedirect stops with the response, or with an error as well.
 	{
 		name: "CheckRedirect", hits: 2, must: []string{"check 1", "307 Temporary Redirect", "stopped here"}, handler: redirect307,
 		run: func(t *testing.T, s *story, client *http.Client, at string) {
@@ -134,7 +136,7 @@ var scenarios = []scenario{
 			}
 		},
 	},
-	// Case 10: an upgrade is a two-way stream from there on.
+	// An upgrade is a two-way stream from there on.
 	{
 		name: "upgrade", only: "HTTP/1.1", hits: 1, must: []string{"101 Switching Protocols", "writable true", "echo hello"},
 		handler: func(w http.ResponseWriter, r *http.Request) {
@@ -168,15 +170,15 @@ var scenarios = []scenario{
 			}
 		},
 	},
-	// Case 11: Expect: 100-continue waits for the server's word, and 1xx
-	// responses reach the trace.
+	// Expect: 100-continue waits for the server's word, and 1xx responses reach the
+	// trace.
 	{
 		name: "100-continue", only: "HTTP/1.1", hits: 1, must: []string{"got 100", `\"payload\"`}, handler: echo,
 		run: func(t *testing.T, s *story, client *http.Client, at string) {
 			s.response(client.Do(expecting(t, s, at)))
 		},
 	},
-	// Case 11: where the server does not want the body, it is not sent.
+	// Where the server does not want the body, it is not sent.
 	{
 		name: "100-continue refused", only: "HTTP/1.1", hits: 1, must: []string{"417 Expectation Failed", "0 bytes"},
 		handler: func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusExpectationFailed) },
@@ -188,7 +190,7 @@ var scenarios = []scenario{
 			s.note("%d bytes of the upload were read", body.bytes)
 		},
 	},
-	// Case 11: early hints reach the trace, with their headers.
+	// Early hints reach the trace, with their headers.
 	{
 		name: "early hints", hits: 1, must: []string{"1xx 103 map[Link:[</a.css>]]"},
 		handler: func(w http.ResponseWriter, r *http.Request) {
@@ -201,8 +203,8 @@ var scenarios = []scenario{
 			s.response(client.Do(traced(s, newRequest(t, "GET", at, ""))))
 		},
 	},
-	// Case 16: large bodies stream both ways at once: each chunk is sent only
-	// after the one before has come back.
+	// Large bodies stream both ways at once: each chunk is sent only after the one
+	// before has come back.
 	{
 		name: "two-way stream", hits: 1, must: []string{"64 chunks came back", "end EOF"},
 		handler: func(w http.ResponseWriter, r *http.Request) {
@@ -241,8 +243,8 @@ var scenarios = []scenario{
 			s.note("64 chunks came back, end %v", err)
 		},
 	},
-	// Case 16: a large upload that can't be sent again, and is refused when all
-	// of it has come, ends with the refusal.
+	// A large upload that can't be sent again, and is refused when all of it has come,
+	// ends with the refusal.
 	{
 		name: "large upload refused", hits: 1, must: []string{"503 Service Unavailable", "4194304"},
 		handler: func(w http.ResponseWriter, r *http.Request) {
@@ -254,7 +256,7 @@ var scenarios = []scenario{
 			s.response(client.Do(stream(t, at, io.LimitReader(zeros{}, 4<<20))))
 		},
 	},
-	// Case 18: trailers go both ways.
+	// Trailers go both ways.
 	{
 		name: "trailers", hits: 1, must: []string{"trailer map[X-Down:[payload late]]"},
 		handler: func(w http.ResponseWriter, r *http.Request) {
@@ -270,7 +272,7 @@ var scenarios = []scenario{
 			s.response(client.Do(req))
 		},
 	},
-	// Case 11: gzip is undone on the way.
+	// Gzip is undone on the way.
 	{
 		name: "gzip", hits: 1, must: []string{"uncompressed true", `"clear text"`},
 		handler: func(w http.ResponseWriter, r *http.Request) {
@@ -286,7 +288,7 @@ var scenarios = []scenario{
 			s.response(client.Do(newRequest(t, "GET", at, "")))
 		},
 	},
-	// Case 11: the answer to HEAD has a length and no body.
+	// The answer to HEAD has a length and no body.
 	{
 		name: "HEAD", hits: 1, must: []string{"length 1234", `body "" of 0`},
 		handler: func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "1234") },
@@ -294,7 +296,7 @@ var scenarios = []scenario{
 			s.response(client.Do(newRequest(t, "HEAD", at, "")))
 		},
 	},
-	// Case 38: http.Client.Timeout ends the wait for headers.
+	// Http.Client.Timeout ends the wait for headers.
 	{
 		name: "Client.Timeout before headers", hits: 1, must: []string{"timeout, url.Error true, deadline true"},
 		handler: func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
@@ -303,7 +305,7 @@ var scenarios = []scenario{
 			s.response(client.Do(newRequest(t, "GET", at, "")))
 		},
 	},
-	// Case 38: http.Client.Timeout ends the reading of the body.
+	// Http.Client.Timeout ends the reading of the body.
 	{
 		name: "Client.Timeout in the body", hits: 1, must: []string{`body "some" of 4`, "timeout, url.Error false"},
 		handler: stallBody,
@@ -312,8 +314,7 @@ var scenarios = []scenario{
 			s.response(client.Do(newRequest(t, "GET", at, "")))
 		},
 	},
-	// Case 24: a caller that leaves gets its context's error, before headers
-	// and in the body.
+	// A caller that leaves gets its context's error, before headers and in the body.
 	{
 		name: "canceled", hits: 2, must: []string{"canceled true", `body "some" of 4`},
 		handler: stallBody,
@@ -326,7 +327,7 @@ var scenarios = []scenario{
 			}
 		},
 	},
-	// Case 27: a response that breaks off in the middle.
+	// A response that breaks off in the middle.
 	{
 		name: "broken response", hits: 1, must: []string{`body "some" of 4`, "error"},
 		handler: func(w http.ResponseWriter, r *http.Request) {
@@ -380,9 +381,8 @@ func expecting(t *testing.T, s *story, at string) *http.Request {
 	return req
 }
 
-// Cases 6, 10, 11, 16, 18, 24, 27, 38: where nothing is retried, a client can't
-// tell whether there is a holdoff.Transport above net/http's. Each scenario
-// names its case.
+// Where nothing is retried, a client can't tell whether there is a holdoff.Transport
+// above net/http's. Each scenario names its case.
 func TestParityWithNetHTTP(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
@@ -414,10 +414,10 @@ func TestParityWithNetHTTP(t *testing.T) {
 						t.Errorf("net/http's story lacks %q: it tests nothing\n%s", word, strings.Join(want, "\n"))
 					}
 				}
-				for name, tr := range map[string]*Transport{
+				for name, tr := range map[string]*holdoff.Transport{
 					"zero value":               {},
 					"with one attempt":         {MaxAttempts: 1},
-					"with an observer and key": {Observe: func(context.Context, Event) {}, Key: func(*http.Request) string { return "key" }},
+					"with an observer and key": {Observe: func(context.Context, holdoff.Event) {}, Key: func(*http.Request) string { return "key" }},
 				} {
 					got := tell(func(base http.RoundTripper) http.RoundTripper { tr.Base = base; return tr })
 					if !slices.Equal(got, want) {
@@ -429,8 +429,8 @@ func TestParityWithNetHTTP(t *testing.T) {
 	})
 }
 
-// Case 38: the two transports fail alike where nobody answers in time, also
-// with a timeout of each attempt that is not reached.
+// The two transports fail alike where nobody answers in time, also with a timeout of
+// each attempt that is not reached.
 func TestParityOfDeadlines(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
@@ -443,7 +443,7 @@ func TestParityOfDeadlines(t *testing.T) {
 			return s.lines
 		}
 		want := tell(base)
-		for _, tr := range []*Transport{{Base: base}, {Base: base, PerAttemptTimeout: time.Hour}} {
+		for _, tr := range []*holdoff.Transport{{Base: base}, {Base: base, PerAttemptTimeout: time.Hour}} {
 			if got := tell(tr); !slices.Equal(got, want) {
 				t.Errorf("timeout per attempt %v: got %q, want %q", tr.PerAttemptTimeout, got, want)
 			}

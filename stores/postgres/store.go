@@ -1,0 +1,198 @@
+// Package postgres shares the states of keys among all processes that use one
+// PostgreSQL (13 or later): a [holdoff.Store] in one table.
+//
+// A row holds the [holdoff.Record] of one key. A report is a short transaction that
+// locks the key, and changes the record by Record.Add or Record.Commit. NOTIFY has the
+// other processes read what changed, and a poll finds what NOTIFY did not bring. The
+// database's clock is the only clock.
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-holdoff/holdoff"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Options are the settings of a [Store]. The zero value is ready for use.
+type Options struct {
+	// Namespace separates fleets that share a database: those with one namespace obey
+	// each other. At most 128 bytes. If empty, "default".
+	Namespace string
+	// Timeout bounds each report, with the wait for a connection of the pool. If
+	// zero, 250 ms.
+	Timeout time.Duration
+	// PollInterval is how often the store looks whether it missed a change: the
+	// longest that a hold can go unnoticed where NOTIFY fails. If zero, 1 s; at least
+	// 100 ms.
+	PollInterval time.Duration
+	// MaxHold is the longest hold that is believed, whoever reported it: the largest
+	// Transport.MaxHold of the fleet. If zero, five minutes.
+	MaxHold time.Duration
+}
+
+// Store is a [holdoff.Store] in a PostgreSQL. It keeps a copy of what the table says,
+// so that looking costs nothing. Where the database fails, each process continues
+// alone, and they resynchronise when it is back.
+type Store struct {
+	pool    *pgxpool.Pool
+	opts    Options
+	channel string // of notifications
+	replica string // marks those of this process
+	ctx     context.Context
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when follow has returned
+
+	mu       sync.Mutex // guards what follows
+	states   map[id]entry
+	watchers map[id]map[*func(holdoff.State)]bool
+	lost     error // why the session with the database ended
+	refused  error // why the last report failed
+	damaged  error // a record that could not be read
+}
+
+// id names a key in the table: of one length, whatever the key is made of.
+type id [16]byte
+
+// entry is what is known of one key.
+type entry struct {
+	key   string
+	state holdoff.State
+}
+
+const (
+	minPoll = 100 * time.Millisecond
+	// maxRecords bounds the keys of a namespace: an attacker may make us meet refusals
+	// from ever new hosts.
+	maxRecords = 32 << 10
+)
+
+// New returns a store that shares its state through the database of pool, in the
+// table of schema.sql, which it creates where it is missing. It takes one connection
+// out of the pool for itself, and others while it reports. That the database can't be
+// reached is no error: the store joins it when it comes. ctx and Options.Timeout bound
+// the wait for a first reading. The store should be closed when it is no longer used;
+// the pool stays open.
+func New(ctx context.Context, pool *pgxpool.Pool, opts Options) (*Store, error) {
+	opts = Options{
+		Namespace: cmp.Or(opts.Namespace, "default"), Timeout: cmp.Or(opts.Timeout, 250*time.Millisecond),
+		PollInterval: cmp.Or(opts.PollInterval, time.Second), MaxHold: cmp.Or(opts.MaxHold, 5*time.Minute),
+	}
+	switch {
+	case pool == nil:
+		return nil, errors.New("holdoff/postgres: New: the pool is nil")
+	case len(opts.Namespace) > 128 || shown(opts.Namespace) != opts.Namespace:
+		return nil, fmt.Errorf("holdoff/postgres: Options.Namespace is %.128q; it must be text of at most 128 bytes", opts.Namespace)
+	case opts.Timeout < time.Millisecond || opts.MaxHold < 0 || opts.PollInterval < minPoll:
+		return nil, fmt.Errorf("holdoff/postgres: Options are %+v; durations must be positive, and PollInterval 100 ms or more", opts)
+	}
+	s := &Store{
+		pool: pool, opts: opts, channel: fmt.Sprintf("holdoff_%x", digest(opts.Namespace)), replica: rand.Text(), done: make(chan struct{}),
+		states: make(map[id]entry), watchers: make(map[id]map[*func(holdoff.State)]bool),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	// A replica that starts while a key is held obeys from its first request on, where
+	// the database answers in time.
+	joining, joined := context.WithTimeout(ctx, opts.Timeout)
+	go s.follow(joined)
+	<-joining.Done()
+	return s, nil
+}
+
+// Close ends what the store does in the background.
+func (s *Store) Close() error {
+	s.cancel()
+	<-s.done
+	return nil
+}
+
+// Err returns why holds are not shared at present, or nil if they are. Of a record
+// that could not be read, and that the next report replaces, it tells for some seconds.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(s.lost, s.refused, s.damaged)
+}
+
+// All yields the keys that are not healthy, as far as this process knows, with their
+// states.
+func (s *Store) All() iter.Seq2[string, holdoff.State] {
+	return func(yield func(string, holdoff.State) bool) {
+		s.mu.Lock()
+		states := maps.Clone(s.states)
+		s.mu.Unlock()
+		for _, e := range states {
+			if !e.state.Expired(time.Now()) && !yield(e.key, e.state) {
+				return
+			}
+		}
+	}
+}
+
+// Watch implements [holdoff.Store].
+func (s *Store) Watch(key string, changed func(holdoff.State)) (stop func()) {
+	id, w := digest(s.opts.Namespace, key), &changed
+	s.mu.Lock()
+	if s.watchers[id] == nil {
+		s.watchers[id] = make(map[*func(holdoff.State)]bool)
+	}
+	s.watchers[id][w] = true
+	state := s.states[id].state
+	s.mu.Unlock()
+	if !state.Expired(time.Now()) {
+		changed(state)
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if delete(s.watchers[id], w); len(s.watchers[id]) == 0 {
+			delete(s.watchers, id)
+		}
+	}
+}
+
+// put adopts the state of a key, unless it is older than the one that is known, and
+// tells the watchers if it is newer, or if tell is set.
+func (s *Store) put(id id, e entry, tell bool) (newer bool) {
+	s.mu.Lock()
+	known, exists := s.states[id]
+	newer = e.state.Version > known.state.Version
+	var watchers map[*func(holdoff.State)]bool
+	switch {
+	case e.state.Lost:
+		delete(s.states, id)
+		watchers = maps.Clone(s.watchers[id])
+	case e.state.Version >= known.state.Version && (exists || len(s.states) < maxRecords):
+		s.states[id] = e
+		if newer || tell {
+			watchers = maps.Clone(s.watchers[id])
+		}
+	}
+	s.mu.Unlock()
+	for changed := range watchers {
+		(*changed)(e.state)
+	}
+	return newer
+}
+
+// digest returns the id of a key in a namespace. The number is the version of the
+// records' form: a record of another form is never met.
+func digest(parts ...string) id {
+	sum := sha256.Sum256([]byte("1\x00" + strings.Join(parts, "\x00")))
+	return id(sum[:16])
+}
+
+// shown is a name as the table has it: text, and of bounded length.
+func shown(name string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(name[:min(len(name), 320)], "\ufffd"), "\x00", "\ufffd")
+}

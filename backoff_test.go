@@ -164,7 +164,7 @@ func TestBackoffValidates(t *testing.T) {
 
 // refusal is why a Transport does not take e, if it does not.
 func refusal(t *testing.T, e holdoff.Exponential) error {
-	_, err := do(&holdoff.Transport{Base: script(200), Backoff: e}, newRequest(t, "GET", "http://a.example/", ""))
+	_, err := statusOf(&holdoff.Transport{Base: script(200), Backoff: e}, newRequest(t, "GET", "http://a.example/", ""))
 	return err
 }
 

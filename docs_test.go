@@ -121,7 +121,7 @@ func contextOfAttempt(t *testing.T, method string, n int) (ctx context.Context) 
 		}
 		return answer(503), nil
 	})}
-	if _, err := do(tr, newRequest(t, method, "http://a.example/", "")); err != nil {
+	if _, err := statusOf(tr, newRequest(t, method, "http://a.example/", "")); err != nil {
 		t.Fatal(err)
 	}
 	return ctx

@@ -27,8 +27,8 @@ func answers(statuses ...int) http.RoundTripper {
 	})
 }
 
-// request sends a request, and says what became of it.
-func request(ctx context.Context, transport http.RoundTripper, method, url string) string {
+// do sends a request, and says what became of it.
+func do(ctx context.Context, transport http.RoundTripper, method, url string) string {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return err.Error()
@@ -76,7 +76,7 @@ func ExampleTransport() {
 func ExampleTransport_maxAttempts() {
 	transport := &holdoff.Transport{Base: answers(503, 429), MaxAttempts: 1, MaxWait: -1}
 	for range 3 {
-		fmt.Println(request(context.Background(), transport, "GET", invoices))
+		fmt.Println(do(context.Background(), transport, "GET", invoices))
 	}
 	// Output:
 	// 503
@@ -96,7 +96,7 @@ func ExampleTransport_perAttemptTimeout() {
 			return answers(200).RoundTrip(req)
 		}),
 	}
-	fmt.Println(request(context.Background(), transport, "GET", invoices))
+	fmt.Println(do(context.Background(), transport, "GET", invoices))
 	// Output: 200
 }
 
@@ -110,7 +110,7 @@ func ExampleTransport_budget() {
 	for range 2 {
 		var out holdoff.Outcome
 		ctx := holdoff.WithOutcome(context.Background(), &out)
-		fmt.Println(request(ctx, transport, "GET", invoices), out.Attempts, out.Ended)
+		fmt.Println(do(ctx, transport, "GET", invoices), out.Attempts, out.Ended)
 	}
 	// Output:
 	// 500 3 budget
@@ -128,7 +128,7 @@ func ExampleTransport_backoff() {
 		Base:    answers(502, 502, 200),
 		Backoff: constant(10 * time.Millisecond),
 	}
-	fmt.Println(request(context.Background(), transport, "GET", invoices))
+	fmt.Println(do(context.Background(), transport, "GET", invoices))
 	// Output: 200
 }
 
@@ -166,7 +166,7 @@ func ExampleTransport_classify() {
 			return holdoff.DefaultClassify(req, resp, err)
 		},
 	}
-	fmt.Println(request(context.Background(), transport, "GET", invoices))
+	fmt.Println(do(context.Background(), transport, "GET", invoices))
 	// Output: 200
 }
 
@@ -181,7 +181,7 @@ func ExampleTransport_key() {
 		},
 	}
 	for _, path := range []string{"/north/orders", "/north/orders", "/south/orders"} {
-		fmt.Println(path, request(context.Background(), transport, "GET", "https://api.example.com"+path))
+		fmt.Println(path, do(context.Background(), transport, "GET", "https://api.example.com"+path))
 	}
 	// Output:
 	// /north/orders 429
@@ -196,11 +196,11 @@ func ExampleTransport_store() {
 	told := &holdoff.Transport{Base: answers(429), MaxWait: -1, Store: store}
 	other := &holdoff.Transport{Base: answers(200), MaxWait: -1, Store: store}
 
-	fmt.Println(request(context.Background(), told, "GET", invoices))
+	fmt.Println(do(context.Background(), told, "GET", invoices))
 	for len(maps.Collect(store.All())) == 0 {
 		time.Sleep(time.Millisecond) // no request waits for a store
 	}
-	fmt.Println(request(context.Background(), other, "GET", invoices))
+	fmt.Println(do(context.Background(), other, "GET", invoices))
 	// Output:
 	// 429
 	// held, not sent
@@ -216,7 +216,7 @@ func ExampleTransport_observe() {
 			}
 		},
 	}
-	request(context.Background(), transport, "GET", invoices)
+	do(context.Background(), transport, "GET", invoices)
 	// Output:
 	// https://api.example.com GET 0 503 server error
 	// https://api.example.com GET 1 200 ok
@@ -225,7 +225,7 @@ func ExampleTransport_observe() {
 // Why is nothing being sent? Keys tells.
 func ExampleTransport_Keys() {
 	transport := &holdoff.Transport{Base: answers(429), MaxWait: -1}
-	request(context.Background(), transport, "GET", invoices)
+	do(context.Background(), transport, "GET", invoices)
 	for key := range transport.Keys() {
 		left := time.Until(key.Until)
 		fmt.Println(key.Key, key.Phase, key.Status, key.Attempts, 20*time.Second < left && left <= 30*time.Second)
@@ -242,7 +242,7 @@ func ExampleTransport_park() {
 	}
 	transport := &holdoff.Transport{Base: answers(503), MaxAttempts: 2, Park: lot}
 	var out holdoff.Outcome
-	fmt.Println(request(holdoff.WithOutcome(context.Background(), &out), transport, "GET", invoices))
+	fmt.Println(do(holdoff.WithOutcome(context.Background(), &out), transport, "GET", invoices))
 
 	parked, _, _ := lot.List(context.Background(), 10)
 	for _, p := range parked {
@@ -256,9 +256,9 @@ func ExampleTransport_park() {
 // A POST that does no harm when it is done twice may say so.
 func ExampleWithIdempotent() {
 	ctx := context.Background()
-	fmt.Println(request(ctx, &holdoff.Transport{Base: answers(503, 200)}, "POST", invoices))
+	fmt.Println(do(ctx, &holdoff.Transport{Base: answers(503, 200)}, "POST", invoices))
 	ctx = holdoff.WithIdempotent(ctx)
-	fmt.Println(request(ctx, &holdoff.Transport{Base: answers(503, 200)}, "POST", invoices))
+	fmt.Println(do(ctx, &holdoff.Transport{Base: answers(503, 200)}, "POST", invoices))
 	// Output:
 	// 503
 	// 200
@@ -269,7 +269,7 @@ func ExampleWithoutRetry() {
 	transport := &holdoff.Transport{Base: answers(503, 200)}
 	ctx := holdoff.WithoutRetry(context.Background())
 	for attempt := range 3 {
-		status := request(ctx, transport, "GET", invoices)
+		status := do(ctx, transport, "GET", invoices)
 		fmt.Println(attempt, status)
 		if status == "200" {
 			break
@@ -290,7 +290,7 @@ func ExampleAttempt() {
 		}
 		return answers(200).RoundTrip(req)
 	})
-	fmt.Println(request(context.Background(), &holdoff.Transport{Base: signed}, "GET", invoices))
+	fmt.Println(do(context.Background(), &holdoff.Transport{Base: signed}, "GET", invoices))
 	// Output:
 	// signing attempt 0
 	// signing attempt 1

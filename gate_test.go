@@ -59,10 +59,11 @@ func (h *host) between(from, to time.Duration) (n int) {
 // get sends a GET and returns the status, or the error.
 func get(t testing.TB, tr *holdoff.Transport, url string) (int, error) {
 	t.Helper()
-	return do(tr, newRequest(t, "GET", url, ""))
+	return statusOf(tr, newRequest(t, "GET", url, ""))
 }
 
-func do(tr *holdoff.Transport, req *http.Request) (int, error) {
+// statusOf sends a request and returns the status, or the error.
+func statusOf(tr *holdoff.Transport, req *http.Request) (int, error) {
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
 		return 0, err
@@ -194,7 +195,7 @@ func TestTransport_ManyHeldKeysAreBoundedExceptThoseWithWaiters(t *testing.T) {
 		req := newRequest(t, "GET", "http://h/", "")
 		for i := range 2 * maxKeys {
 			req.URL.Host = fmt.Sprintf("h%d", i)
-			if status, err := do(tr, req); status != 429 {
+			if status, err := statusOf(tr, req); status != 429 {
 				t.Fatalf("got %d, %v; want 429", status, err)
 			}
 		}
@@ -232,7 +233,7 @@ func TestTransport_OutcomeOfAForgottenKeyIsNotLost(t *testing.T) {
 		req := newRequest(t, "GET", "http://h/", "")
 		for i := range maxKeys + 100 { // the oldest healthy key goes first
 			req.URL.Host = fmt.Sprintf("h%d", i)
-			if status, err := do(tr, req); status != 200 {
+			if status, err := statusOf(tr, req); status != 200 {
 				t.Fatalf("got %d, %v; want 200", status, err)
 			}
 		}
@@ -264,7 +265,7 @@ func TestHold_BeyondPatienceFailsAtOnce(t *testing.T) {
 				if tt.maxWait == 0 {
 					tr.MaxWait = 2 * time.Minute
 				}
-				if got, err := do(tr, newRequest(t, "GET", "http://User:pw@H.example:80/path?query", "").WithContext(holdoff.WithoutRetry(t.Context()))); got != 503 {
+				if got, err := statusOf(tr, newRequest(t, "GET", "http://User:pw@H.example:80/path?query", "").WithContext(holdoff.WithoutRetry(t.Context()))); got != 503 {
 					t.Fatalf("got %d, %v; want 503", got, err)
 				}
 				before := base.sends()
@@ -426,7 +427,7 @@ func TestKey_OfTheUsersSplitsHolds(t *testing.T) {
 		as := func(tenant, url string) (int, error) {
 			req := newRequest(t, "GET", url, "")
 			req.Header.Set("Tenant", tenant)
-			return do(tr, req)
+			return statusOf(tr, req)
 		}
 		if got, err := as("a", "http://h/bad"); got != 429 {
 			t.Fatalf("got %d, %v; want 429", got, err)
@@ -484,7 +485,7 @@ func TestProbe_InAnOutageIsOnePerHold(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		defer cancel()
 		for range 200 {
-			all.Go(func() { do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx)) })
+			all.Go(func() { statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx)) })
 		}
 		all.Wait()
 		if got := h.between(1, time.Hour); got < 30 || got > 65 {
@@ -688,7 +689,7 @@ func TestWaiters_CancelledLeaveNothing(t *testing.T) {
 		var all sync.WaitGroup
 		for range 10_000 {
 			all.Go(func() {
-				_, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
+				_, err := statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("got %v, want context.Canceled", err)
 				}
@@ -729,7 +730,7 @@ func TestWaiter_CancelledWhenGrantedPassesItsPermitOn(t *testing.T) {
 			tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 			wants(t, tr, "http://h/", 429)
 			ctx, cancel := context.WithCancel(t.Context())
-			go do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
+			go statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
 			synctest.Wait()
 			go get(t, tr, "http://h/other")
 			synctest.Wait()
@@ -763,7 +764,7 @@ func TestProbe_WithoutAnAnswerIsFollowedByAnother(t *testing.T) {
 		defer cancel()
 		var all sync.WaitGroup
 		for range 10 {
-			all.Go(func() { do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx)) })
+			all.Go(func() { statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx)) })
 		}
 		all.Wait()
 		if got := h.between(1, 6*time.Second); got != 1 {
@@ -783,7 +784,7 @@ func TestBody_AfterAHoldIsSent(t *testing.T) {
 		wants(t, tr, "http://h/", 429)
 		req := newRequest(t, "POST", "http://h/", "")
 		req.Body = io.NopCloser(strings.NewReader("hello"))
-		if got, err := do(tr, req); got != 200 {
+		if got, err := statusOf(tr, req); got != 200 {
 			t.Fatalf("got %d, %v; want 200", got, err)
 		}
 		if len(base.bodies) != 1 || base.bodies[0] != "hello" {

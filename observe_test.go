@@ -150,7 +150,7 @@ func TestWaitedIsToldOnce(t *testing.T) {
 					cancel()
 				}
 				time.AfterFunc(8*time.Second, cancel)
-				do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
+				statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
 
 				var got []string
 				var sum time.Duration
@@ -195,7 +195,7 @@ func TestHookGetsTheRequestsContext(t *testing.T) {
 				t.Errorf("%v: got %v in the context, want %v", e.Kind, got, want)
 			}
 		}}
-		if got, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(context.WithValue(t.Context(), mark{}, "mine"))); got != 200 {
+		if got, err := statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(context.WithValue(t.Context(), mark{}, "mine"))); got != 200 {
 			t.Errorf("got %d, %v; want 200", got, err)
 		}
 		time.Sleep(time.Second)
@@ -285,7 +285,7 @@ func TestNoSecretsInLogsAndEvents(t *testing.T) {
 		for range 3 {
 			req := newRequest(t, "PUT", raw, secret)
 			req.Header.Set("Authorization", secret)
-			do(tr, req)
+			statusOf(tr, req)
 		}
 		for _, entry := range logs.All() {
 			if text := fmt.Sprint(entry.Message, entry.ContextMap()); strings.Contains(text, secret) {
@@ -392,7 +392,7 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 				}
 				if tt.kind == holdoff.HoldChanged {
 					// On a request's goroutine: nobody waits when the hold ends.
-					do(tr, newRequest(t, "GET", "http://h/429", "").WithContext(holdoff.WithoutRetry(t.Context())))
+					statusOf(tr, newRequest(t, "GET", "http://h/429", "").WithContext(holdoff.WithoutRetry(t.Context())))
 					time.Sleep(4 * time.Second)
 					armed = true
 					try("/200")
@@ -401,12 +401,12 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 					for _, path := range []string{"/200", "/503", "/429", "/200"} {
 						try(path)
 					}
-					do(tr, newRequest(t, "GET", "http://h/429", "").WithContext(holdoff.WithoutRetry(t.Context())))
+					statusOf(tr, newRequest(t, "GET", "http://h/429", "").WithContext(holdoff.WithoutRetry(t.Context())))
 					impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 					defer cancel()
 					func() {
 						defer func() { recover() }()
-						do(tr, newRequest(t, "GET", "http://h/200", "").WithContext(impatient))
+						statusOf(tr, newRequest(t, "GET", "http://h/200", "").WithContext(impatient))
 					}()
 				}
 				if panicked != 1 {

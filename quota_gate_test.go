@@ -200,7 +200,7 @@ func TestWaitersOfAPacedKeyMayAllLeave(t *testing.T) {
 				var wg sync.WaitGroup
 				for range 200 {
 					wg.Go(func() {
-						_, err := do(tr, newRequest(t, "GET", fleetKey+"/", "").WithContext(ctx))
+						_, err := statusOf(tr, newRequest(t, "GET", fleetKey+"/", "").WithContext(ctx))
 						if err != nil && !errors.Is(err, context.Canceled) {
 							t.Errorf("got %v", err)
 						}

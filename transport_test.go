@@ -68,7 +68,7 @@ func TestWaitPastTheDeadlineIsNotBegun(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
 					defer cancel()
 					begun := time.Now()
-					status, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
+					status, err := statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
 					if got := time.Since(begun); got != tt.took {
 						t.Errorf("took %v, want %v", got, tt.took)
 					}
@@ -139,7 +139,7 @@ func TestNoAttemptAfterCancelAtTheEndOfTheWait(t *testing.T) {
 				cancel() // in a hook
 			}
 		}}
-		if _, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx)); !is[*holdoff.WaitError](err) {
+		if _, err := statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx)); !is[*holdoff.WaitError](err) {
 			t.Errorf("got %v, want a WaitError", err)
 		}
 		if got := base.sends(); got != 1 {
@@ -156,7 +156,7 @@ func TestEndedContextSendsNothing(t *testing.T) {
 	body := &closeCounter{Reader: strings.NewReader("x")}
 	req := newRequest(t, "PUT", "http://h/", "").WithContext(ctx)
 	req.Body = body
-	_, err := do(&holdoff.Transport{Base: base}, req)
+	_, err := statusOf(&holdoff.Transport{Base: base}, req)
 	if err != context.Canceled {
 		t.Errorf("got %v, want context.Canceled itself", err)
 	}
@@ -232,7 +232,7 @@ func TestMaxWaitBoundsAllWaits(t *testing.T) {
 		var out holdoff.Outcome
 		tr := &holdoff.Transport{Base: base, MaxAttempts: 100, MaxWait: 10 * time.Second, Backoff: fixed(3 * time.Second)}
 		begun := time.Now()
-		do(tr, newRequest(t, "GET", "http://h/", "").WithContext(holdoff.WithOutcome(t.Context(), &out)))
+		statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(holdoff.WithOutcome(t.Context(), &out)))
 		if got := time.Since(begun); got != 9*time.Second {
 			t.Errorf("took %v, want 9s: a fourth wait would pass 10s", got)
 		}
@@ -402,7 +402,7 @@ func TestWithIdempotent(t *testing.T) {
 				req = req.WithContext(holdoff.WithIdempotent(req.Context()))
 				want = 2
 			}
-			do(&holdoff.Transport{Base: base}, req)
+			statusOf(&holdoff.Transport{Base: base}, req)
 			if got := base.sends(); got != want {
 				t.Errorf("marked %v: got %d sends, want %d", marked, got, want)
 			}
@@ -436,7 +436,7 @@ func TestNestedTransports(t *testing.T) {
 				if tt.outer {
 					ctx = holdoff.WithoutRetry(ctx)
 				}
-				do(outer, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
+				statusOf(outer, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
 				if got := base.sends(); got != tt.want {
 					t.Errorf("got %d sends, want %d", got, tt.want)
 				}
@@ -458,7 +458,7 @@ func TestAttemptNumbersStayOffTheWire(t *testing.T) {
 		})
 		req := newRequest(t, "GET", "http://h/", "")
 		req.Header.Set("Accept", "text/plain")
-		do(&holdoff.Transport{Base: base, MaxAttempts: 3}, req)
+		statusOf(&holdoff.Transport{Base: base, MaxAttempts: 3}, req)
 		if want := []int{0, 1, 2}; !slices.Equal(numbers, want) {
 			t.Errorf("got attempts %v, want %v", numbers, want)
 		}
@@ -521,7 +521,7 @@ func TestOutcomeOfEveryEnding(t *testing.T) {
 				if tt.req != nil {
 					req = tt.req(req)
 				}
-				do(tr, req)
+				statusOf(tr, req)
 				tt.want.Ended = tt.ending
 				if out != tt.want {
 					t.Errorf("got %+v\nwant %+v", out, tt.want)
@@ -552,7 +552,7 @@ func TestConfigErrorsNameFieldAndBound(t *testing.T) {
 			body := &closeCounter{Reader: strings.NewReader("x")}
 			req := newRequest(t, "PUT", "http://h/", "")
 			req.Body = body
-			_, err := do(tt.tr, req)
+			_, err := statusOf(tt.tr, req)
 			if err == nil || !strings.HasPrefix(err.Error(), "holdoff: "+tt.field) || !strings.Contains(err.Error(), tt.bound) {
 				t.Errorf("got %v, want it to say %q and %q", err, tt.field, tt.bound)
 			}
@@ -617,7 +617,7 @@ func TestDecisions(t *testing.T) {
 					req = req.WithContext(ctx)
 				}
 				begun := time.Now()
-				status, err := do(tr, req)
+				status, err := statusOf(tr, req)
 				took := time.Since(begun)
 				if status != tt.status || (err == nil) != (status != 0) {
 					t.Errorf("got %d, %v; want %d", status, err, tt.status)
@@ -669,7 +669,7 @@ func TestCancelInFlightIsNotTheHostsFault(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(300*ms, cancel)
 		var out holdoff.Outcome
-		_, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(holdoff.WithOutcome(ctx, &out)))
+		_, err := statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(holdoff.WithOutcome(ctx, &out)))
 		if !errors.Is(err, context.Canceled) || out.Ended != holdoff.EndContext {
 			t.Errorf("got %v, ended %q; want context.Canceled, %q", err, out.Ended, holdoff.EndContext)
 		}
@@ -757,7 +757,7 @@ func TestNothingIsSentBeforeAHintIsOver(t *testing.T) {
 				mu.Unlock()
 				all.Go(func() {
 					time.Sleep(start)
-					do(tr, newRequest(t, "GET", "http://h/", "").WithContext(context.WithValue(t.Context(), who{}, i)))
+					statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(context.WithValue(t.Context(), who{}, i)))
 				})
 			}
 			all.Wait()
@@ -830,7 +830,7 @@ func TestNoWaitPastTheDeadlineNorForNothing(t *testing.T) {
 					begun := time.Now()
 					ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), last{}, &sent), limit)
 					defer cancel()
-					_, err := do(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
+					_, err := statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
 					if took := time.Since(begun); took > limit {
 						t.Errorf("seed %d: took %v with a deadline of %v", seed, took, limit)
 					}

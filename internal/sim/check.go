@@ -10,13 +10,19 @@ import (
 const (
 	checkInterval = 250 * time.Millisecond
 	// gapBound is the longest time in which no replica sends, though one has a request
-	// in line and no hold is in force.
-	gapBound = 15 * time.Second
+	// in line and no hold is in force. A probe that is lost costs its lease (1 s), and
+	// the replica that lost it abstains (2 s); a store that is lost with it costs another
+	// 2 s until it is tried again, twice where its answer is lost as well.
+	gapBound = 10 * time.Second
 	// stuckBound is the longest time in which no decision follows the end of a round,
-	// though a replica that may decide follows the store and has a request in line.
-	stuckBound = 10 * time.Second
-	// recoveryBound is the longest time from the last fault until the fleet is healthy.
-	recoveryBound = 5 * time.Minute
+	// though a replica that may decide follows the store and has a request in line: as
+	// gapBound, and deciders that crash, and the second that a full read takes to notice
+	// that the data are older ones.
+	stuckBound = 15 * time.Second
+	// recoveryBound is the longest time from the last fault until the fleet is healthy:
+	// the longest hold; once more, where the register's clock was set back meanwhile; and
+	// a minute for a rate of 0.1/s to grow to the demand.
+	recoveryBound = 2*MaxHold + time.Minute
 )
 
 // checker checks the invariants.

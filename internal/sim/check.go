@@ -49,6 +49,7 @@ type truth struct {
 	// directed: its machine holds by the server's own word.
 	directed bool
 	demand   time.Time // since when it has had a request in line
+	follows  time.Time // since when it could decide as well
 }
 
 func (c *checker) init(s *Sim) {

@@ -49,6 +49,7 @@ type truth struct {
 	// directed: its machine holds by the server's own word.
 	directed bool
 	demand   time.Time // since when it has had a request in line
+	follows  time.Time // since when it could decide as well
 }
 
 func (c *checker) init(s *Sim) {
@@ -198,15 +199,15 @@ func (t *truth) permits(s *Sim, round, n int) {
 // result notes a hint that the server gave.
 func (t *truth) result(q *session, o hold.Result) {
 	if o.Hint >= hold.MinHold && (o.Lesson == hold.Refused || o.Lesson == hold.Failed) {
-		t.directed = true
 		t.know(q, q.sim.now.Add(o.Hint))
+		t.directed = q.m.ServerDirected() // not where it is held for longer by the store's own
 	}
 }
 
 // adopted notes a hold that the store told of, if the server had asked for it.
 func (t *truth) adopted(q *session, state hold.Snapshot) {
-	if state.Phase == hold.Held {
-		t.directed = q.m.ServerDirected()
+	if state.Phase == hold.Held && !q.m.ServerDirected() {
+		t.directed = false // until it learns of another hint
 	}
 	if state.Phase == hold.Held && state.Word {
 		t.know(q, state.Until.Add(-q.replica.mirror.lag))
@@ -215,6 +216,6 @@ func (t *truth) adopted(q *session, state hold.Snapshot) {
 
 func (t *truth) know(q *session, until time.Time) {
 	if until.After(t.hold) {
-		t.hold, t.learned = until, q.sim.now
+		t.hold, t.learned, t.directed = until, q.sim.now, true
 	}
 }

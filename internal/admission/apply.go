@@ -49,16 +49,16 @@ func (g *Gate) onStoreChange(state hold.Snapshot) {
 	g.applyAndUnlock(before)
 }
 
-// apply follows the store's state, unless it is older than what is known. reply
-// tells that it is the answer to a report.
-func (g *Gate) apply(state hold.Snapshot, reply bool) {
+// apply follows the store's state, unless it is older than what is known: then it
+// reports false. reply tells that it is the answer to a report.
+func (g *Gate) apply(state hold.Snapshot, reply bool) bool {
 	h, s := &g.hold, &g.session
 	if state.Lost {
 		g.onRecordLost()
-		return
+		return true
 	}
 	if state.Version < s.version || (state.Version == s.version && !reply) {
-		return
+		return false
 	}
 	if state.Version > s.version {
 		s.dueSince = time.Time{} // a replica has decided
@@ -70,7 +70,7 @@ func (g *Gate) apply(state hold.Snapshot, reply bool) {
 	if reply && h.Shared() && state.Phase == hold.Healthy && state.Generation == 0 {
 		// The record is gone: no replica has probed.
 		g.onRecordLost()
-		return
+		return true
 	}
 	s.failing = state.Phase == hold.Healthy && state.Attempts > 0
 	if state.Phase == hold.Healthy {
@@ -78,10 +78,10 @@ func (g *Gate) apply(state hold.Snapshot, reply bool) {
 			h.Recover(time.Now())
 			s.consecutiveFailures = 0
 		}
-		return
+		return true
 	}
 	if h.Phase() == hold.Held && h.ServerDirected() && state.Phase != hold.Held && s.hint.After(time.Now()) {
-		return // a hint is yet to be reported
+		return true // a hint is yet to be reported
 	}
 	if longer := h.OutlastsHold(state); longer && !reply && s.hint.IsZero() && h.Until().Sub(state.Until) > hold.Rounding {
 		// Two halves of a fleet have met again: the longer hold wins.
@@ -89,6 +89,7 @@ func (g *Gate) apply(state hold.Snapshot, reply bool) {
 	}
 	h.Adopt(state, time.Now(), jitter.Uniform)
 	s.exhausted = false
+	return true
 }
 
 // onRecordLost continues alone where the store has lost the key, and reports the

@@ -61,7 +61,7 @@ func (g *Gate) permitsDue(now time.Time) (time.Duration, bool) {
 	case over:
 		return max(jitter.Uniform(askSpread), s.noProbeBefore.Sub(now), s.noAskBefore.Sub(now)), true
 	}
-	return 0, h.HasDeadline() && h.PermitsLeft() <= 0 && !s.exhausted && s.noProbeBefore.Before(now)
+	return max(s.noAskBefore.Sub(now), 0), h.HasDeadline() && h.PermitsLeft() <= 0 && !s.exhausted && s.noProbeBefore.Before(now)
 }
 
 // wanted returns how many permits this process has use for. Where no request waits,

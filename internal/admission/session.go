@@ -202,21 +202,31 @@ func (g *Gate) exchange() {
 		if !s.hint.After(hint) {
 			s.hint, s.word = time.Time{}, false // told
 		}
-		g.apply(state, true)
+		current := g.apply(state, true)
 		if report.ServerDirected && state.Phase == hold.Healthy && hint.After(now.Add(storeRetry)) {
 			// Redis' clock went forward, and took the hint for an old one.
 			s.hint, s.word, s.retry = hint, true, time.Now().Add(storeRetry)
 		}
-		s.exhausted = state.Permits < report.Want
-		if reply.Due {
-			s.noAskBefore = time.Now().Add(dueDelay + jitter.Uniform(askSpread)) // another replica decides, and publishes
+		if current {
+			g.noteGrant(state.Permits, report.Want, reply.Due)
 		} else {
-			g.backOffAsking(state.Permits, report.Want)
+			s.noAskBefore = time.Now().Add(dueDelay) // a published round overtook this reply, and may have permits
 		}
 		g.release(time.Now())
 		g.returnUnusedProbe()
 	}
 	g.applyAndUnlock(before)
+}
+
+// noteGrant takes in how many permits of the present round the store granted.
+func (g *Gate) noteGrant(granted, want int, due bool) {
+	s := &g.session
+	s.exhausted = granted < want
+	if due {
+		s.noAskBefore = time.Now().Add(dueDelay + jitter.Uniform(askSpread)) // another replica decides, and publishes
+		return
+	}
+	g.backOffAsking(granted, want)
 }
 
 // undecided reports whether a decision has been due for so long that no replica can

@@ -73,3 +73,45 @@ func TestSession_PublishedDecisionEndsTheWaitForIt(t *testing.T) {
 		g.end()
 	})
 }
+
+// overtaken is a store whose next round is published before the answer to a report of
+// the round before arrives.
+type overtaken struct {
+	undecided
+	publish func()
+	wanted  []int // permits asked for, in each report
+}
+
+func (s *overtaken) Report(ctx context.Context, key string, r hold.Report) (hold.Reply, error) {
+	s.wanted = append(s.wanted, r.Want)
+	if len(s.wanted) == 1 {
+		reply, err := s.undecided.Report(ctx, key, r)
+		reply.Snapshot.Version = 1
+		s.publish()
+		return reply, err
+	}
+	round := hold.Snapshot{Phase: hold.Ramping, Until: time.Now().Add(hold.Slot), Permits: r.Want, Generation: 7, Version: 2}
+	return hold.Reply{Snapshot: round, Now: time.Now()}, nil
+}
+
+func TestSession_RoundThatOvertakesAReplyIsAskedForPermits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &overtaken{undecided: undecided{due: true}}
+		holdInStore(t, &s.memory, "http://h", 2*time.Second)
+		var table Table
+		table.Init(s, func(Change) {})
+		g := table.Gate(named("h"))
+		s.publish = func() {
+			g.onStoreChange(hold.Snapshot{Phase: hold.Ramping, Until: time.Now().Add(hold.Slot), Generation: 7, Version: 2})
+		}
+		w := &Waiter{Latest: time.Now().Add(time.Hour)}
+		if inLine, err := g.Enqueue(w); !inLine {
+			t.Fatalf("the request does not wait: %v", err)
+		}
+		time.Sleep(2*time.Second + askSpread + hold.Slot/2)
+		if !w.Permit.Limited {
+			t.Errorf("permits asked for: %v; want the request to be sent in the round that was published", s.wanted)
+		}
+		g.end()
+	})
+}

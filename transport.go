@@ -128,8 +128,9 @@ func (t *Transport) init() {
 		t.judge = DefaultClassify
 	}
 	t.watch = watcher{log: t.Logger, hook: t.Observe}
-	t.table.Init(t.Store, func(c admission.Change) { t.watch.observe(context.Background(), eventOf(c)) })
-	t.invalid = t.validate()
+	if t.invalid = t.validate(); t.invalid == nil { // else nothing may be called on the fields
+		t.table.Init(t.Store, func(c admission.Change) { t.watch.observe(context.Background(), eventOf(c)) })
+	}
 }
 
 func (t *Transport) validate() error {

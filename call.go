@@ -25,7 +25,7 @@ type call struct {
 	options callOptions
 	gate    *admission.Gate
 	waiter  *admission.Waiter // while it is at the gate
-	pass    hold.Permit       // while it is not known what came of it
+	permit  hold.Permit       // while it is not known what came of it
 
 	traced  bool          // attempts have a progress
 	attempt int           // the number of the attempt that is made, or comes next
@@ -34,24 +34,24 @@ type call struct {
 
 	// Of the last attempt.
 
-	sent     *http.Request  // what Base was given; nil before the first
-	resp     *http.Response // nil where there was none, or it was discarded
-	err      error
-	status   int
-	begun    time.Time     // when it was sent, where that was measured
-	took     time.Duration // until the response headers; 0 where it wasn't measured
-	received time.Time     // when its retry was considered
-	quota    hold.Quota    // what it said of a quota
-	hasQuota bool          // it said something
+	sent      *http.Request  // what Base was given; nil before the first
+	resp      *http.Response // nil where there was none, or it was discarded
+	err       error
+	status    int
+	begun     time.Time     // when it was sent, where that was measured
+	took      time.Duration // until the response headers; 0 where it wasn't measured
+	decidedAt time.Time     // when its retry was considered
+	quota     hold.Quota    // what it said of a quota
+	hasQuota  bool          // it said something
 
-	sends   int           // how many attempts were made
-	delay   time.Duration // of the last Backoff
-	free    bool          // the retry was not charged to the budget
-	waited  time.Duration // in all
-	noted   time.Duration // how much of that watchers know of
-	parked  string        // its id in the lot
-	parkErr error
-	over    bool // RoundTrip has returned
+	sends        int           // how many attempts were made
+	delay        time.Duration // of the last Backoff
+	budgetExempt bool          // the retry was not charged to the budget
+	waited       time.Duration // in all
+	reportedWait time.Duration // how much of that watchers know of
+	parked       string        // its id in the lot
+	parkErr      error
+	over         bool // RoundTrip has returned
 }
 
 func (c *call) start() {
@@ -93,7 +93,7 @@ func (c *call) enter() error {
 	}
 	c.gate = c.t.gate(c.req)
 	var open bool
-	if c.pass, open = c.gate.TryFastPath(); open {
+	if c.permit, open = c.gate.TryFastPath(); open {
 		return nil
 	}
 	begun := time.Now()
@@ -106,16 +106,16 @@ func (c *call) enter() error {
 		err = c.gate.Wait(c.ctx, c.waiter, deadline)
 		c.waited += time.Since(begun)
 	}
-	c.pass, c.waiter = c.waiter.Permit, nil
+	c.permit, c.waiter = c.waiter.Permit, nil
 	if r, ok := errors.AsType[*admission.Rejection](err); ok {
 		return &HeldError{Key: r.Key, Until: r.Until, Attempts: r.Attempts, Status: r.Status, deadline: deadline}
 	}
 	if c.ended() {
 		return c.interrupted()
 	}
-	if c.free && !c.pass.Limited {
+	if c.budgetExempt && !c.permit.Limited {
 		// It was to be free because it would wait for a permit, and needed none.
-		c.gate.Budget.Take(c.t.room())
+		c.gate.Budget.Take(c.t.retryBudget())
 	}
 	return nil
 }
@@ -211,21 +211,21 @@ func (c *call) learn() Verdict {
 		}
 	}
 	if v.Retry {
-		c.received = time.Now()
+		c.decidedAt = time.Now()
 	}
 	c.readQuota()
 	if c.t.watch.wants() {
 		// Before the gate learns of it: watchers see the cause, then the hold.
 		c.observe(Event{Kind: Attempted, Status: c.status, Err: c.err, Reason: v.Reason, Duration: c.took})
 	}
-	c.settle(v)
+	c.reportResult(v)
 	return v
 }
 
 // readQuota takes in what the response says of a quota. Where it was never seen
 // to say anything, one look in eight will do.
 func (c *call) readQuota() {
-	if c.resp == nil || (c.took == 0 && !c.pass.Limited) {
+	if c.resp == nil || (c.took == 0 && !c.permit.Limited) {
 		return
 	}
 	now, took := time.Now(), time.Duration(0)
@@ -233,7 +233,7 @@ func (c *call) readQuota() {
 		took = now.Sub(c.begun) // to the moment: it tells what was asked for after what was heard
 	}
 	c.quota, c.hasQuota = c.gate.Quota.Read(c.resp.Header, took, now, c.t.maxHold())
-	c.hasQuota = c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent || c.pass.Limited)
+	c.hasQuota = c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent || c.permit.Limited)
 }
 
 func (c *call) verdict() Verdict {
@@ -253,11 +253,11 @@ func (c *call) verdict() Verdict {
 	return v
 }
 
-// settle tells the gate what came of the pass. A success of a healthy key is
+// reportResult tells the gate what came of the pass. A success of a healthy key is
 // no news.
-func (c *call) settle(v Verdict) {
-	p := c.pass
-	c.pass = hold.Permit{}
+func (c *call) reportResult(v Verdict) {
+	p := c.permit
+	c.permit = hold.Permit{}
 	if p.Limited && v.Lesson == Nothing && v.Hint == 0 && c.resp != nil && c.status < 500 && !refusedAtDoor(c.status) {
 		v.Lesson = Good // whatever the answer, a probe has found the host up
 	}
@@ -291,7 +291,7 @@ func (c *call) observe(e Event) {
 		return
 	}
 	if e.Kind != Waiting {
-		e.Waited, c.noted = c.waited-c.noted, c.waited
+		e.Waited, c.reportedWait = c.waited-c.reportedWait, c.waited
 	}
 	e.Key, e.Method, e.Attempt = c.gate.Key(), cmp.Or(c.req.Method, http.MethodGet), c.attempt
 	c.t.watch.observe(c.req.Context(), e)

@@ -22,7 +22,7 @@ const (
 	internalError   = 0x2
 	refusedStream   = 0x7
 	cancelledStream = 0x8
-	calmDown        = 0xb
+	enhanceYourCalm = 0xb
 )
 
 func isRefusedStream(err error) bool {
@@ -34,7 +34,7 @@ func isRefusedStream(err error) bool {
 // would have been a broken connection.
 func isResetStream(err error) bool {
 	var s streamError
-	return errors.As(err, &s) && (s.Code == internalError || s.Code == cancelledStream || s.Code == calmDown)
+	return errors.As(err, &s) && (s.Code == internalError || s.Code == cancelledStream || s.Code == enhanceYourCalm)
 }
 
 // A goAway is why a server shut an HTTP/2 connection.

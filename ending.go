@@ -44,7 +44,7 @@ func (c *call) refuse(err error) (*http.Response, error) {
 		why = EndHeld
 		c.park(why)
 		c.observe(Event{Kind: GaveUp, Reason: string(why), Status: held.Status, Wait: held.RetryAfter(), Parked: c.parked})
-	} else if c.waited > c.noted {
+	} else if c.waited > c.reportedWait {
 		c.observe(Event{Kind: GaveUp, Reason: string(why), Status: c.status, Err: err})
 	}
 	c.end(why)
@@ -58,8 +58,8 @@ func (c *call) giveUp(why Ending) (*http.Response, error) {
 	return c.answer(why)
 }
 
-// done tells an outcome to be glad of from one that a retry would not better.
-func (c *call) done() Ending {
+// finalEnding tells a success from an outcome that a retry would not improve.
+func (c *call) finalEnding() Ending {
 	if c.err == nil && c.status < 400 {
 		return EndDone
 	}
@@ -78,8 +78,8 @@ func (c *call) answer(why Ending) (*http.Response, error) {
 // end gives back what the call still has, and tells the caller how it went.
 func (c *call) end(why Ending) {
 	c.over = true
-	if c.pass.Limited {
-		c.settle(Verdict{}) // unused, or its result unknown
+	if c.permit.Limited {
+		c.reportResult(Verdict{}) // unused, or its result unknown
 	}
 	if c.pending != nil {
 		c.pending.Close()
@@ -105,7 +105,7 @@ func (c *call) release() {
 	}
 	if c.waiter != nil {
 		c.gate.Leave(c.waiter, false)
-		c.pass = c.waiter.Permit
+		c.permit = c.waiter.Permit
 	}
 	c.closeResponse()
 	c.end("")

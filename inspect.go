@@ -60,7 +60,7 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 			seen, worth := g.Inspect()
 			s := KeyState{
 				Key: g.Key(), State: seen.State, Shared: seen.Shared, Witness: seen.Witness, Waiters: seen.Waiters,
-				Retries: g.Budget.Left(t.room()),
+				Retries: g.Budget.Left(t.retryBudget()),
 			}
 			if worth && !yield(s) {
 				return

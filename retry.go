@@ -22,9 +22,9 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 		return 0, EndWait
 	}
 	until, held := c.gate.HeldUntil()
-	patience, _ := c.patience(c.received)
+	patience, _ := c.patience(c.decidedAt)
 	switch {
-	case held && !until.IsZero() && !until.Before(c.received.Add(v.Hint)):
+	case held && !until.IsZero() && !until.Before(c.decidedAt.Add(v.Hint)):
 		// The hold lasts as long: the gate will see to it.
 	case v.Hint > 0:
 		// Jitter only adds to a hint, and makes none miss the deadline.
@@ -37,15 +37,15 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 		}), 0)
 		c.delay = wait
 	}
-	least := max(wait, until.Sub(c.received))
+	least := max(wait, until.Sub(c.decidedAt))
 	if least >= patience && (least > 0 || held) {
 		return 0, EndWait
 	}
 	if !c.prepare() {
 		return 0, EndBody
 	}
-	c.free = held
-	if !c.free && !c.gate.Budget.Take(c.t.room()) {
+	c.budgetExempt = held
+	if !c.budgetExempt && !c.gate.Budget.Take(c.t.retryBudget()) {
 		return 0, EndBudget
 	}
 	return wait, ""
@@ -74,7 +74,7 @@ func (c *call) prepare() bool {
 func (c *call) sleep(wait time.Duration, reason string) {
 	c.attempt++
 	begun := time.Now()
-	left := c.received.Add(wait).Sub(begun)
+	left := c.decidedAt.Add(wait).Sub(begun)
 	if wait <= 0 || left <= 0 {
 		return
 	}

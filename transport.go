@@ -157,7 +157,7 @@ func (t *Transport) validate() error {
 func (t *Transport) maxAttempts() int       { return cmp.Or(t.MaxAttempts, defaultAttempts) }
 func (t *Transport) maxWait() time.Duration { return max(cmp.Or(t.MaxWait, defaultMaxWait), 0) }
 func (t *Transport) maxHold() time.Duration { return cmp.Or(t.MaxHold, defaultMaxHold) }
-func (t *Transport) room() int              { return cmp.Or(t.Budget, retrybudget.Default) }
+func (t *Transport) retryBudget() int       { return cmp.Or(t.Budget, retrybudget.Default) }
 
 // CloseIdleConnections closes the idle connections of Base, as
 // http.Client.CloseIdleConnections asks.
@@ -226,7 +226,7 @@ func (c *call) run() (*http.Response, error) {
 		c.send()
 		verdict := c.learn()
 		if !verdict.Retry {
-			return c.answer(c.done())
+			return c.answer(c.finalEnding())
 		}
 		wait, against := c.plan(verdict)
 		if against != "" {

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// moody is a server with the troubles of real APIs, one after the other. What
+// flakyServer is a server with the troubles of real APIs, one after the other. What
 // it does next goes by how many requests it has served, so that it plays the
 // same piece on any machine.
-type moody struct {
+type flakyServer struct {
 	mu        sync.Mutex
 	served    int
 	throttled time.Time // until when it refuses everybody
@@ -20,21 +20,21 @@ type moody struct {
 	drops     int       // connections dropped
 }
 
-// serve starts a moody server on a free port of the loopback interface. Its
+// serve starts a flakyServer server on a free port of the loopback interface. Its
 // address is in Addr.
 func serve() (*http.Server, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	server := &http.Server{Addr: listener.Addr().String(), Handler: &moody{}, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Addr: listener.Addr().String(), Handler: &flakyServer{}, ReadHeaderTimeout: time.Minute}
 	go server.Serve(listener)
 	return server, nil
 }
 
 const dropped = 0 // in place of a status
 
-func (m *moody) next(now time.Time) (status int) {
+func (m *flakyServer) next(now time.Time) (status int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.served == 4 && m.throttled.IsZero() {
@@ -54,7 +54,7 @@ func (m *moody) next(now time.Time) (status int) {
 	return http.StatusOK
 }
 
-func (m *moody) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+func (m *flakyServer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	time.Sleep(50 * time.Millisecond) // as if it were some way off
 	switch status := m.next(time.Now()); status {
 	case http.StatusOK:

@@ -60,6 +60,9 @@ func (g *Gate) apply(state hold.Snapshot, reply bool) {
 	if state.Version < s.version || (state.Version == s.version && !reply) {
 		return
 	}
+	if state.Version > s.version {
+		s.dueSince = time.Time{} // a replica has decided
+	}
 	s.version, s.last = state.Version, state.Last
 	if state.Phase == hold.Held && !s.hint.After(state.Until.Add(hold.Rounding)) {
 		s.hint, s.word = time.Time{}, false // another replica has reported it

@@ -34,9 +34,8 @@ var layers = []layer{
 	{name: "redact"},
 	{name: "ratelimitheader"},
 	{name: "replay"},
-	// Pure: it is told the time and the jitter. maps copies, and strconv writes phases
-	// that it does not know.
-	{name: "hold", std: []string{"maps", "math", "strconv", "time"}},
+	// Pure: it is told the time and the jitter.
+	{name: "hold", std: []string{"math", "time"}},
 	{name: "quota", own: []string{"ratelimitheader", "hold"}},
 	{
 		name:  "admission",

@@ -36,7 +36,7 @@ const (
 	isAway    = "Redis is away"
 	isBack    = "Redis is back"
 	isRefused = "Redis refuses"
-	obliges   = "Redis obliges"
+	obliges   = "Redis accepts commands again"
 )
 
 var opposites = map[string]string{isAway: isBack, isBack: isAway, isRefused: obliges, obliges: isRefused}

@@ -45,8 +45,8 @@ func fill(v reflect.Value, n *int64) {
 	*n++
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), n)
+		for _, field := range v.Fields() {
+			fill(field, n)
 		}
 	case reflect.Map:
 		v.Set(reflect.ValueOf(map[string]uint64{"a": 1, "b": 1 << 63}))

@@ -1,7 +1,6 @@
 package hold
 
 import (
-	"maps"
 	"time"
 )
 
@@ -301,6 +300,9 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 	r.Phase, r.Generation, r.Until, r.Permits = d.Phase, d.Generation, d.Until, d.Permits
 	if d.NewRound {
 		r.Began, r.Granted = at, 0
+		if d.Phase == Probing || d.Phase == Ramping {
+			r.Until += at - d.At // it lasts as long however late it begins: a ramp must not hurry
+		}
 	}
 	r.Alarms, r.Memory, r.Keep, r.Totals = d.Alarms, d.Memory, d.Keep, rest
 	if r.Attempts == d.Attempts {
@@ -369,7 +371,9 @@ func (r *Record) Forgettable(now time.Time) bool {
 func (r *Record) clone() Record {
 	c := *r
 	c.Witnesses = make(map[string]uint64, len(r.Witnesses))
-	maps.Copy(c.Witnesses, r.Witnesses)
+	for replica := range r.Witnesses {
+		c.Witnesses[replica] = r.Witnesses[replica]
+	}
 	return c
 }
 

@@ -74,7 +74,7 @@ func (s *Store) answered(script *redis.Script) {
 	s.fails = 0
 	if s.refusal != nil && script == reportScript {
 		s.refusal = nil
-		s.opts.Logger.Info("Redis obliges: holds are shared")
+		s.opts.Logger.Info("Redis accepts commands again: holds are shared")
 	}
 	if !s.away {
 		return

@@ -10,13 +10,19 @@ import (
 const (
 	checkInterval = 250 * time.Millisecond
 	// gapBound is the longest time in which no replica sends, though one has a request
-	// in line and no hold is in force.
-	gapBound = 15 * time.Second
+	// in line and no hold is in force. A probe that is lost costs its lease (1 s), and
+	// the replica that lost it abstains (2 s); a store that is lost with it costs another
+	// 2 s until it is tried again, twice where its answer is lost as well.
+	gapBound = 10 * time.Second
 	// stuckBound is the longest time in which no decision follows the end of a round,
-	// though a replica that may decide follows the store and has a request in line.
-	stuckBound = 10 * time.Second
-	// recoveryBound is the longest time from the last fault until the fleet is healthy.
-	recoveryBound = 5 * time.Minute
+	// though a replica that may decide follows the store and has a request in line: as
+	// gapBound, and deciders that crash, and the second that a full read takes to notice
+	// that the data are older ones.
+	stuckBound = 15 * time.Second
+	// recoveryBound is the longest time from the last fault until the fleet is healthy:
+	// the longest hold; once more, where the register's clock was set back meanwhile; and
+	// a minute for a rate of 0.1/s to grow to the demand.
+	recoveryBound = 2*MaxHold + time.Minute
 )
 
 // checker checks the invariants.
@@ -43,6 +49,7 @@ type truth struct {
 	// directed: its machine holds by the server's own word.
 	directed bool
 	demand   time.Time // since when it has had a request in line
+	follows  time.Time // since when it could decide as well
 }
 
 func (c *checker) init(s *Sim) {
@@ -192,15 +199,15 @@ func (t *truth) permits(s *Sim, round, n int) {
 // result notes a hint that the server gave.
 func (t *truth) result(q *session, o hold.Result) {
 	if o.Hint >= hold.MinHold && (o.Lesson == hold.Refused || o.Lesson == hold.Failed) {
-		t.directed = true
 		t.know(q, q.sim.now.Add(o.Hint))
+		t.directed = q.m.ServerDirected() // not where it is held for longer by the store's own
 	}
 }
 
 // adopted notes a hold that the store told of, if the server had asked for it.
 func (t *truth) adopted(q *session, state hold.Snapshot) {
-	if state.Phase == hold.Held {
-		t.directed = q.m.ServerDirected()
+	if state.Phase == hold.Held && !q.m.ServerDirected() {
+		t.directed = false // until it learns of another hint
 	}
 	if state.Phase == hold.Held && state.Word {
 		t.know(q, state.Until.Add(-q.replica.mirror.lag))
@@ -209,6 +216,6 @@ func (t *truth) adopted(q *session, state hold.Snapshot) {
 
 func (t *truth) know(q *session, until time.Time) {
 	if until.After(t.hold) {
-		t.hold, t.learned = until, q.sim.now
+		t.hold, t.learned, t.directed = until, q.sim.now, true
 	}
 }

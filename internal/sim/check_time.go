@@ -57,7 +57,7 @@ func (c *checker) progress(key int) {
 	for _, r := range s.replicas {
 		q := r.sessions[key]
 		if !r.up || (len(q.line) == 0 && now.Sub(q.missed) > missedFor) {
-			q.truth.demand = time.Time{}
+			q.truth.demand, q.truth.follows = time.Time{}, time.Time{}
 			continue
 		}
 		if q.truth.demand.IsZero() {
@@ -72,8 +72,15 @@ func (c *checker) progress(key int) {
 		if silence > 2*MaxHold+gapBound {
 			c.fail("holds have kept all replicas silent for %v", silence)
 		}
-		if rec.exists && rec.Phase != hold.Healthy && !recEnd.After(now) && q.m.Shared() && !r.cut && !g.down && r.version >= rec.Memory.Version {
-			stuck := now.Sub(latest(q.truth.demand, c.decided[key], recEnd))
+		if !q.m.Shared() || r.cut || g.down || r.version < rec.Memory.Version {
+			q.truth.follows = time.Time{}
+			continue
+		}
+		if q.truth.follows.IsZero() {
+			q.truth.follows = now
+		}
+		if rec.exists && rec.Phase != hold.Healthy && !recEnd.After(now) {
+			stuck := now.Sub(latest(q.truth.demand, q.truth.follows, c.decided[key], recEnd))
 			c.result.Stuck = max(c.result.Stuck, stuck)
 			if stuck > stuckBound {
 				c.fail("no decision for %v after the end of revision %d (%v), and replica %s has demand", stuck, rec.Rev, rec.Phase, r.name)

@@ -10,23 +10,53 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
+// A Start is where an exploration begins.
+type Start int
+
+const (
+	Fresh    Start = iota // nothing is known of the key
+	HoldOver              // a hint was reported, and is over: a decision is due
+	ProbeOut              // replica 0 has the permit of the probe
+)
+
 // Explore visits every state that two replicas and one key can reach in so many steps,
 // breadth first. A step is one of: a replica reports a hint, reports the result of its
-// probe, asks for a permit, or crashes; a message arrives, arrives and stays to arrive
-// again, or is lost; the record is lost (once); time passes, until something ends. So a
-// message may be late by any time.
-func Explore(depth int, rules Rules) Exploration {
+// probe, asks for a permit, gives a call up, or crashes; a message arrives, arrives and
+// stays to arrive again, or is lost; the record is lost (once); time passes, until
+// something ends. So a message may be late by any time.
+func Explore(from Start, depth int, rules Rules) Exploration {
 	e := explorer{rules: rules.withDefaults(), seed: maphash.MakeSeed(), seen: make(map[uint64]bool)}
-	start := world{now: time.UnixMilli(1_800_000_000_000), losses: 1, crashes: 1}
-	e.visit(start, nil)
+	e.visit(e.start(from), nil)
 	for level := 0; level < depth && e.err == nil; level++ {
 		frontier := e.next
 		e.next = nil
 		for _, w := range frontier {
 			e.expand(w)
+			if e.err != nil {
+				break
+			}
 		}
 	}
 	return Exploration{States: len(e.seen), Steps: e.steps, Err: e.err}
+}
+
+func (e *explorer) start(from Start) world {
+	w := world{now: time.UnixMilli(1_800_000_000_000), losses: 1, crashes: 1}
+	if from == Fresh {
+		return w
+	}
+	hint := hold.Report{Replica: "0.0", Call: 1, Version: hold.Version, Hint: exploreHint, ServerDirected: true, Status: 429}
+	w.record.Add(hint, w.now, MaxHold)
+	w.now = w.now.Add(exploreHint)
+	if from == HoldOver {
+		return w
+	}
+	ask := hold.Report{Replica: "0.0", Call: 2, Version: hold.Version, Want: 1, Lease: time.Second}
+	reply := w.record.Add(ask, w.now, MaxHold)
+	d := hold.Advance(reply.Record, ask, reply.Now, MaxHold, func(time.Duration) time.Duration { return 0 })
+	w.granted = w.record.Commit(d, w.now).Snapshot.Permits
+	w.replicas[0] = prober{probe: true, permit: w.record.Generation, calls: 2}
+	return w
 }
 
 // An Exploration is what came of Explore.
@@ -61,13 +91,12 @@ type path struct {
 
 // prober is a replica with requests in line.
 type prober struct {
-	life    int
-	calls   uint64
-	hints   int    // that it was given
-	busy    bool   // it waits for a reply
-	probe   bool   // its probe is under way
-	permit  uint64 // the generation of its probe
-	version int
+	life   int
+	calls  uint64
+	hints  int    // that it was given
+	busy   bool   // it waits for a reply
+	probe  bool   // its probe is under way
+	permit uint64 // the generation of its probe
 }
 
 // message is a call that is on its way, or its answer.

@@ -50,6 +50,10 @@ func drawFault(rng *rand.Rand, c Config, from time.Duration) Fault {
 	case "network":
 		f.Loss, f.Twice, f.Slow = 0.3*rng.Float64(), 0.2*rng.Float64(), 0.1*rng.Float64()
 		f.Delay = time.Duration(rng.Int64N(int64(100 * time.Millisecond)))
+	case "down", "partition":
+		if rng.IntN(4) == 0 {
+			f.For *= 6
+		}
 	case "clock":
 		f.Step = []time.Duration{30 * time.Second, 20 * time.Minute, -30 * time.Second, -20 * time.Minute}[rng.IntN(4)]
 		f.For = 0

@@ -74,7 +74,7 @@ func (g *register) report(key int, rep hold.Report, sent time.Time) answer {
 // commit starts the round of a decision.
 func (g *register) commit(key int, d hold.Decision, version int) answer {
 	now, rec := g.time(), g.open(key)
-	before := rec.Record
+	before := g.asOfNow(rec)
 	reply := g.sim.rules.Commit(&rec.Record, d, now)
 	if rec.Rev != before.Rev {
 		g.sim.check.committed(rec, before, d, version)
@@ -125,12 +125,18 @@ func (g *register) read() answer {
 	return a
 }
 
-// snapshot is what read.lua returns: the record as it is by the register's clock, which
-// may have been set back. An empty report does the same, to a copy.
-func (g *register) snapshot(rec *stored) hold.Snapshot {
+// asOfNow is the record as it is by the register's clock, which may have been set back
+// (rewind in register.go). An empty report does the same, to a copy.
+func (g *register) asOfNow(rec *stored) hold.Record {
 	c := rec.Record
 	c.Witnesses = maps.Clone(c.Witnesses)
 	c.Add(hold.Report{}, g.time(), MaxHold)
+	return c
+}
+
+// snapshot is what read.lua returns.
+func (g *register) snapshot(rec *stored) hold.Snapshot {
+	c := g.asOfNow(rec)
 	return c.Snapshot()
 }
 

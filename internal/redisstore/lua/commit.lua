@@ -37,7 +37,10 @@ if next[PHASE] ~= 'healthy' or r.attempts == 0 then rest[FAILURES], r.witnesses 
 if next[PHASE] ~= 'healthy' then rest[REFUSALS] = 0 end
 if r.hint_until == tonumber(ARGV[10]) then r.hint_until, r.hint_at = 0, 0 end
 next[REV], next[BEGAN] = was[REV] + 1, was[BEGAN]
-if ARGV[17] == '1' then next[BEGAN], r.granted = now, 0 end
+if ARGV[17] == '1' then
+	next[BEGAN], r.granted = now, 0
+	if next[PHASE] == 'probing' or next[PHASE] == 'ramping' then next[UNTIL] = next[UNTIL] + now - read_at end -- a ramp must not hurry
+end
 if r.attempts == tonumber(ARGV[14]) then r.status = tonumber(ARGV[15]) end
 r.round, r.memory, r.claim, r.claim_until, r.changed = next, ARGV[13], '', 0, true
 local granted = grant(r, want)

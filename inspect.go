@@ -69,7 +69,7 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 		store, ok := t.Store.(interface {
 			All() iter.Seq2[string, State]
 		})
-		if !ok || missing(t.Store) {
+		if !ok || t.invalid != nil {
 			return
 		}
 		for key, state := range store.All() {

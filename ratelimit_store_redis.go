@@ -90,12 +90,7 @@ func (s *RedisStore) Watch(key string, changed func(State)) (stop func()) {
 
 // All yields the keys that are not healthy, as far as this process knows, with
 // their states.
-func (s *RedisStore) All() iter.Seq2[string, State] {
-	if s.store == nil { // not made by NewRedisStore: a Transport refuses it, and still has Keys
-		return func(func(string, State) bool) {}
-	}
-	return s.store.All()
-}
+func (s *RedisStore) All() iter.Seq2[string, State] { return s.store.All() }
 
 // Err returns why holds are not shared at present, or nil if they are. It takes
 // three commands in a row without an answer before Redis counts as away. For a

@@ -128,7 +128,7 @@ func (t *Transport) init() {
 		t.judge = DefaultClassify
 	}
 	t.watch = watcher{log: t.Logger, hook: t.Observe}
-	if t.invalid = t.validate(); t.invalid == nil {
+	if t.invalid = t.validate(); t.invalid == nil { // else nothing may be called on the fields
 		t.table.Init(t.Store, func(c admission.Change) { t.watch.observe(context.Background(), eventOf(c)) })
 	}
 }

@@ -48,8 +48,12 @@ type truth struct {
 	learned time.Time // when it learned that
 	// directed: its machine holds by the server's own word.
 	directed bool
-	demand   time.Time // since when it has had a request in line
-	follows  time.Time // since when it could decide as well
+	// covered: a hold that the store told of seems to last as long, so that the hint was
+	// not reported. The message may have been late by lateness, and the hold be shorter.
+	covered bool
+	store   time.Time // when the store's hold ends that was last adopted
+	demand  time.Time // since when it has had a request in line
+	follows time.Time // since when it could decide as well
 }
 
 func (c *checker) init(s *Sim) {
@@ -161,6 +165,9 @@ func (c *checker) sent(q *session, p hold.Permit) {
 	// What a register costs that loses data, or whose clock goes forward, is bounded. A
 	// replica knows of a step with its next poll: until then it takes hints for old ones.
 	tolerance := hold.Rounding
+	if q.truth.covered {
+		tolerance += lateness
+	}
 	if !q.truth.learned.After(c.lossAt.Add(pollInterval + storeTimeout)) {
 		tolerance += lateness
 		if !q.truth.directed {
@@ -200,6 +207,7 @@ func (t *truth) permits(s *Sim, round, n int) {
 func (t *truth) result(q *session, o hold.Result) {
 	if o.Hint >= hold.MinHold && (o.Lesson == hold.Refused || o.Lesson == hold.Failed) {
 		t.know(q, q.sim.now.Add(o.Hint))
+		t.covered = q.m.Shared() && t.covers(q.m.Until())
 		t.directed = q.m.ServerDirected() // not where it is held for longer by the store's own
 	}
 }
@@ -209,13 +217,22 @@ func (t *truth) adopted(q *session, state hold.Snapshot) {
 	if state.Phase == hold.Held && !q.m.ServerDirected() {
 		t.directed = false // until it learns of another hint
 	}
-	if state.Phase == hold.Held && state.Word {
-		t.know(q, state.Until.Add(-q.replica.mirror.lag))
+	if state.Phase == hold.Held {
+		t.store = state.Until.Add(-q.replica.mirror.lag)
+		t.covered = t.covers(state.Until)
 	}
+	if state.Phase == hold.Held && state.Word {
+		t.know(q, t.store)
+	}
+}
+
+// covers reports whether a hold of the store seems to outlast the hint, and does not.
+func (t *truth) covers(seems time.Time) bool {
+	return !seems.Add(hold.Rounding).Before(t.hold) && t.store.Before(t.hold)
 }
 
 func (t *truth) know(q *session, until time.Time) {
 	if until.After(t.hold) {
-		t.hold, t.learned, t.directed = until, q.sim.now, true
+		t.hold, t.learned, t.directed, t.covered = until, q.sim.now, true, false
 	}
 }

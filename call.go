@@ -200,7 +200,7 @@ func (c *call) attemptRequest() *http.Request {
 	return req
 }
 
-// learn judges the outcome, and tells the gate.
+// learn classifies the outcome, and records it at the gate.
 func (c *call) learn() Verdict {
 	v := c.verdict()
 	if v.Lesson == Good {
@@ -253,8 +253,8 @@ func (c *call) verdict() Verdict {
 	return v
 }
 
-// reportResult tells the gate what came of the pass. A success of a healthy key is
-// no news.
+// reportResult records the attempt's result at the gate. A success on a healthy key
+// needs no record.
 func (c *call) reportResult(v Verdict) {
 	p := c.permit
 	c.permit = hold.Permit{}

@@ -65,12 +65,15 @@ func (g *Gate) apply(state hold.Snapshot, reply bool) bool {
 	}
 	s.version, s.last = state.Version, state.Last
 	if state.Phase == hold.Held && !s.hint.After(state.Until.Add(hold.Rounding)) {
-		s.hint, s.word = time.Time{}, false // another replica has reported it
+		s.hint, s.serverDirected = time.Time{}, false // another replica has reported it
 	}
 	if reply && h.Shared() && state.Phase == hold.Healthy && state.Generation == 0 {
 		// The record is gone: no replica has probed.
 		g.onRecordLost()
 		return true
+	}
+	if h.Phase() == hold.Held && h.ServerDirected() && state.Phase != hold.Held && s.hint.After(time.Now()) {
+		return true // a hint is yet to be reported
 	}
 	s.failing = state.Phase == hold.Healthy && state.Attempts > 0
 	if state.Phase == hold.Healthy {
@@ -80,12 +83,9 @@ func (g *Gate) apply(state hold.Snapshot, reply bool) bool {
 		}
 		return true
 	}
-	if h.Phase() == hold.Held && h.ServerDirected() && state.Phase != hold.Held && s.hint.After(time.Now()) {
-		return true // a hint is yet to be reported
-	}
 	if longer := h.OutlastsHold(state); longer && !reply && s.hint.IsZero() && h.Until().Sub(state.Until) > hold.Rounding {
 		// Two halves of a fleet have met again: the longer hold wins.
-		s.hint, s.word, s.report.Status = h.Until(), true, h.Status()
+		s.hint, s.serverDirected, s.report.Status = h.Until(), true, h.Status()
 	}
 	h.Adopt(state, time.Now(), jitter.Uniform)
 	s.exhausted = false
@@ -102,7 +102,7 @@ func (g *Gate) onRecordLost() {
 	}
 	h.Detach(time.Now())
 	if h.Phase() == hold.Held && h.ServerDirected() {
-		s.hint, s.word, s.report.Status = h.Until(), true, h.Status()
+		s.hint, s.serverDirected, s.report.Status = h.Until(), true, h.Status()
 		s.retry = time.Now().Add(jitter.Uniform(storeRetry / 2))
 	}
 }

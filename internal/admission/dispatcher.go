@@ -14,15 +14,18 @@ import (
 // time.
 const maxWorkers = 8
 
-// link is a Transport's connection with its store: a queue of gates that have
-// something to tell or to ask, and workers that live while it isn't empty. No
-// request ever waits for it.
+// calls counts the reports of this process: those of a replica must differ, and the
+// Transports that share a RedisStore are one replica.
+var calls atomic.Uint64
+
+// dispatcher is a Transport's queue of gates that have something to report or to ask,
+// and the workers that exchange with the store while it is not empty. No request waits
+// for it.
 type dispatcher struct {
 	store   Store
 	replica string
 	emit    func(Change)
-	calls   atomic.Uint64 // reports so far
-	failing atomic.Bool   // the last exchange failed
+	failing atomic.Bool // the last exchange failed
 
 	mu      sync.Mutex // guards what follows
 	queue   []*Gate

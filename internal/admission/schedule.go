@@ -29,7 +29,7 @@ func (g *Gate) reportDue(now time.Time) (time.Duration, bool) {
 	switch {
 	case g.session.hasQuota && (g.hold.Phase() != hold.Rationed || g.session.quota.Inconsistent):
 		return 0, true
-	case (g.hold.Phase() == hold.Counted || g.hold.IsPaced()) && !g.session.word:
+	case (g.hold.Phase() == hold.Counted || g.hold.IsPaced()) && !g.session.serverDirected:
 		return goodDelay, n.Bad+n.Refused+n.Good > 0
 	case n.Bad+n.Refused+n.Failures+n.Refusals+n.Returned > 0, n.Well:
 		return 0, true

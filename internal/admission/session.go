@@ -68,7 +68,7 @@ type session struct {
 
 	report              hold.Report
 	hint                time.Time // until when the server asked not to be sent to
-	word                bool      // that hint holds every request
+	serverDirected      bool      // that hint holds every request
 	quota               hold.Quota
 	hasQuota            bool
 	consecutiveFailures int       // failures in a row that the server answered
@@ -146,7 +146,7 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 		if end := now.Add(o.Hint); end.After(s.hint) {
 			s.hint = end
 		}
-		s.word = s.word || word
+		s.serverDirected = s.serverDirected || word
 	}
 	switch {
 	case mine && o.Lesson == hold.Refused:
@@ -200,12 +200,12 @@ func (g *Gate) exchange() {
 	default:
 		s.retry = time.Time{}
 		if !s.hint.After(hint) {
-			s.hint, s.word = time.Time{}, false // told
+			s.hint, s.serverDirected = time.Time{}, false // reported
 		}
 		current := g.apply(state, true)
 		if report.ServerDirected && state.Phase == hold.Healthy && hint.After(now.Add(storeRetry)) {
 			// Redis' clock went forward, and took the hint for an old one.
-			s.hint, s.word, s.retry = hint, true, time.Now().Add(storeRetry)
+			s.hint, s.serverDirected, s.retry = hint, true, time.Now().Add(storeRetry)
 		}
 		if current {
 			g.noteGrant(state.Permits, report.Want, reply.Due)
@@ -274,10 +274,10 @@ func (g *Gate) takeReport(now time.Time) (report hold.Report, hint time.Time, wo
 	_, worth = g.reportDue(now)
 	_, want := g.permitsDue(now)
 	report, hint = s.report, s.hint
-	report.Replica, report.Call, report.Version = s.dispatcher.replica, s.dispatcher.calls.Add(1), hold.Version
+	report.Replica, report.Call, report.Version = s.dispatcher.replica, calls.Add(1), hold.Version
 	report.Lease = g.lease()
 	if hint.After(now) {
-		report.Hint, report.ServerDirected = hint.Sub(now), s.word
+		report.Hint, report.ServerDirected = hint.Sub(now), s.serverDirected
 	}
 	if s.hasQuota {
 		report.Remaining, report.ResetIn, report.Inconsistent = s.quota.Remaining, s.quota.ResetAt.Sub(now), s.quota.Inconsistent

@@ -115,3 +115,23 @@ func TestSession_RoundThatOvertakesAReplyIsAskedForPermits(t *testing.T) {
 		g.end()
 	})
 }
+
+// A replica that was alone comes back with a hint that it has not reported: a store
+// that still says healthy does not end its hold.
+func TestSession_UnreportedHintOutlastsAHealthyState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var table Table
+		table.Init(&memory{}, func(Change) {})
+		g := table.Gate(named("h"))
+		g.onStoreChange(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
+		g.mu.Lock()
+		g.hold.Adopt(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(10 * time.Second), Word: true, Generation: 7}, time.Now(), func(time.Duration) time.Duration { return 0 })
+		g.session.hint, g.session.serverDirected = time.Now().Add(10*time.Second), true
+		g.mu.Unlock()
+		g.onStoreChange(hold.Snapshot{Phase: hold.Healthy, Generation: 7, Version: 3})
+		if m := g.now(); m.Phase() != hold.Held {
+			t.Errorf("the key is %v, want held until its hint is reported", m.Phase())
+		}
+		g.end()
+	})
+}

@@ -56,7 +56,7 @@ func (q *queue) oldest() *Waiter {
 	return first
 }
 
-// prober returns the waiter that tells most about the host: the oldest that has
+// pickProbe returns the waiter that tells most about the host: the oldest that has
 // not failed yet. Requests that fail by themselves, on a broken path, stand in line
 // again and again, and as probes they would hold the key for ever.
 func (q *queue) pickProbe() *Waiter { return cmp.Or(front(&q.first), front(&q.retries)) }

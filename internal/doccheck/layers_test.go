@@ -39,7 +39,7 @@ var layers = []layer{
 	{name: "quota", own: []string{"ratelimitheader", "hold"}},
 	{
 		name:  "admission",
-		own:   []string{"jitter", "hostkey", "retrybudget", "ratelimitheader", "hold", "quota"},
+		own:   []string{"jitter", "hostkey", "retrybudget", "hold", "quota"},
 		never: []string{"net/http"},
 	},
 	{name: "redisrun", other: []string{goRedis}},

@@ -4,8 +4,8 @@
 // its methods are told the time and the jitter. Each phase has a file of its
 // own, with what ends the phase and what a result means in it. Record
 // dispatches results to them, and Advance the end of a round. A process
-// without a store runs one Machine per key. A store runs a [Fleet] per key, and
-// the process then follows what the store says (Adopt).
+// without a store runs one Machine per key. A store keeps a [Record] per key; a
+// process that uses one follows the store's state (Adopt).
 package hold
 
 import "time"

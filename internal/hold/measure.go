@@ -44,7 +44,7 @@ func (m *Machine) endMeasurement(now time.Time, jitter Jitter) {
 		m.startHold(Result{Hint: m.retryAfter.Sub(now)}, false, now, jitter)
 	default:
 		accepted := m.acceptedRate(now)
-		m.generation++ // what is refused from now on is refused at that rate
+		m.generation++ // later refusals are refusals at that rate
 		m.startPacing(accepted, now)
 		m.cooldownUntil = now // reports take a moment: more was accepted than was reported
 	}

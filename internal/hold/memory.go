@@ -43,7 +43,7 @@ type Memory struct {
 	CooldownUntil     Millis  `json:"cooldown,omitempty"`
 	CooldownExp       int     `json:"cooldowns,omitempty"`
 	RefusedRetryScore int     `json:"score,omitempty"`
-	RetrySuccesses    int     `json:"cured,omitempty"`
+	RetrySuccesses    int     `json:"retry_successes,omitempty"`
 	RetryAfter        Millis  `json:"after,omitempty"`
 	Remaining         int     `json:"remaining,omitempty"`
 	ResetAt           Millis  `json:"reset,omitempty"`

@@ -126,10 +126,15 @@ func (r *Record) rewind(at Millis) {
 	r.DeniedAt, r.LastFailure = min(r.DeniedAt, at), min(r.LastFailure, at)
 }
 
-// limit bounds holds, whoever wrote them.
+// limit bounds what lies ahead, whoever wrote it, and however far the clock was set
+// back.
 func (r *Record) limit(at Millis, longest time.Duration) {
 	latest := at + toMillis(longest)
-	r.Until, r.HintUntil = min(r.Until, latest), min(r.HintUntil, latest)
+	r.Until, r.HintUntil, r.Keep = min(r.Until, latest), min(r.HintUntil, latest), min(r.Keep, latest)
+	r.Alarms.RefusalsFrom, r.Totals.RetryAt = min(r.Alarms.RefusalsFrom, latest), min(r.Totals.RetryAt, latest)
+	if r.Totals.ResetAt > latest {
+		r.Totals.Remaining, r.Totals.ResetAt, r.Totals.NearExhaustion = 0, 0, false
+	}
 }
 
 // addHealth adds what was met while the key was healthy, and counts failures for

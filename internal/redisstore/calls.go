@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// awayAfter is how many commands in a row have to fail before Redis is left
-	// alone, but for one poll per interval.
+	// awayAfter is how many commands in a row have to fail before Redis is sent
+	// nothing but one poll per interval.
 	awayAfter = 3
 	// maxCalls bounds the commands under way: those that a stopped server keeps
 	// hanging in the client can't pile up.

@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// How a Store hears of changes while they happen.
+// How a Store receives changes while they happen.
 
 // doubtInterval bounds how often changes without proof make a process poll.
 const doubtInterval = time.Second
@@ -81,7 +81,7 @@ func (s *Store) subscribe() (err error) {
 func (s *Store) hear(payload string) {
 	s.mu.Lock()
 	text, proven := verified(payload, s.secret)
-	if !proven {
+	if !proven { // the secret of other data is another one
 		if time.Since(s.doubted) >= doubtInterval {
 			s.doubted = time.Now()
 			signal(s.poke)
@@ -90,17 +90,20 @@ func (s *Store) hear(payload string) {
 		return
 	}
 	snap, ok := decodePayload(text, s.opts.MaxHold)
-	if !ok || (snap.epoch == s.datasetID && snap.seq <= s.seq) { // damaged, or heard before
+	if !ok || snap.epoch != s.datasetID || snap.seq <= s.seq { // damaged, of other data, or received before
 		s.mu.Unlock()
 		return
 	}
 	late := s.redisOffset > 0 && snap.clock < s.redisOffset+time.Since(s.start)-lateness
-	if s.enterEpoch(snap.epoch) || snap.seq > s.seq+1 || late {
+	if snap.seq > s.seq+1 || late {
 		// What was on the way for long has lost its sense of time.
 		s.noteGap(snap.seq)
 	}
 	s.seq = max(s.seq, snap.seq)
 	state := s.stamp(snap)
+	if age := s.redisOffset + time.Since(s.start) - snap.clock; s.redisOffset > 0 && age > 0 {
+		state.Until = state.Until.Add(-age) // it was on the way for so long
+	}
 	s.mu.Unlock()
 	if !late {
 		s.put(snap.id, snap.key, state)

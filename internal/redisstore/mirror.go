@@ -147,7 +147,7 @@ func (s *Store) poll() {
 		return
 	}
 	epoch, seq, clock, secret, ok := decodeMeta(reply)
-	if !ok {
+	if !ok || epoch == "" { // Redis takes no writes, and has no meta data
 		return
 	}
 	s.mu.Lock()
@@ -217,7 +217,7 @@ func (s *Store) readAll() {
 			return
 		}
 		epoch, seq, _, secret, ok := decodeMeta(reply)
-		if !ok {
+		if !ok || epoch == "" {
 			return
 		}
 		if offset == 0 {
@@ -320,7 +320,7 @@ func (s *Store) enterEpoch(epoch string) bool {
 	if epoch == s.datasetID {
 		return false
 	}
-	s.datasetID, s.seq = epoch, 0
+	s.datasetID, s.seq, s.missed = epoch, 0, 0
 	s.epochCount++
 	return true
 }

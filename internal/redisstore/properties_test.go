@@ -273,6 +273,8 @@ func TestRecord_DamageIsSurvived(t *testing.T) {
 		{"round", "garbage"}, {"round", strings.Repeat("9", 4000)}, {"round", "1 2 asleep 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21"},
 		{"round", "nan inf paced -1 1e300 1e300 0 0 nan 7 1 0 0 0 0 0 0 0 0 0 0"}, {"totals", "x"}, {"hint", "9e99 1"}, {"witnesses", strings.Repeat("r:1,", 1000)},
 		{"memory", "{"}, {"memory", `{"rate":1e300,"level":-5,"length":9e18,"reset":9e15}`}, {"claim", "me 99999999999999999"}, {"granted", "-7"}, {"attempts", "many"},
+		{"attempts", "0.5"}, {"attempts", "4e15"}, {"status", "0.5"}, {"status", "3000000000"}, {"totals", "0.5 1e300 1 1 1 1 1 1 1 1 1 9e15 1 1"},
+		{"round", "1 2 paced 4 5 6 9e15 3000000000 0.25 1 1 0 0 0 0 0 0 0 9e15 0 0"},
 	} {
 		key := fmt.Sprint("k", i)
 		state := tell(t, s, key, hold.Report{Refusals: 1})

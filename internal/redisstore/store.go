@@ -331,6 +331,9 @@ func (s *Store) noteRepair(key string, raw []any, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err != nil {
+		s.damaged, s.damagedAt = fmt.Errorf("holdoff: the key of record %s is not shared: %w", s.name(idOf(key)), err), time.Now()
+	}
 	if repaired {
 		s.damaged, s.damagedAt = fmt.Errorf("holdoff: the record %s, or the meta data, could not be read and were replaced", s.name(idOf(key))), time.Now()
 	}

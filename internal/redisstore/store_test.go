@@ -352,45 +352,6 @@ func TestNoQuotaIsAwaitedLongerThanMaxHold(t *testing.T) {
 	}
 }
 
-// A record that was damaged, or written by who knows whom, is neither a hold
-// without end nor an error: what is no number counts as none.
-func TestDamagedRecordsRecover(t *testing.T) {
-	srv := redistest.Start(t)
-	rdb := srv.Client()
-	s := redisStore(t, rdb, Options{MaxHold: 10 * time.Second})
-	fields := []string{"until", "generation", "level", "permits", "granted", "good", "bad", "attempts", "failures", "status",
-		"timestamp", "calm", "rate", "proof", "vain", "quiet", "asked", "left", "refill", "unmet"}
-	for _, phase := range []hold.Phase{hold.Healthy, hold.Held, hold.Probing, hold.Ramping, hold.Counted, hold.Paced, hold.Rationed} {
-		for _, value := range []string{"nan", "inf", "-inf", "1e308", "-1e308", "-1", "0.5", "0x10", "4503599627370496", "", "junk"} {
-			for _, field := range fields {
-				key := phase.String() + value + field
-				record := s.name(idOf(key))
-				now := time.Now().UnixMilli()
-				rdb.HSet(t.Context(), record, "v", "1", "key", key, "phase", phase.String(), "until", now, "generation", "5", "level", "1",
-					"permits", "10", "granted", "10", "good", "5", "bad", "5", "attempts", "3", "failures", "1", "status", "429", "rate", "100",
-					"proof", "100", "left", "10", "refill", now+1000, "quiet", now, "asked", now+500)
-				rdb.HSet(t.Context(), record, field, value)
-				for _, n := range []hold.Report{{Generation: 5, Good: 1}, {Generation: 5, Refused: 1, Status: 429}, {Remaining: 5, ResetIn: time.Second, NearExhaustion: true}, {Want: 5}} {
-					n.Lease = time.Second
-					state, err := exchange(s, key, n)
-					if err != nil {
-						t.Fatalf("%v with %s %q: %v", phase, field, value, err)
-					}
-					checkState(t, state, 10*time.Second)
-				}
-				for name, v := range rdb.HGetAll(t.Context(), record).Val() {
-					if strings.Contains(v, "nan") && name != "key" || strings.Contains(v, "inf") && name != "key" {
-						t.Errorf("%v with %s %q: %s is %s now", phase, field, value, name, v)
-					}
-				}
-				if t.Failed() {
-					return
-				}
-			}
-		}
-	}
-}
-
 func TestHostileNamesAreJustNames(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client()
@@ -497,19 +458,18 @@ func TestStore_ReplacesRecordsThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// An index of another type is an error, and meta data of another type are replaced.
+// An index or meta data of another type are replaced.
 func TestStore_SurvivesForeignIndexAndMeta(t *testing.T) {
-	for part, mayWork := range map[string]bool{"index": false, "meta": true} {
+	for _, part := range []string{"index", "meta"} {
 		t.Run(part, func(t *testing.T) {
 			srv := redistest.Start(t)
 			name := "holdoff:{default}:v2:" + part
 			srv.Client().Set(t.Context(), name, "mine", 0)
 			s := redisStore(t, srv.Client(), Options{})
-			_, err := exchange(s, "k", heldFor(time.Minute))
-			if mayWork != (err == nil) {
-				t.Errorf("got %v, want an error: %v", err, !mayWork)
+			if _, err := exchange(s, "k", heldFor(time.Minute)); err != nil {
+				t.Error(err)
 			}
-			if s.Err() == nil {
+			if part == "index" && s.Err() == nil {
 				t.Error("Err tells nothing")
 			}
 		})

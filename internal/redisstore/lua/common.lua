@@ -11,7 +11,7 @@
 --   granted    permits of the round      denied   when permits were last wanting
 --   hint       until, since              claim    replica, until
 --   witnesses  replica:call, ...         memory   JSON
--- Times are in ms of Redis' own clock. Anybody may have written any of it: what is
+-- Times are in ms of Redis' own clock. Any client of this Redis may have written any of it: what is
 -- no number in its range counts as 0, and a record that cannot be read is replaced.
 
 local REV, GENERATION, PHASE, BEGAN, UNTIL, PERMITS, KEEP, LEVEL, RATE, DIRECTED, VERSION = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
@@ -29,16 +29,22 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local repaired = false
 
-local function number(s)
+local function number(s, limit)
 	local n = tonumber(s)
-	return n and n >= 0 and n <= 2 ^ 52 and n or 0
+	return n and n >= 0 and n <= (limit or 2 ^ 52) and math.floor(n) or 0
 end
 
--- The words of a string by a pattern, as numbers, but for the phase.
+-- The words of a string by a pattern, as numbers, except the phase.
 local function unpacked(s, pattern, fields)
 	local t = {string.match(s or '', pattern)}
+	local round = fields == A_SPENT
 	for i = 1, fields do
-		if not (i == PHASE and fields == A_SPENT) then t[i] = number(t[i]) end
+		if round and i == RATE then
+			local rate = tonumber(t[i])
+			t[i] = rate and rate >= 0 and rate <= 2 ^ 30 and rate or 0
+		elseif not (round and i == PHASE) then
+			t[i] = number(t[i], round and i == LEVEL and 2 ^ 20 or nil)
+		end
 	end
 	return t
 end
@@ -51,8 +57,10 @@ local function read(key)
 		h, repaired = {}, true
 	end
 	local r = {exists = h[1] and true, round = unpacked(h[2], round_pattern, A_SPENT), totals = unpacked(h[3], totals_pattern, INCONSISTENT),
-		granted = number(h[4]), denied = number(h[5]), hint_until = 0, hint_at = 0, witnesses = h[7] or '', claim = '', claim_until = 0,
-		attempts = number(h[9]), status = number(h[10]), timestamp = number(h[11]), memory = h[12] or '{}'}
+		granted = number(h[4], 2 ^ 30), denied = number(h[5]), hint_until = 0, hint_at = 0, witnesses = h[7] or '', claim = '', claim_until = 0,
+		attempts = number(h[9], 2 ^ 30), status = number(h[10], 999), timestamp = number(h[11]), memory = h[12] or '{}'}
+	if #r.witnesses > 512 then r.witnesses = '' end
+	if #r.memory > 4096 then r.memory, r.changed = '{}', true end
 	if not phases[r.round[PHASE]] then
 		repaired = repaired or (h[2] and h[2] ~= '')
 		r.round = unpacked('', round_pattern, A_SPENT)
@@ -80,11 +88,15 @@ local function rewind(r)
 	r.denied, r.timestamp = math.min(r.denied, now), math.min(r.timestamp, now)
 end
 
--- Bounds holds, whoever wrote them.
+-- Bounds what lies ahead, whoever wrote it, and however far the clock was set back.
 local function limit(r, longest)
-	local latest = now + longest
-	if r.round[UNTIL] > latest then r.round[UNTIL], r.changed = latest, true end
+	local latest, totals = now + longest, r.totals
+	for _, i in ipairs({UNTIL, KEEP, A_FROM}) do
+		if r.round[i] > latest then r.round[i], r.changed = latest, true end
+	end
 	r.hint_until = math.min(r.hint_until, latest)
+	totals[RETRY_AT] = math.min(totals[RETRY_AT], latest)
+	if totals[RESET_AT] > latest then totals[REMAINING], totals[RESET_AT], totals[NEAR] = 0, 0, 0 end
 end
 
 local function seen(witnesses)
@@ -126,8 +138,9 @@ local function read_meta(key, secret)
 	meta = {epoch = m[1], seq = seq, secret = m[3]}
 	if not (sane and meta.epoch and meta.secret) then
 		repaired = repaired or not sane
-		meta = {epoch = time[1] .. '-' .. time[2], seq = 0, secret = secret}
-		redis.call('HSET', key, 'epoch', meta.epoch, 'seq', 0, 'secret', secret)
+		local epoch = time[1] .. '-' .. time[2]
+		meta = {epoch = epoch, seq = 0, secret = redis.sha1hex(secret .. epoch)} -- another epoch, another secret
+		redis.call('HSET', key, 'epoch', epoch, 'seq', 0, 'secret', meta.secret)
 		redis.call('PEXPIRE', key, 86400000)
 	end
 end
@@ -181,7 +194,7 @@ local function answer(r, name, granted, due, decide)
 		reply[18], reply[19] = string.format(round_format, unpack(r.round)), string.format(totals_format, unpack(r.totals))
 		reply[20], reply[21] = string.format('%.0f', r.granted), string.format('%.0f', r.denied)
 		reply[22], reply[23] = string.format('%.0f %.0f', r.hint_until, r.hint_at), r.witnesses
-		reply[24], reply[25], reply[26] = tostring(r.attempts), tostring(r.status), string.format('%.0f', r.timestamp)
+		reply[24], reply[25], reply[26] = string.format('%.0f', r.attempts), string.format('%.0f', r.status), string.format('%.0f', r.timestamp)
 		reply[27] = r.memory
 	end
 	return reply

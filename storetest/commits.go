@@ -16,7 +16,7 @@ var commitRules = []rule{
 			Rate: 1.0 / 3, ProvenRate: 12345.678, CooldownUntil: 1_700_000_000_002, CooldownExp: 2, RefusedRetryScore: 5,
 			RetrySuccesses: 6, RetryAfter: 1_700_000_000_003, Remaining: 7, ResetAt: 1_700_000_000_004,
 		}
-		alarms := hold.Alarms{Good: 9, Bad: 8, Refused: 7, Returned: 1, Failures: 5, Witnesses: 4, Refusals: true, RefusalsFrom: 1_700_000_000_005, Near: true, Spent: true}
+		alarms := hold.Alarms{Good: 9, Bad: 8, Refused: 7, Returned: 1, Failures: 5, Witnesses: 4, Refusals: true, RefusalsFrom: 5, Near: true, Spent: true}
 		r.begin(5*time.Second, alarmed(1<<50))
 		d := r.dated(5*time.Second, decision{Rev: r.rev, Phase: holdoff.Paced, Generation: 1 << 50, Permits: 11, Alarms: alarms, Memory: want, NewRound: true, Changed: true, Status: 503, Attempts: 5})
 		s := r.a.commit(d).Snapshot

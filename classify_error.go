@@ -41,10 +41,11 @@ func classifyError(req *http.Request, err error) Verdict {
 	case errors.Is(err, context.Canceled):
 		// The caller is still there, so Base gave the attempt up.
 		return Verdict{Retry: again || sent.unconnected(), Lesson: Unreachable, Reason: "canceled below"}
-	case errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe), isIdleClosed(err):
+	case isIdleClosed(err):
+		return Verdict{Retry: again || sent.unwrittenOnIdle(), Reason: "connection closed"}
+	case errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
 		// This process closed the connection, for example a dialer that changes
-		// certificates, or the server did because it was idle. It says nothing
-		// about the host.
+		// certificates. It says nothing about the host.
 		return Verdict{Retry: again || sent.unwritten(), Reason: "connection closed"}
 	case isBroken(err), isResetStream(err), isLost(err):
 		return Verdict{Retry: again || sent.unwritten(), Lesson: Unreachable, Reason: "connection broken"}

@@ -201,8 +201,8 @@ func TestNeverLeft_POSTIsRetriedAfterAFailedTLSHandshake(t *testing.T) {
 					test.options(base, tr)
 				}
 			})
-			if err != nil || status != 200 || out.Attempts != 2 || arrived.Load() != 1 {
-				t.Errorf("got status %d, error %v after %d attempts, of which %d arrived; want 200 after 2, of which 1 arrived", status, err, out.Attempts, arrived.Load())
+			if err != nil || status != 200 || out.Attempts < 2 || arrived.Load() != 1 {
+				t.Errorf("got status %d, error %v after %d attempts, of which %d arrived; want 200 after a retry, of which 1 arrived", status, err, out.Attempts, arrived.Load())
 			}
 		})
 	}
@@ -248,6 +248,27 @@ func TestNeverLeft_POSTWithAConnectionIsNotRetriedAfterATimeout(t *testing.T) {
 	_, out, err := post(t, t.Context(), base, "https://h/", func(tr *holdoff.Transport) { tr.PerAttemptTimeout = time.Millisecond })
 	if err == nil || out.Attempts != 1 {
 		t.Errorf("got error %v after %d attempts, want one after 1", err, out.Attempts)
+	}
+}
+
+// net/http may fill its buffer, and say so, though the connection is closed. It
+// proves nothing where the request had another connection before.
+func TestNeverLeft_POSTIsRetriedOnAnIdleConnectionThatWasItsOnlyOne(t *testing.T) {
+	t.Parallel()
+	for connections, sends := range map[int]int{1: 4, 2: 1} {
+		base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			trace := httptrace.ContextClientTrace(req.Context())
+			for range connections {
+				trace.GetConn("h:443")
+				trace.GotConn(httptrace.GotConnInfo{})
+				trace.WroteHeaders()
+			}
+			return nil, errors.New("http: server closed idle connection")
+		})
+		_, out, err := post(t, t.Context(), base, "https://h/")
+		if err == nil || out.Attempts != sends {
+			t.Errorf("%d connections: got error %v after %d attempts, want one after %d", connections, err, out.Attempts, sends)
+		}
 	}
 }
 

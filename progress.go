@@ -19,6 +19,7 @@ type progress struct {
 const (
 	seekingConnection = 1 << iota
 	gotConnection
+	gotAnother // connection
 	wroteHeaders
 )
 
@@ -27,8 +28,12 @@ type progressKey struct{}
 func withProgress(ctx context.Context) context.Context {
 	p := &progress{}
 	p.trace = httptrace.ClientTrace{
-		GetConn:      func(string) { p.seen.Or(seekingConnection) },
-		GotConn:      func(httptrace.GotConnInfo) { p.seen.Or(gotConnection) },
+		GetConn: func(string) { p.seen.Or(seekingConnection) },
+		GotConn: func(httptrace.GotConnInfo) {
+			if p.seen.Or(gotConnection)&gotConnection != 0 {
+				p.seen.Or(gotAnother)
+			}
+		},
 		WroteHeaders: func() { p.seen.Or(wroteHeaders) },
 	}
 	return httptrace.WithClientTrace(context.WithValue(ctx, progressKey{}, p), &p.trace)
@@ -52,4 +57,12 @@ func (p *progress) unconnected() bool {
 // HTTP/2 may still be writing. Use unconnected there.
 func (p *progress) unwritten() bool {
 	return p != nil && p.seen.Load()&(seekingConnection|wroteHeaders) == seekingConnection
+}
+
+// unwrittenOnIdle reports the same for an error that says that the server had
+// closed an idle connection. net/http closes its side before it begins the
+// request, and so writes nothing to the network; but it may fill its buffer, and
+// then calls WroteHeaders. Only another connection can have carried the request.
+func (p *progress) unwrittenOnIdle() bool {
+	return p.unwritten() || (p != nil && p.seen.Load()&(seekingConnection|gotAnother) == seekingConnection)
 }

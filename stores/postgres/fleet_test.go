@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -142,14 +141,14 @@ func startReplica(t *testing.T, cfg replicaConfig) (begin func(), result <-chan 
 // throttle runs 16 processes against a server that is well for a second, and then
 // refuses for some. It returns what it refused, and what the callers got.
 func throttle(t *testing.T, database string) (refused int, calls map[int]int) {
-	const replicas, from, to = 16, time.Second, 4 * time.Second
+	const replicas, from, to = 16, time.Second, 7 * time.Second
 	var begun atomic.Pointer[time.Time]
 	var refusals atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now := time.Now()
 		begun.CompareAndSwap(nil, &now)
 		if age := now.Sub(*begun.Load()); from <= age && age < to {
-			w.Header().Set("Retry-After", strconv.Itoa(int((to-age+time.Second-1)/time.Second)))
+			w.Header().Set("Retry-After", "2") // and again, for as long as the trouble lasts
 			w.WriteHeader(http.StatusTooManyRequests)
 			refusals.Add(1)
 		}
@@ -158,7 +157,7 @@ func throttle(t *testing.T, database string) (refused int, calls map[int]int) {
 	var begins []func()
 	var results []<-chan outcome
 	for range replicas {
-		begin, result := startReplica(t, replicaConfig{Database: database, Server: server.URL, Callers: 10, For: 8 * time.Second})
+		begin, result := startReplica(t, replicaConfig{Database: database, Server: server.URL, Callers: 10, For: 11 * time.Second})
 		begins, results = append(begins, begin), append(results, result)
 	}
 	for _, begin := range begins {

@@ -155,7 +155,7 @@ func (c *call) send() {
 	case c.err != nil:
 		c.closeResponse() // a Base that returns both breaks the contract
 		if c.sends > 1 && c.ended() {
-			// What the attempt before got tells more than that this one was cut.
+			// The result of the attempt before says more than that this one was cut.
 			c.status, c.err = status, err
 			c.err = c.interrupted()
 		}
@@ -230,7 +230,7 @@ func (c *call) readQuota() {
 	}
 	now, took := time.Now(), time.Duration(0)
 	if c.took > 0 {
-		took = now.Sub(c.begun) // to the moment: it tells what was asked for after what was heard
+		took = now.Sub(c.begun) // to the moment: it orders requests after answers
 	}
 	c.quota, c.hasQuota = c.gate.Quota.Read(c.resp.Header, took, now, c.t.maxHold())
 	c.hasQuota = c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent || c.permit.Limited)
@@ -284,7 +284,7 @@ func (c *call) closeResponse() {
 	c.resp = nil
 }
 
-// observe tells whoever watches about the request. What it waited is told once,
+// observe emits an event about the request. What it waited is reported once,
 // with what came of the wait.
 func (c *call) observe(e Event) {
 	if !c.t.watch.wants() {

@@ -12,7 +12,7 @@ import (
 
 // A Verdict is what a classifier makes of one outcome.
 type Verdict struct {
-	// Retry tells that another attempt may succeed and does no harm.
+	// Retry reports whether another attempt may succeed and does no harm.
 	Retry bool
 	// Lesson is what the outcome teaches about the key. If zero, Nothing; a
 	// response below 400 that isn't retried and has no Hint counts as Good all the

@@ -85,8 +85,8 @@ func WithoutRetry(ctx context.Context) context.Context {
 	return withOptions(ctx, func(o *callOptions) { o.noRetry = true })
 }
 
-// tell fills the caller's Outcome for a request that was not ours to judge.
-func (o callOptions) tell(attempts int, resp *http.Response, err error) {
+// setOutcome fills the caller's Outcome for a request that was not ours to judge.
+func (o callOptions) setOutcome(attempts int, resp *http.Response, err error) {
 	if o.outcome == nil {
 		return
 	}

@@ -1,5 +1,5 @@
 // Package holdoff is an [http.RoundTripper] that retries safely, waits as long as
-// the server asked, and shares backoff across replicas: when one replica is told to
+// the server asked, and shares backoff across replicas: when one replica is asked to
 // slow down, all of them do.
 //
 //	client := &http.Client{Transport: &holdoff.Transport{}}

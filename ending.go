@@ -58,7 +58,7 @@ func (c *call) giveUp(why Ending) (*http.Response, error) {
 	return c.answer(why)
 }
 
-// finalEnding tells a success from an outcome that a retry would not improve.
+// finalEnding distinguishes a success from an outcome that a retry would not improve.
 func (c *call) finalEnding() Ending {
 	if c.err == nil && c.status < 400 {
 		return EndDone
@@ -75,7 +75,7 @@ func (c *call) answer(why Ending) (*http.Response, error) {
 	return c.resp, c.err
 }
 
-// end gives back what the call still has, and tells the caller how it went.
+// end gives back what the call still has, and fills the caller's Outcome.
 func (c *call) end(why Ending) {
 	c.over = true
 	if c.permit.Limited {

@@ -11,11 +11,11 @@ import (
 type KeyState struct {
 	Key string
 	State
-	// Shared tells that the store says so, for the fleet; else it is what this
+	// Shared reports whether the store says so, for the fleet; else it is what this
 	// process has found by itself.
 	Shared bool
-	// Witness tells that this process has itself met a failure since the key was
-	// last well; else another replica has told.
+	// Witness reports whether this process has itself met a failure since the key was
+	// last healthy; else another replica has reported it.
 	Witness bool
 	// Waiters is how many requests of this process stand in line.
 	Waiters int

@@ -69,7 +69,7 @@ func (k EventKind) String() string {
 	return wordOf("event", int(k), "attempt", "waiting", "gave up", "hold started", "hold changed", "hold ended", "store failed", "store back")
 }
 
-// eventOf makes an Event of what a gate tells.
+// eventOf makes an Event of a gate's change.
 func eventOf(c admission.Change) Event {
 	kinds := [...]EventKind{
 		admission.HoldStarted: HoldStarted, admission.HoldChanged: HoldChanged, admission.HoldEnded: HoldEnded,

@@ -101,7 +101,7 @@ func (s *MemoryStore) Commit(_ context.Context, key string, d Decision) (Reply, 
 	return s.update(key, func(rec *Record, now time.Time) Reply { return rec.Commit(d, now) })
 }
 
-// update changes a record, and tells the watchers.
+// update changes a record, and notifies the watchers.
 func (s *MemoryStore) update(key string, change func(*Record, time.Time) Reply) (Reply, error) {
 	s.mu.Lock()
 	k := s.key(key)
@@ -118,10 +118,10 @@ func (s *MemoryStore) update(key string, change func(*Record, time.Time) Reply) 
 	s.drop(key, k)
 	s.mu.Unlock()
 
-	told := reply.Snapshot
-	told.Permits = 0
+	state := reply.Snapshot
+	state.Permits = 0
 	for _, changed := range watchers {
-		changed(told)
+		changed(state)
 	}
 	return reply, nil
 }

@@ -36,7 +36,7 @@ type RedisOptions struct {
 	// the longest that a hold can go unnoticed where pub/sub fails. If zero,
 	// 1 s; at least 100 ms.
 	PollInterval time.Duration
-	// MaxHold is the longest hold that is believed, whoever reported it: the
+	// MaxHold is the longest hold that is believed, whichever replica reported it: the
 	// largest Transport.MaxHold of the fleet. If zero, five minutes.
 	MaxHold time.Duration
 	// Logger gets a WARN when Redis is away, and an INFO when it is back. If

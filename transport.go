@@ -16,8 +16,8 @@ import (
 )
 
 // Transport is an [http.RoundTripper] that sends requests through Base, sends
-// again what is safe to send again, and makes everybody who uses it leave a
-// host alone that has asked for it. The zero value is ready for use:
+// again what is safe to send again, and holds all its requests to a
+// host that asked for a pause. The zero value is ready for use:
 //
 //	client := &http.Client{Transport: &holdoff.Transport{}}
 //
@@ -25,7 +25,7 @@ import (
 // about a host serves all requests. Its fields must not be changed after the
 // first request.
 //
-// It keeps the RoundTripper contract, but for the clause that asks for a single
+// It keeps the RoundTripper contract, except the clause that asks for a single
 // transaction, as net/http's own Transport does when it resends on a new
 // connection. It returns the last response with its body unread, also where
 // that is a 503 and there is nothing left to try.
@@ -113,7 +113,7 @@ const (
 )
 
 // sharedBase serves every Transport without a Base: each pool of its own would
-// be connections that nobody closes.
+// be idle connections that are never closed.
 var sharedBase = sync.OnceValue(func() http.RoundTripper { return cleanhttp.DefaultPooledTransport() })
 
 func (t *Transport) init() {
@@ -184,14 +184,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.once.Do(t.init)
 	if t.invalid != nil {
 		closeBody(req)
-		optionsOf(req.Context()).tell(0, nil, t.invalid)
+		optionsOf(req.Context()).setOutcome(0, nil, t.invalid)
 		return nil, t.invalid
 	}
 	if req.URL == nil || req.Header == nil || req.URL.Host == "" || req.Method == http.MethodConnect {
 		// Base has the words for what is wrong; and a tunnel is not a request
-		// whose outcome can be told from its status.
+		// whose status says how it went.
 		resp, err := t.base.RoundTrip(req)
-		optionsOf(req.Context()).tell(1, resp, err)
+		optionsOf(req.Context()).setOutcome(1, resp, err)
 		return resp, err
 	}
 	c := call{t: t, req: req, options: optionsOf(req.Context())}

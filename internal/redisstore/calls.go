@@ -44,7 +44,7 @@ func (s *Store) run(script *redis.Script, keys []string, args ...any) ([]any, er
 
 // failed notes that a command failed. Where Redis does not answer, it is left
 // alone after several. Where it answers with an error (it is full, or does not
-// let us), asking again costs nobody anything.
+// let us), it is asked again: an error reply delays no caller.
 func (s *Store) failed(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

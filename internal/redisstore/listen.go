@@ -14,7 +14,7 @@ import (
 // doubtInterval bounds how often changes without proof make a process poll.
 const doubtInterval = time.Second
 
-// listen takes in what other replicas publish. It subscribes anew when that
+// listen receives what other replicas publish. It subscribes again when that
 // ends, or when a poll finds that it delivers nothing.
 func (s *Store) listen() {
 	for s.ctx.Err() == nil {
@@ -36,7 +36,7 @@ func (s *Store) subscribe() (err error) {
 	}()
 	sub := s.client.Subscribe(s.ctx, s.name("changes"))
 	messages := sub.ChannelWithSubscriptions()
-	// Close may redial for seconds: nobody waits for it. What is left in the
+	// Close may redial for seconds, so the store does not wait for it. What is left in the
 	// channel is taken out, or the client waits for a minute for room in it.
 	defer func() {
 		go func() {
@@ -65,20 +65,20 @@ func (s *Store) subscribe() (err error) {
 				s.mu.Unlock()
 				signal(s.fullRead)
 			case *redis.Message:
-				s.hear(m.Payload)
+				s.receive(m.Payload)
 			}
 		}
 	}
 }
 
-// hear takes in one published change.
+// receive takes in one published change.
 //
 // Whoever may publish, may publish anything: a change counts only with the proof
 // that its record made it (see write in common.lua). One without it may be forged,
 // or of another database of this Redis, since pub/sub crosses databases; or Redis
 // has lost the meta data, and the proof with it. So it makes us poll, once a second
 // at most.
-func (s *Store) hear(payload string) {
+func (s *Store) receive(payload string) {
 	s.mu.Lock()
 	text, proven := verified(payload, s.secret)
 	if !proven { // the secret of other data is another one
@@ -110,7 +110,7 @@ func (s *Store) hear(payload string) {
 	}
 }
 
-// noteGap notes that a change before seq was not heard, and has all read again. The
+// noteGap notes that a change before seq was not received, and has all read again. The
 // caller holds mu.
 func (s *Store) noteGap(seq uint64) {
 	s.missed = max(s.missed, seq)

@@ -18,7 +18,7 @@ const (
 	// pushDelay is how long a poll that is ahead of the subscription waits for
 	// it to catch up.
 	pushDelay = 100 * time.Millisecond
-	// pokeSpread spreads the polls of replicas that have heard a change without proof.
+	// pokeSpread spreads the polls of replicas that have received a change without proof.
 	pokeSpread = 20 * time.Millisecond
 	// lateness is how late a published change may be and still be believed.
 	lateness = time.Second
@@ -32,12 +32,12 @@ const (
 type entry struct {
 	key      string
 	state    hold.Snapshot
-	lost     bool // Redis no longer knows of it: who comes to watch is told
+	lost     bool // Redis no longer has the record: a new watcher is notified
 	watchers map[*func(hold.Snapshot)]bool
 }
 
 // prune forgets what an entry says when its record has expired, and the entry
-// when nobody watches it. The caller holds mu.
+// when it has no watcher. The caller holds mu.
 func (s *Store) prune(id string, e *entry) {
 	if e.state.Expired(time.Now()) {
 		e.state = hold.Snapshot{Version: e.state.Version}
@@ -73,7 +73,7 @@ func version(epoch, seq uint64) uint64 { return epoch<<seqBits | seq }
 func splitVersion(v uint64) (epoch, seq uint64) { return v >> seqBits, v & (1<<seqBits - 1) }
 
 // put adopts a state into the mirror, unless it is older than the one there,
-// and tells the watchers.
+// and notifies the watchers.
 func (s *Store) put(id, key string, state hold.Snapshot) {
 	s.mu.Lock()
 	e := s.mirror[id]
@@ -96,13 +96,13 @@ func (s *Store) put(id, key string, state hold.Snapshot) {
 		return
 	}
 	e.state, e.lost = state, false
-	told := make([]func(hold.Snapshot), 0, len(e.watchers))
+	notify := make([]func(hold.Snapshot), 0, len(e.watchers))
 	for w := range e.watchers {
-		told = append(told, *w)
+		notify = append(notify, *w)
 	}
 	s.prune(id, e)
 	s.mu.Unlock()
-	for _, changed := range told {
+	for _, changed := range notify {
 		changed(state)
 	}
 }
@@ -123,7 +123,7 @@ func (s *Store) keepUp() {
 			case <-time.After(pushDelay):
 			}
 		case <-s.poke:
-			// All replicas have heard the same: they do not all ask at once.
+			// Every replica has received the same: they do not all ask at once.
 			select {
 			case <-s.ctx.Done():
 				return
@@ -163,14 +163,14 @@ func (s *Store) poll() {
 	case s.seen(epoch, seq):
 		return
 	}
-	// The subscription may be a moment behind. Where it stays so, it is deaf:
+	// The subscription may be a moment behind. Where it stays so, it is broken:
 	// go-redis does not find a link that swallows everything.
 	select {
 	case <-s.ctx.Done():
 		return
 	case <-time.After(pushDelay):
 	}
-	if !s.heard(epoch, seq) {
+	if !s.receivedChange(epoch, seq) {
 		signal(s.stalled)
 	}
 	if !s.seen(epoch, seq) {
@@ -178,7 +178,7 @@ func (s *Store) poll() {
 	}
 }
 
-// sweep forgets what has passed unnoticed: nobody asked, and the records have
+// sweep forgets entries that no request has asked for since their records have
 // expired.
 func (s *Store) sweep() {
 	s.mu.Lock()
@@ -192,9 +192,9 @@ func (s *Store) sweep() {
 	}
 }
 
-// heard reports whether the subscription has brought the change with that
+// receivedChange reports whether the subscription has brought the change with that
 // sequence, or a later one.
-func (s *Store) heard(epoch string, seq uint64) bool {
+func (s *Store) receivedChange(epoch string, seq uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return epoch == s.datasetID && seq <= s.seq
@@ -262,7 +262,7 @@ func (s *Store) readAll() {
 		case no < s.epochCount, seq <= start && held:
 			gone[id] = hold.Snapshot{Lost: true}
 		case seq <= start:
-			// Recovered so long ago that the record has expired, and we did not hear.
+			// Recovered so long ago that the record has expired, and the change was not received.
 			gone[id] = hold.Snapshot{Version: version(s.epochCount, start)}
 		}
 	}
@@ -314,7 +314,7 @@ func (s *Store) readPage(ids []string, found map[string]bool, listed bool) bool 
 	return true
 }
 
-// enterEpoch starts to count anew where the data of Redis are other ones than
+// enterEpoch restarts the sequence where the data of Redis are other ones than
 // before, and reports whether they are. The caller holds mu.
 func (s *Store) enterEpoch(epoch string) bool {
 	if epoch == s.datasetID {

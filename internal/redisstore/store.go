@@ -47,7 +47,7 @@ type Options struct {
 	// the longest that a hold can go unnoticed where pub/sub fails. If zero,
 	// 1 s; at least 100 ms.
 	PollInterval time.Duration
-	// MaxHold is the longest hold that is believed, whoever reported it: the
+	// MaxHold is the longest hold that is believed, whichever replica reported it: the
 	// largest Transport.MaxHold of the fleet. If zero, five minutes.
 	MaxHold time.Duration
 	// Logger gets a WARN when Redis is away, and an INFO when it is back. If
@@ -56,7 +56,7 @@ type Options struct {
 }
 
 const (
-	// A store that is closed waits for what is being told, in steps, and not for
+	// A store that is closed waits for what is being reported, in steps, and not for
 	// long.
 	maxDrain  = 300 * time.Millisecond
 	drainStep = 20 * time.Millisecond
@@ -85,7 +85,7 @@ var (
 // poll finds those that pub/sub lost. Where Redis fails, each process goes on
 // alone, and they come together again when it is back.
 //
-// It shares the client with whoever else uses it, and doesn't close it.
+// It shares the client with its other users, and doesn't close it.
 type Store struct {
 	client    Client
 	opts      Options
@@ -110,9 +110,9 @@ type Store struct {
 	missed        uint64        // before which changes were missed; 0 where none was
 	redisOffset   time.Duration // Redis' TIME, as of our birth; 0 where it isn't known
 	fails         int           // commands that failed in a row
-	away          bool          // Redis is left alone
+	away          bool          // Redis is sent one poll per interval, and nothing else
 	refusal       error         // the error with which it answers, if it does
-	rejoined      bool          // it was away, and what it knows is to be told to all who went on alone
+	rejoined      bool          // it was away: what it knows is news for replicas that continued alone
 	serverChanged bool          // it may be another server than before: its sequence is not to be compared
 	since         time.Time     // when away last changed
 	err           error         // why it is away
@@ -183,7 +183,7 @@ func (o *Options) validate() error {
 }
 
 // Close ends what the store does in the background, within a second whatever
-// Redis does. What was learnt a moment ago is told first, if Redis answers. The
+// Redis does. What was learned a moment ago is reported first, if Redis answers. The
 // client stays open.
 func (s *Store) Close() error {
 	s.drain()
@@ -203,7 +203,7 @@ func (s *Store) Close() error {
 }
 
 // drain waits for exchanges that are under way, or about to be: that of a
-// process which was told to slow down, and ends.
+// process that was throttled, and exits.
 func (s *Store) drain() {
 	if s.Err() != nil || s.ctx.Err() != nil {
 		return
@@ -271,7 +271,7 @@ func (s *Store) Watch(key string, changed func(hold.Snapshot)) (stop func()) {
 		changed(state)
 	}
 	if lost {
-		changed(hold.Snapshot{Lost: true}) // and is held by it still, and tells it again
+		changed(hold.Snapshot{Lost: true}) // it still holds the key, and reports it again
 	}
 	return func() {
 		s.mu.Lock()

@@ -111,12 +111,12 @@ var mutations = []mutation{
 		rules: Rules{Deaf: true},
 	},
 	{
-		// What take in fleet_take.go does today: see keepsHold.
+		// What the session did at first: see keepsHold.
 		name: "a replica ends a hold that the store has lost", within: 500, breaks: "before the end of a hold",
 		rules: Rules{AsWritten: true},
 	},
 	{
-		// What exchange in fleet.go does today: see undecided.
+		// What the session did at first: see undecided.
 		name: "a replica waits for a decision that no replica can make", within: 3000, breaks: "after the last fault",
 		rules: Rules{AsWritten: true},
 	},

@@ -52,7 +52,7 @@ func (n *network) publish(key int, a answer) {
 	}
 }
 
-// storeTimeout bounds a call of the store (fleet.go).
+// storeTimeout bounds a call of the store (internal/admission).
 const storeTimeout = 250 * time.Millisecond
 
 // call calls the register, and calls done once: with the answer, or without one. A

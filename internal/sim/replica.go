@@ -110,7 +110,7 @@ func (q *session) send(req request, p hold.Permit) {
 // result takes in an answer. A request that failed is sent again after a while, if it
 // has the patience, and not before its own hint is over.
 func (q *session) result(req request, res hold.Result) {
-	q.learn(res)
+	q.record(res)
 	if res.Lesson == hold.Good || res.Lesson == hold.Nothing || req.failed+1 >= maxAttempts {
 		return
 	}

@@ -16,7 +16,7 @@ type Rules struct {
 	// Deaf: a replica that has lost its store waits for it for ever.
 	Deaf bool
 	// AsWritten leaves out what the session of this package does, and the one in
-	// fleet*.go does not do yet: see keepsHold and undecided.
+	// the session did not do at first: see keepsHold and undecided.
 	AsWritten bool
 }
 

@@ -6,8 +6,8 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
-// session is what a process knows of one key: a gate and its share, in gate.go and
-// fleet*.go. All of its rules are those of the function that a method is named for, in
+// session is what a process knows of one key: a gate and its session, in
+// internal/admission. All of its rules are those of the function that a method is named for, in
 // the same order, without locks, timers and workers.
 type session struct {
 	replica *replica

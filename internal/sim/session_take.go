@@ -6,14 +6,15 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
-// learn takes in what came of a request: learn in gate.go, learnShared in fleet.go.
-func (q *session) learn(o hold.Result) {
+// record takes in what came of a request: Gate.Record and recordShared in
+// internal/admission.
+func (q *session) record(o hold.Result) {
 	before, now := q.m, q.sim.now
 	if q.m.Phase() == hold.Counted {
 		o.Limited, o.Generation = true, q.m.Generation()
 	}
 	many := q.refusedMuch(o)
-	q.learnShared(o)
+	q.recordShared(o)
 	switch {
 	case !many:
 	case now.Before(q.retry):
@@ -39,7 +40,7 @@ func (q *session) refusedMuch(o hold.Result) bool {
 	return q.sim.rng.IntN(16) == 0
 }
 
-func (q *session) learnShared(o hold.Result) {
+func (q *session) recordShared(o hold.Result) {
 	m, now := &q.m, q.sim.now
 	word := o.Hint >= hold.MinHold
 	mine := o.Limited && m.Shared() && o.Generation == m.Generation()

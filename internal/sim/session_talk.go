@@ -6,7 +6,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
-// The constants of fleet.go.
+// The constants of the session in internal/admission.
 const (
 	storeRetry  = time.Second
 	reportAfter = 3

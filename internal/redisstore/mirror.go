@@ -212,7 +212,7 @@ func (s *Store) readAll() {
 	found := make(map[string]bool)
 	var start uint64 // the sequence when the reading began
 	for offset := 0; ; offset += pageSize {
-		reply, err := s.run(indexScript, []string{s.name("index"), s.name("meta")}, s.candidate, offset, pageSize)
+		reply, err := s.run(indexScript, []string{s.name("meta"), s.name("index")}, s.candidate, offset, pageSize)
 		if err != nil {
 			return
 		}

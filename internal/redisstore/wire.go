@@ -31,6 +31,9 @@ var commitLua string
 //go:embed lua/read.lua
 var readLua string
 
+//go:embed lua/meta.lua
+var metaLua string
+
 //go:embed lua/poll.lua
 var pollLua string
 
@@ -41,8 +44,8 @@ var (
 	reportScript = redis.NewScript(commonLua + reportLua)
 	commitScript = redis.NewScript(commonLua + commitLua)
 	readScript   = redis.NewScript(commonLua + readLua)
-	pollScript   = redis.NewScript(pollLua)
-	indexScript  = redis.NewScript(indexLua)
+	pollScript   = redis.NewScript(metaLua + pollLua)
+	indexScript  = redis.NewScript(metaLua + indexLua)
 )
 
 // wireVersion is that of the records and of what is published. Another one gets

@@ -2,6 +2,8 @@ package admission
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,12 +81,23 @@ func TestSession_PublishedDecisionEndsTheWaitForIt(t *testing.T) {
 type overtaken struct {
 	undecided
 	publish func()
-	wanted  []int // permits asked for, in each report
+
+	mu     sync.Mutex
+	wanted []int // permits asked for, in each report
+}
+
+func (s *overtaken) asked() []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.wanted)
 }
 
 func (s *overtaken) Report(ctx context.Context, key string, r hold.Report) (hold.Reply, error) {
+	s.mu.Lock()
 	s.wanted = append(s.wanted, r.Want)
-	if len(s.wanted) == 1 {
+	first := len(s.wanted) == 1
+	s.mu.Unlock()
+	if first {
 		reply, err := s.undecided.Report(ctx, key, r)
 		reply.Snapshot.Version = 1
 		s.publish()
@@ -109,8 +122,11 @@ func TestSession_RoundThatOvertakesAReplyIsAskedForPermits(t *testing.T) {
 			t.Fatalf("the request does not wait: %v", err)
 		}
 		time.Sleep(2*time.Second + askSpread + hold.Slot/2)
-		if !w.Permit.Limited {
-			t.Errorf("permits asked for: %v; want the request to be sent in the round that was published", s.wanted)
+		synctest.Wait()
+		select {
+		case <-w.ready:
+		default:
+			t.Errorf("permits asked for: %v; want the request to be sent in the round that was published", s.asked())
 		}
 		g.end()
 	})

@@ -251,7 +251,7 @@ func ways() []way {
 					heal: func() { f.do("CONFIG", "SET", "requirepass", "right") }}
 			}},
 		{name: "the index and the sequence are others'", fault: func(f *field) fault {
-			return fault{from: isRefused,
+			return fault{mute: true, sharing: 3 * time.Second, // they are replaced
 				harm: func() {
 					f.do("SET", keySpace+"index", "other")
 					f.do("SET", keySpace+"meta", "other")
@@ -262,7 +262,7 @@ func ways() []way {
 			return fault{mute: true,
 				during: func() {
 					for _, key := range f.records() {
-						f.do("HSET", key, "v", "2")
+						f.do("HSET", key, "v", "3")
 					}
 				},
 				heal: func() { f.do("FLUSHALL") }}
@@ -272,7 +272,7 @@ func ways() []way {
 				during: func() {
 					for _, key := range f.records() {
 						if strings.Contains(f.admin.HGet(context.Background(), key, "key").Val(), "told-") {
-							f.do("HSET", key, "until", "99999999999999")
+							f.do("HSET", key, "until", "99999999999999", "hint", "99999999999999 1")
 							f.do("PEXPIRE", key, time.Hour.Milliseconds())
 						}
 					}

@@ -151,6 +151,17 @@ local function snapshot(r, name)
 		r.timestamp > 0 and now - r.timestamp or 0, r.status, seen(r.witnesses), math.floor(math.min(round[RATE] * 1000, 2 ^ 52)), name}
 end
 
+-- A command on the index. One of another type is replaced.
+local function index(command, ...)
+	local reply = redis.pcall(command, KEYS[2], ...)
+	if type(reply) ~= 'table' or not reply.err then return reply end
+	if string.sub(reply.err, 1, 9) == 'WRONGTYPE' then
+		redis.call('DEL', KEYS[2])
+		repaired = true
+	end
+	return redis.call(command, KEYS[2], ...)
+end
+
 -- Writes the record, keeps the index, and publishes where other replicas must learn
 -- of it.
 local function write(r, id, name, channel, longest, changed)
@@ -170,13 +181,13 @@ local function write(r, id, name, channel, longest, changed)
 	local ttl = math.max(round[KEEP], till, now) - now + 60000
 	redis.call('PEXPIRE', KEYS[1], ttl)
 	if phase == 'healthy' and r.attempts == 0 then
-		redis.call('ZREM', KEYS[2], id)
+		index('ZREM', id)
 	elseif changed or not r.exists or r.changed then
-		redis.call('ZADD', KEYS[2], string.format('%.0f', now + ttl), id)
+		index('ZADD', string.format('%.0f', now + ttl), id)
 		redis.call('PEXPIRE', KEYS[2], longest + 120000)
 	end
 	if not changed then return end
-	redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
+	index('ZREMRANGEBYSCORE', '-inf', string.format('%.0f', now))
 	meta.seq = redis.call('HINCRBY', KEYS[3], 'seq', 1)
 	redis.call('PEXPIRE', KEYS[3], 86400000)
 	local text = string.format('2 %s %s %.0f %.0f %s %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %s', id, unpack(snapshot(r, name)))

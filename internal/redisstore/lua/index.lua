@@ -10,7 +10,9 @@
 
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 local reply = {meta[1] or '', meta[2] or '0', now, meta[3] or ''}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], now, '+inf', 'LIMIT', ARGV[2], ARGV[3])) do
+local ids = redis.pcall('ZRANGEBYSCORE', KEYS[2], now, '+inf', 'LIMIT', ARGV[2], ARGV[3])
+if ids.err and string.sub(ids.err, 1, 9) ~= 'WRONGTYPE' then return ids end
+for _, id in ipairs(ids) do -- none where it is of another type: the next report replaces it
 	reply[#reply + 1] = id
 end
 return reply

@@ -15,14 +15,7 @@
 
 local id, name, longest, replica, want = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[8], tonumber(ARGV[29])
 local r = read(KEYS[1])
-if not r.exists then
-	local records = redis.pcall('ZCOUNT', KEYS[2], string.format('%.0f', now), '+inf')
-	if type(records) == 'table' then
-		redis.call('DEL', KEYS[2]) -- of another type
-		records, repaired = 0, true
-	end
-	if records >= tonumber(ARGV[6]) then return {'full'} end
-end
+if not r.exists and index('ZCOUNT', string.format('%.0f', now), '+inf') >= tonumber(ARGV[6]) then return {'full'} end
 read_meta(KEYS[3], ARGV[4])
 local round, totals = r.round, r.totals
 local phase_before, until_before, _, failing_before = view(r)

@@ -1,13 +1,12 @@
 package hold
 
-// A Constant is one that a store's own script needs: see [Constants].
+// A Constant is one that documents state: see [Constants].
 type Constant struct {
 	Name  string
 	Value any // a number, or a time.Duration
 }
 
-// Constants are the machine's, under their names, for a store that runs the rules
-// elsewhere.
+// Constants are the machine's, under their names: tests hold the documents to them.
 func Constants() []Constant {
 	return []Constant{
 		{"tripAfter", tripAfter}, {"quorum", Quorum}, {"holdBase", holdBase}, {"holdCap", holdCap},

@@ -136,12 +136,6 @@ func (m *Machine) HasDeadline() bool { return m.phase >= Ramping }
 // accepts so many in a slot may not accept them at once.
 func (m *Machine) IsPaced() bool { return m.phase == Paced || m.phase == Rationed }
 
-// Forgettable reports whether nothing is left of the key that a later request
-// would need.
-func (m *Machine) Forgettable(now time.Time) bool {
-	return m.IsHealthy() && m.longHealthy(now) && !now.Before(m.cooldownUntil) && !now.Before(m.resetAt)
-}
-
 // MateriallyChanged reports whether waiters must be told of the change since
 // before. A hold that grows by less than a slot is no such change: of many
 // refusals in flight each asks for a little more than the one before.

@@ -3,12 +3,9 @@
 package redisstore
 
 import (
-	"crypto/rand"
-
-	"github.com/go-holdoff/holdoff/internal/hold"
-
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
@@ -17,43 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-holdoff/holdoff/internal/redisrun"
+	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 )
-
-// Client is what a [Store] needs of a go-redis client:
-// redis.NewClient, NewClusterClient, NewFailoverClient and NewUniversalClient
-// return one.
-type Client interface {
-	redis.Scripter
-	Subscribe(ctx context.Context, channels ...string) *redis.PubSub
-}
-
-// Options are the settings of a [Store]. The zero value is ready for
-// use.
-type Options struct {
-	// Namespace separates fleets that share a Redis: those with one namespace
-	// obey each other. At most 128 bytes, without braces, white space and
-	// control characters. If empty, "default".
-	Namespace string
-	// Prefix begins all keys and the channel in Redis: Prefix:{Namespace}:v2:…
-	// It is bound as Namespace is. If empty, "holdoff".
-	Prefix string
-	// Timeout bounds each command, whatever the client's own timeouts are. If
-	// zero, 250 ms.
-	Timeout time.Duration
-	// PollInterval is how often the store looks whether it missed a change:
-	// the longest that a hold can go unnoticed where pub/sub fails. If zero,
-	// 1 s; at least 100 ms.
-	PollInterval time.Duration
-	// MaxHold is the longest hold that is believed, whichever replica reported it: the
-	// largest Transport.MaxHold of the fleet. If zero, five minutes.
-	MaxHold time.Duration
-	// Logger gets a WARN when Redis is away, and an INFO when it is back. If
-	// nil, nothing is logged.
-	Logger *zap.Logger
-}
 
 const (
 	// A store that is closed waits for what is being reported, in steps, and not for
@@ -82,8 +46,8 @@ var (
 // Store shares keys among all processes that use one Redis (6.2 or later,
 // or Valkey; a Sentinel or Cluster set-up as well). It keeps a copy of what
 // Redis knows, so that looking costs nothing: changes come by pub/sub, and a
-// poll finds those that pub/sub lost. Where Redis fails, each process goes on
-// alone, and they come together again when it is back.
+// poll finds those that pub/sub lost. Where Redis fails, each process continues
+// alone, and they resynchronise when it is back.
 //
 // It shares the client with its other users, and doesn't close it.
 type Store struct {
@@ -162,24 +126,6 @@ func New(client Client, opts Options) (*Store, error) {
 	case <-time.After(opts.Timeout):
 	}
 	return s, nil
-}
-
-func (o *Options) validate() error {
-	for _, f := range []struct{ name, value string }{{"Namespace", o.Namespace}, {"Prefix", o.Prefix}} {
-		if err := redisrun.CheckName(f.value); err != nil {
-			return fmt.Errorf("holdoff: Options.%s %w", f.name, err)
-		}
-	}
-	if o.Timeout < 0 {
-		return fmt.Errorf("holdoff: Options.Timeout is %v; it must not be negative", o.Timeout)
-	}
-	if o.MaxHold < 0 {
-		return fmt.Errorf("holdoff: Options.MaxHold is %v; it must not be negative", o.MaxHold)
-	}
-	if o.PollInterval < minPoll {
-		return fmt.Errorf("holdoff: Options.PollInterval is %v; it must be %v or more", o.PollInterval, minPoll)
-	}
-	return nil
 }
 
 // Close ends what the store does in the background, within a second whatever

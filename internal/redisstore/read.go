@@ -1,0 +1,117 @@
+package redisstore
+
+import (
+	"slices"
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+)
+
+// How a Store reads everything again, where it may have missed a change.
+
+// readAll reads every record that matters, and finds those that are gone.
+func (s *Store) readAll() {
+	found := make(map[string]bool)
+	var start uint64 // the sequence when the reading began
+	for offset := 0; ; offset += pageSize {
+		reply, err := s.run(indexScript, []string{s.name("meta"), s.name("index")}, s.candidate, offset, pageSize)
+		if err != nil {
+			return
+		}
+		epoch, seq, _, secret, ok := decodeMeta(reply)
+		if !ok || epoch == "" {
+			return
+		}
+		if offset == 0 {
+			start = seq
+			s.mu.Lock()
+			if s.serverChanged {
+				s.serverChanged, s.datasetID = false, ""
+				s.epochCount++ // what isn't found is lost, and was not cleared
+			}
+			s.secret = secret
+			s.enterEpoch(epoch)
+			s.mu.Unlock()
+		}
+		ids := decodeIDs(reply)
+		if !s.readPage(ids, found, true) {
+			return
+		}
+		if len(reply)-metaFields < pageSize {
+			break
+		}
+	}
+	// The index moves while it is read, and a key may have slipped from a page
+	// to one that was read before.
+	for ids := range slices.Chunk(s.missing(found, start), pageSize) {
+		if !s.readPage(ids, found, false) {
+			return
+		}
+	}
+	s.mu.Lock()
+	s.seq, s.rejoined = max(s.seq, start), false
+	if s.missed <= start {
+		s.missed = 0
+	}
+	gone := make(map[string]hold.Snapshot)
+	for id, e := range s.mirror {
+		if e.state.Version == 0 || found[id] {
+			s.prune(id, e)
+			continue
+		}
+		held := e.state.Phase == hold.Held && time.Now().Before(e.state.Until) // which its record outlives
+		switch no, seq := splitVersion(e.state.Version); {
+		case no < s.epochCount, seq <= start && held:
+			gone[id] = hold.Snapshot{Lost: true}
+		case seq <= start:
+			// Recovered so long ago that the record has expired, and the change was not received.
+			gone[id] = hold.Snapshot{Version: version(s.epochCount, start)}
+		}
+	}
+	s.mu.Unlock()
+	for id, state := range gone {
+		s.put(id, "", state)
+	}
+}
+
+// missing returns the ids of keys that were known by start and not found.
+func (s *Store) missing(found map[string]bool, start uint64) (ids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, e := range s.mirror {
+		no, seq := splitVersion(e.state.Version)
+		if !found[id] && !e.state.Expired(time.Now()) && (no < s.epochCount || seq <= start) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// readPage reads the records of ids and notes which there are. An id that is
+// listed in the index and has no record was evicted, and counts as lost.
+func (s *Store) readPage(ids []string, found map[string]bool, listed bool) bool {
+	if len(ids) == 0 {
+		return true
+	}
+	keys := []string{s.name("meta")}
+	for _, id := range ids {
+		keys = append(keys, s.name(id))
+	}
+	reply, err := s.run(readScript, keys, s.opts.MaxHold.Milliseconds())
+	if err != nil || len(reply) != len(ids) {
+		return false
+	}
+	for i, id := range ids {
+		fields, _ := reply[i].([]any)
+		snap, ok := decodeSnapshot(fields, s.opts.MaxHold)
+		found[id] = ok || listed
+		if !ok {
+			if listed {
+				s.put(id, "", hold.Snapshot{Lost: true})
+			}
+			continue
+		}
+		s.put(id, snap.key, s.observe(snap))
+	}
+	return true
+}

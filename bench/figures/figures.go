@@ -12,9 +12,9 @@ import (
 	"github.com/go-holdoff/holdoff/bench/virtual"
 )
 
-const preface = `Sends that served nobody, and callers that failed: medians of %d runs in virtual time.
-The best peer is, of those that retry, the one that fails the fewest callers, and of
-those the one that sends the least in vain.
+const preface = `Wasted sends, which the server refused or failed, and failed callers: medians of %d runs
+in virtual time. The best peer is the retry library with the fewest failed callers, and
+of those the one with the fewest wasted sends.
 `
 
 // works are the scenarios that the README shows.
@@ -49,5 +49,5 @@ func best(rows []virtual.Row) virtual.Row {
 }
 
 func cell(r virtual.Row) string {
-	return fmt.Sprintf("%s in vain, %s failed", report.Count(int(r.InVain.Median)), report.Count(int(r.Failed.Median)))
+	return fmt.Sprintf("%s wasted, %s failed", report.Count(int(r.InVain.Median)), report.Count(int(r.Failed.Median)))
 }

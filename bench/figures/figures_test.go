@@ -42,7 +42,7 @@ func TestBestPeer(t *testing.T) {
 		row("one", 5, 100), row("another", 1, 3000), row("third", 1, 2000),
 	}
 	got := Markdown(rows, report.Run{})
-	if want := "| 2 000 in vain, 1 failed: third | 65 in vain, 0 failed | 7 in vain, 0 failed |"; !strings.Contains(got, want) {
+	if want := "| 2 000 wasted, 1 failed: third | 65 wasted, 0 failed | 7 wasted, 0 failed |"; !strings.Contains(got, want) {
 		t.Errorf("got\n%s\nwant a row with\n%s", got, want)
 	}
 }

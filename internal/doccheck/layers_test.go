@@ -30,6 +30,7 @@ const (
 var layers = []layer{
 	{name: "jitter", std: []string{"math/rand/v2", "time"}},
 	{name: "hostkey"},
+	{name: "scope"},
 	{name: "retrybudget"},
 	{name: "redact"},
 	{name: "ratelimitheader"},
@@ -39,15 +40,15 @@ var layers = []layer{
 	{name: "quota", own: []string{"ratelimitheader", "hold"}},
 	{
 		name:  "admission",
-		own:   []string{"jitter", "hostkey", "retrybudget", "hold", "quota"},
+		own:   []string{"jitter", "hostkey", "scope", "retrybudget", "hold", "quota"},
 		never: []string{"net/http"},
 	},
 	{name: "redisrun", other: []string{goRedis}},
-	{name: "redisstore", own: []string{"jitter", "hostkey", "hold", "redisrun"}, other: []string{goRedis, zap}},
+	{name: "redisstore", own: []string{"jitter", "hostkey", "scope", "hold", "redisrun"}, other: []string{goRedis, zap}},
 	{
 		name: "",
 		own: []string{
-			"jitter", "hostkey", "retrybudget", "redact", "ratelimitheader", "replay", "hold", "quota", "admission", "redisstore",
+			"jitter", "hostkey", "scope", "retrybudget", "redact", "ratelimitheader", "replay", "hold", "quota", "admission", "redisstore",
 		},
 		other: []string{cleanhttp, goRedis, zap, zapcore},
 	},

@@ -1,0 +1,119 @@
+// Package scope says to which part of a key a limit applies: to a route, to a
+// credential, to a replica, or to what several of them have in common.
+package scope
+
+import "strings"
+
+// A Scope is the part of a key in which Route, Credential and Replica are the given
+// ones. Where one is "", the scope has all of them. The zero value is the whole key.
+//
+// A point is a scope with a route and a replica, and a credential where the request
+// has one. That is the most that one refusal tells.
+type Scope struct {
+	Route      string // see [Route]; or a name that the server gave: see [Named]
+	Credential string // see [Credential]
+	Replica    string
+}
+
+// Covers reports whether all of t is in s.
+func (s Scope) Covers(t Scope) bool { return s.Join(t) == s }
+
+// Join returns the least scope that has all of s and all of t: what both have in
+// common stays fixed.
+func (s Scope) Join(t Scope) Scope {
+	if s.Route != t.Route {
+		s.Route = ""
+	}
+	if s.Credential != t.Credential {
+		s.Credential = ""
+	}
+	if s.Replica != t.Replica {
+		s.Replica = ""
+	}
+	return s
+}
+
+// Fixed counts what the scope fixes: of two scopes that cover a request, the one that
+// fixes more is the narrower one.
+func (s Scope) Fixed() (n int) {
+	for _, part := range [...]string{s.Route, s.Credential, s.Replica} {
+		if part != "" {
+			n++
+		}
+	}
+	return n
+}
+
+const (
+	separator      = " "
+	namedMark      = "="
+	credentialMark = "#"
+	replicaMark    = "@"
+)
+
+// Named returns what stands for the routes of a limit to which the server gave a name.
+func Named(name string) string { return namedMark + Clean(name) }
+
+// String is the form of a scope in the name of a record: "" for the whole key, and
+// else as in "/v1/search/* #3f0a @replica".
+func (s Scope) String() string {
+	parts := make([]string, 0, 3)
+	if s.Route != "" {
+		parts = append(parts, s.Route)
+	}
+	if s.Credential != "" {
+		parts = append(parts, credentialMark+s.Credential)
+	}
+	if s.Replica != "" {
+		parts = append(parts, replicaMark+s.Replica)
+	}
+	return strings.Join(parts, separator)
+}
+
+// Parse reads what String writes.
+func Parse(text string) (s Scope) {
+	for part := range strings.SplitSeq(text, separator) {
+		switch {
+		case part == "":
+		case part[:1] == credentialMark:
+			s.Credential = part[1:]
+		case part[:1] == replicaMark:
+			s.Replica = part[1:]
+		default:
+			s.Route = part
+		}
+	}
+	return s
+}
+
+// Of returns the name of the record of a scope of key: that of the whole key is key
+// itself.
+func (s Scope) Of(key string) string {
+	if text := s.String(); text != "" {
+		return key + separator + text
+	}
+	return key
+}
+
+// Split takes the name of a record apart. Keys have no space.
+func Split(record string) (key, scope string) {
+	key, scope, _ = strings.Cut(record, separator)
+	return key, scope
+}
+
+// Words says in words what a scope has: "" for the whole key.
+func (s Scope) Words() string {
+	var parts []string
+	if route, named := strings.CutPrefix(s.Route, namedMark); named {
+		parts = append(parts, "the limit "+route)
+	} else if s.Route != "" {
+		parts = append(parts, s.Route)
+	}
+	if s.Credential != "" {
+		parts = append(parts, "credential "+s.Credential)
+	}
+	if s.Replica != "" {
+		parts = append(parts, "one replica")
+	}
+	return strings.Join(parts, " of ")
+}

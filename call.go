@@ -12,6 +12,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/admission"
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/replay"
+	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
 var errNothing = errors.New("holdoff: Base returned neither a response nor an error")
@@ -23,9 +24,11 @@ type call struct {
 	ctx     context.Context         // ends with the request's context or its Cancel channel
 	cancel  context.CancelCauseFunc // of ctx; nil where that is the request's own
 	options callOptions
-	gate    *admission.Gate
-	waiter  *admission.Waiter // while it is at the gate
-	permit  hold.Permit       // while it is not known what came of it
+	key     *admission.Key
+	waiter  *admission.Waiter // while it waits for its scopes
+	pass    admission.Pass    // while it is not known what came of it
+	at      scope.Scope       // where the request stands; once it is of interest
+	placed  bool              // at is known
 
 	traced  bool          // attempts have a progress
 	attempt int           // the number of the attempt that is made, or comes next
@@ -91,33 +94,42 @@ func (c *call) enter() error {
 	if c.ended() {
 		return c.interrupted()
 	}
-	c.gate = c.t.gate(c.req)
+	c.key = c.t.key(c.req)
 	var open bool
-	if c.permit, open = c.gate.TryFastPath(); open {
+	if c.pass, open = c.key.TryFastPath(); open {
 		return nil
 	}
 	begun := time.Now()
 	patience, deadline := c.patience(begun)
-	c.waiter = &admission.Waiter{Latest: begun.Add(patience), Retry: c.attempt > 0}
-	inLine, err := c.gate.Enqueue(c.waiter)
+	c.waiter = &admission.Waiter{Point: c.point(), Latest: begun.Add(patience), Retry: c.attempt > 0}
+	inLine, err := c.key.Enqueue(c.waiter)
 	if inLine {
-		until, _ := c.gate.HeldUntil()
+		until, _ := c.key.HeldUntil(c.point())
 		c.observe(Event{Kind: Waiting, Reason: string(EndHeld), Status: c.status, Wait: max(until.Sub(begun), 0)})
-		err = c.gate.Wait(c.ctx, c.waiter, deadline)
+		err = c.key.Wait(c.ctx, c.waiter, deadline)
 		c.waited += time.Since(begun)
 	}
-	c.permit, c.waiter = c.waiter.Permit, nil
+	c.pass, c.waiter = c.waiter.Pass, nil
 	if r, ok := errors.AsType[*admission.Rejection](err); ok {
-		return &HeldError{Key: r.Key, Until: r.Until, Attempts: r.Attempts, Status: r.Status, deadline: deadline}
+		return &HeldError{Key: r.Key, Scope: r.Scope.String(), Until: r.Until, Attempts: r.Attempts, Status: r.Status, deadline: deadline}
 	}
 	if c.ended() {
 		return c.interrupted()
 	}
-	if c.budgetExempt && !c.permit.Limited {
+	if c.budgetExempt && !c.pass.Limited() {
 		// It was to be free because it would wait for a permit, and needed none.
-		c.gate.Budget.Take(c.t.retryBudget())
+		c.key.Budget.Take(c.t.retryBudget())
 	}
 	return nil
+}
+
+// point returns where the request stands, which is of interest only where its key is
+// in trouble.
+func (c *call) point() scope.Scope {
+	if !c.placed {
+		c.at, c.placed = c.t.point(c.req), true
+	}
+	return c.at
 }
 
 // patience returns how long the request may still wait, and whether it is its
@@ -174,7 +186,7 @@ func (c *call) send() {
 // tells the latency as well. Where answers carry numbers of a quota, it is read
 // for them anyway.
 func (c *call) timed() bool {
-	return rand.Uint32()%8 == 0 || c.gate.Latency() == 0 || c.gate.Quota.Used() || c.t.watch.wants()
+	return rand.Uint32()%8 == 0 || c.key.Latency() == 0 || c.key.Quota.Used() || c.t.watch.wants()
 }
 
 // attemptRequest returns the caller's request where that will do, and else a
@@ -204,10 +216,10 @@ func (c *call) attemptRequest() *http.Request {
 func (c *call) learn() Verdict {
 	v := c.verdict()
 	if v.Lesson == Good {
-		c.gate.Budget.Earn()
-		c.gate.Tolerance.Earn()
+		c.key.Budget.Earn()
+		c.key.Tolerance.Earn()
 		if c.took > 0 && c.attempt == 0 {
-			c.gate.Sample(c.took)
+			c.key.Sample(c.took)
 		}
 	}
 	if v.Retry {
@@ -225,15 +237,15 @@ func (c *call) learn() Verdict {
 // readQuota takes in what the response says of a quota. Where it was never seen
 // to say anything, one look in eight will do.
 func (c *call) readQuota() {
-	if c.resp == nil || (c.took == 0 && !c.permit.Limited) {
+	if c.resp == nil || (c.took == 0 && !c.pass.Limited()) {
 		return
 	}
 	now, took := time.Now(), time.Duration(0)
 	if c.took > 0 {
 		took = now.Sub(c.begun) // to the moment: it orders requests after answers
 	}
-	c.quota, c.hasQuota = c.gate.Quota.Read(c.resp.Header, took, now, c.t.maxHold())
-	c.hasQuota = c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent || c.permit.Limited)
+	c.quota, c.hasQuota = c.key.Quota.Read(c.resp.Header, took, now, c.t.maxHold())
+	c.hasQuota = c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent || c.pass.Limited())
 }
 
 func (c *call) verdict() Verdict {
@@ -256,18 +268,19 @@ func (c *call) verdict() Verdict {
 // reportResult records the attempt's result at the gate. A success on a healthy key
 // needs no record.
 func (c *call) reportResult(v Verdict) {
-	p := c.permit
-	c.permit = hold.Permit{}
-	if p.Limited && v.Lesson == Nothing && v.Hint == 0 && c.resp != nil && c.status < 500 && !refusedAtDoor(c.status) {
+	p := c.pass
+	c.pass = admission.Pass{}
+	if p.Limited() && v.Lesson == Nothing && v.Hint == 0 && c.resp != nil && c.status < 500 && !refusedAtDoor(c.status) {
 		v.Lesson = Good // whatever the answer, a probe has found the host up
 	}
-	if _, open := c.gate.TryFastPath(); open && !p.Limited && !c.hasQuota && (v.Lesson == Good || v.Lesson == Nothing) {
+	if c.key.Open() && !p.Limited() && !c.hasQuota && (v.Lesson == Good || v.Lesson == Nothing) {
 		return
 	}
-	o := hold.Result{Permit: p, Lesson: v.Lesson, Hint: min(v.Hint, c.t.maxHold()), Status: c.status, Quota: c.quota, HasQuota: c.hasQuota}
+	o := hold.Result{Lesson: v.Lesson, Hint: min(v.Hint, c.t.maxHold()), Status: c.status, Quota: c.quota, HasQuota: c.hasQuota}
+	o.Retry = c.attempt > 0
 	c.hasQuota = false
-	for !c.gate.Record(o) {
-		c.gate = c.t.gate(c.req)
+	for !c.key.Record(&p, c.point(), o) {
+		c.key = c.t.key(c.req)
 	}
 }
 
@@ -293,6 +306,6 @@ func (c *call) observe(e Event) {
 	if e.Kind != Waiting {
 		e.Waited, c.reportedWait = c.waited-c.reportedWait, c.waited
 	}
-	e.Key, e.Method, e.Attempt = c.gate.Key(), cmp.Or(c.req.Method, http.MethodGet), c.attempt
+	e.Key, e.Method, e.Attempt = c.key.Text(), cmp.Or(c.req.Method, http.MethodGet), c.attempt
 	c.t.watch.observe(c.req.Context(), e)
 }

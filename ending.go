@@ -78,7 +78,7 @@ func (c *call) answer(why Ending) (*http.Response, error) {
 // end gives back what the call still has, and fills the caller's Outcome.
 func (c *call) end(why Ending) {
 	c.over = true
-	if c.permit.Limited {
+	if c.pass.Limited() {
 		c.reportResult(Verdict{}) // unused, or its result unknown
 	}
 	if c.pending != nil {
@@ -104,8 +104,8 @@ func (c *call) release() {
 		return
 	}
 	if c.waiter != nil {
-		c.gate.Leave(c.waiter, false)
-		c.permit = c.waiter.Permit
+		c.key.Leave(c.waiter, false)
+		c.pass = c.waiter.Pass
 	}
 	c.closeResponse()
 	c.end("")

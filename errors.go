@@ -11,6 +11,7 @@ import (
 // held for longer than the request may wait.
 type HeldError struct {
 	Key      string    // what is held: see Transport.Key
+	Scope    string    // the part of the key that is held; "" for all of it
 	Until    time.Time // when the hold ends, by this process's clock
 	Attempts int       // how many attempts have failed since the key was last well
 	Status   int       // the last of their status codes; 0 where none got one

@@ -5,11 +5,15 @@ import (
 	"iter"
 	"strings"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
 // KeyState is what is known of one key: see [Transport.Keys].
 type KeyState struct {
 	Key string
+	// Scope is the part of the key that this is about; "" for all of it.
+	Scope string
 	State
 	// Shared reports whether the store says so, for the fleet; else it is what this
 	// process has found by itself.
@@ -55,15 +59,16 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 	t.once.Do(t.init)
 	return func(yield func(KeyState) bool) {
 		used := make(map[string]bool)
-		for g := range t.table.Gates() {
-			used[g.Key()] = true
-			seen, worth := g.Inspect()
-			s := KeyState{
-				Key: g.Key(), State: seen.State, Shared: seen.Shared, Witness: seen.Witness, Waiters: seen.Waiters,
-				Retries: g.Budget.Left(t.retryBudget()),
-			}
-			if worth && !yield(s) {
-				return
+		for k := range t.table.Keys() {
+			for _, seen := range k.Inspect() {
+				used[seen.Scope.Of(k.Text())] = true
+				s := KeyState{
+					Key: k.Text(), Scope: seen.Scope.String(), State: seen.State, Shared: seen.Shared, Witness: seen.Witness,
+					Waiters: seen.Waiters, Retries: k.Budget.Left(t.retryBudget()),
+				}
+				if !yield(s) {
+					return
+				}
 			}
 		}
 		store, ok := t.Store.(interface {
@@ -72,8 +77,9 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 		if !ok || t.invalid != nil {
 			return
 		}
-		for key, state := range store.All() {
-			if !used[key] && !yield(KeyState{Key: key, State: state, Shared: true, Retries: -1}) {
+		for record, state := range store.All() {
+			key, part := scope.Split(record)
+			if !used[record] && !yield(KeyState{Key: key, Scope: part, State: state, Shared: true, Retries: -1}) {
 				return
 			}
 		}

@@ -60,7 +60,7 @@ func (c *call) park(why Ending) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.req.Context()), parkTimeout)
 	defer cancel()
 	c.parked, c.parkErr = c.t.Park.Park(ctx, Parked{
-		Request: req, Key: c.gate.Key(), Attempts: c.sends, Ended: why, Status: c.status, Err: redact.Error(c.err),
+		Request: req, Key: c.key.Text(), Attempts: c.sends, Ended: why, Status: c.status, Err: redact.Error(c.err),
 	})
 }
 

@@ -21,7 +21,11 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 	case v.Hint > c.t.maxHold():
 		return 0, EndWait
 	}
-	until, held := c.gate.HeldUntil()
+	var until time.Time
+	var held bool
+	if !c.key.Open() {
+		until, held = c.key.HeldUntil(c.point())
+	}
 	patience, _ := c.patience(c.decidedAt)
 	switch {
 	case held && !until.IsZero() && !until.Before(c.decidedAt.Add(v.Hint)):
@@ -33,7 +37,7 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 	default:
 		wait = max(c.t.backoff.Delay(Retry{
 			Attempt: c.attempt, Previous: c.delay,
-			Latency: c.gate.Latency(), Refused: v.Lesson == Refused,
+			Latency: c.key.Latency(), Refused: v.Lesson == Refused,
 		}), 0)
 		c.delay = wait
 	}
@@ -45,7 +49,7 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 		return 0, EndBody
 	}
 	c.budgetExempt = held
-	if !c.budgetExempt && !c.gate.Budget.Take(c.t.retryBudget()) {
+	if !c.budgetExempt && !c.key.Budget.Take(c.t.retryBudget()) {
 		return 0, EndBudget
 	}
 	return wait, ""

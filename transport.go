@@ -77,6 +77,13 @@ type Transport struct {
 	// credential or bucket. A key appears in logs: it must hold no secret.
 	Key func(*http.Request) string
 
+	// Route names the part of the key that a request is about. Limits are found by
+	// route, by credential and by replica: see docs/RETRY_LOGIC.md. If nil, the shape
+	// of the path: segments with digits or like tokens count as one. Where it returns
+	// "", a limit that this request meets is one of the whole key. It is called only
+	// while something of the key is limited, appears in logs, and must hold no secret.
+	Route func(*http.Request) string
+
 	// Store shares what is learnt about a key among replicas: a [MemoryStore]
 	// among the Transports of a process, a [RedisStore] among processes. If nil,
 	// this Transport keeps what it learns to itself. Several Transports may use
@@ -129,7 +136,11 @@ func (t *Transport) init() {
 	}
 	t.watch = watcher{log: t.Logger, hook: t.Observe}
 	if t.invalid = t.validate(); t.invalid == nil { // else nothing may be called on the fields
-		t.table.Init(t.Store, func(c admission.Change) { t.watch.observe(context.Background(), eventOf(c)) })
+		var st admission.Store
+		if t.Store != nil {
+			st = tmpStore{t.Store}
+		}
+		t.table.Init(st, func(c admission.Change) { t.watch.observe(context.Background(), eventOf(c)) })
 	}
 }
 
@@ -199,14 +210,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return c.run()
 }
 
-// gate returns the gate of req's key.
-func (t *Transport) gate(req *http.Request) *admission.Gate {
+// key returns what is known of req's key.
+func (t *Transport) key(req *http.Request) *admission.Key {
 	if t.Key == nil {
-		if g := t.table.Recent(req.URL.Scheme, req.URL.Host); g != nil {
-			return g
+		if k := t.table.Recent(req.URL.Scheme, req.URL.Host); k != nil {
+			return k
 		}
 	}
-	return t.table.Gate(hostkey.Of(req, t.Key))
+	return t.table.Key(hostkey.Of(req, t.Key))
 }
 
 func closeBody(req *http.Request) {

@@ -42,13 +42,6 @@ func (g *Gate) storeOverdue(now time.Time) bool {
 	return g.hold.Shared() && !now.Before(g.hold.Until()) && now.Before(g.session.retry)
 }
 
-// onStoreChange takes in a change that another replica made.
-func (g *Gate) onStoreChange(state hold.Snapshot) {
-	before := g.lock()
-	g.apply(state, false)
-	g.applyAndUnlock(before)
-}
-
 // apply follows the store's state, unless it is older than what is known: then it
 // reports false. reply tells that it is the answer to a report.
 func (g *Gate) apply(state hold.Snapshot, reply bool) bool {

@@ -59,7 +59,7 @@ func (l *dispatcher) enqueue(g *Gate) {
 	defer l.mu.Unlock()
 	if len(l.queue) >= 2*max(maxKeys, l.sifted) {
 		// An attacker has us meet new hosts faster than the store takes them in.
-		l.queue = slices.DeleteFunc(l.queue, func(g *Gate) bool { return g.evicted.Load() })
+		l.queue = slices.DeleteFunc(l.queue, func(g *Gate) bool { return g.key.evicted.Load() })
 		l.sifted = len(l.queue)
 	}
 	l.queue = append(l.queue, g)

@@ -78,7 +78,7 @@ func (g *Gate) wanted(now time.Time) int {
 // schedule arranges for the next report.
 func (g *Gate) schedule(now time.Time) {
 	s := &g.session
-	if s.dispatcher == nil || s.talking {
+	if !g.shared() || g.dropped || s.talking {
 		return
 	}
 	delay, due := g.due(now)
@@ -91,7 +91,7 @@ func (g *Gate) schedule(now time.Time) {
 		}
 	case delay <= 0:
 		s.talking = true
-		s.dispatcher.enqueue(g)
+		g.key.dispatcher.enqueue(g)
 	case !s.next.IsZero() && !s.next.After(at):
 		// That will do: a delay that began again with each request would not end.
 	case s.timer == nil:
@@ -104,12 +104,12 @@ func (g *Gate) schedule(now time.Time) {
 
 // flush starts an exchange whose time has come.
 func (g *Gate) flush() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.key.mu.Lock()
+	defer g.key.mu.Unlock()
 	s := &g.session
 	s.next = time.Time{}
-	if !s.talking && (!g.evicted.Load() || g.waiters.Len() > 0) { // a request that came as the gate was evicted is served all the same
+	if !s.talking && !g.dropped && (!g.key.evicted.Load() || g.waiters.Len() > 0) { // a request that came as the gate was evicted is served all the same
 		s.talking = true
-		s.dispatcher.enqueue(g)
+		g.key.dispatcher.enqueue(g)
 	}
 }

@@ -61,9 +61,6 @@ const (
 // session is what a gate needs beyond its machine to follow a store. The gate's mu
 // guards it.
 type session struct {
-	dispatcher *dispatcher
-	stop       func() // ends the watch
-
 	// What is to be reported.
 
 	report              hold.Report
@@ -173,23 +170,26 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 
 // exchange reports to the store once, on a worker of the dispatcher.
 func (g *Gate) exchange() {
-	g.mu.Lock()
+	k := g.key
+	k.mu.Lock()
 	now := time.Now()
 	report, hint, worth := g.takeReport(now)
 	if !worth {
 		g.session.talking = false
-		g.mu.Unlock()
+		k.mu.Unlock()
 		return
 	}
-	g.mu.Unlock()
+	k.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	reply, err := Exchange(ctx, g.session.dispatcher.store, g.key, report)
+	reply, err := Exchange(ctx, k.dispatcher.store, g.record, report)
 	state := reply.Snapshot
 	cancel()
-	g.session.dispatcher.watch(g.key, err)
+	k.dispatcher.watch(k.text, err)
 
-	before := g.lock()
+	k.mu.Lock()
+	defer k.unlock()
+	g.touch()
 	s := &g.session
 	s.talking = false
 	switch {
@@ -215,7 +215,6 @@ func (g *Gate) exchange() {
 		g.release(time.Now())
 		g.returnUnusedProbe()
 	}
-	g.applyAndUnlock(before)
 }
 
 // noteGrant takes in how many permits of the present round the store granted.
@@ -274,8 +273,8 @@ func (g *Gate) takeReport(now time.Time) (report hold.Report, hint time.Time, wo
 	_, worth = g.reportDue(now)
 	_, want := g.permitsDue(now)
 	report, hint = s.report, s.hint
-	report.Replica, report.Call, report.Version = s.dispatcher.replica, calls.Add(1), hold.Version
-	report.Lease = g.lease()
+	report.Replica, report.Call, report.Version = g.key.dispatcher.replica, calls.Add(1), hold.Version
+	report.Lease = g.key.lease()
 	if hint.After(now) {
 		report.Hint, report.ServerDirected = hint.Sub(now), s.serverDirected
 	}

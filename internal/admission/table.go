@@ -39,171 +39,143 @@ const (
 type Table struct {
 	dispatcher *dispatcher // nil without a store
 	emit       func(Change)
-	last       atomic.Pointer[Gate] // the last one found: most clients talk to one host
-	byName     sync.Map             // hostkey.Name -> *Gate
-	mu         sync.Mutex           // guards what follows; held for all insertion and removal
-	idle       [waited]list.List    // of *Gate, by standing: those that may be evicted, in this order
+	last       atomic.Pointer[Key] // the last one found: most clients talk to one host
+	byName     sync.Map            // hostkey.Name -> *Key
+	mu         sync.Mutex          // guards what follows; held for all insertion and removal
+	idle       [waited]list.List   // of *Key, by standing: those that may be evicted, in this order
 }
 
 // Init makes the table ready: store may be nil, and emit gets every change.
-func (gs *Table) Init(store Store, emit func(Change)) {
-	gs.emit = emit
+func (t *Table) Init(store Store, emit func(Change)) {
+	t.emit = emit
 	if store != nil {
-		gs.dispatcher = newDispatcher(store, emit)
+		t.dispatcher = newDispatcher(store, emit)
 	}
 }
 
 // Recent returns the gate that was found last, if it is of that scheme and host, and
 // else nil. It is the fast way of a client of one host.
-func (gs *Table) Recent(scheme, host string) *Gate {
-	g := gs.last.Load()
-	if g != nil && g.name.Host == host && g.name.Scheme == scheme && !g.evicted.Load() {
-		return g
+func (t *Table) Recent(scheme, host string) *Key {
+	k := t.last.Load()
+	if k != nil && k.name.Host == host && k.name.Scheme == scheme && !k.evicted.Load() {
+		return k
 	}
 	return nil
 }
 
-// Gate returns the gate of a key, and makes it if there is none.
-func (gs *Table) Gate(name hostkey.Name) *Gate {
-	found, ok := gs.byName.Load(name)
+// Key returns what is known of a key, and makes it if there is none.
+func (t *Table) Key(name hostkey.Name) *Key {
+	found, ok := t.byName.Load(name)
 	if !ok {
-		return gs.add(name)
+		return t.add(name)
 	}
-	g := found.(*Gate)
+	k := found.(*Key)
 	if rand.Uint32()%16 == 0 {
 		// Now and then is enough, and spares clients of many hosts that all
 		// their cores write here.
-		gs.last.Store(g)
+		t.last.Store(k)
 	}
-	return g
+	return k
 }
 
-// Gates yields all gates.
-func (gs *Table) Gates() iter.Seq[*Gate] {
-	return func(yield func(*Gate) bool) {
-		for _, g := range gs.byName.Range {
-			if !yield(g.(*Gate)) {
+// Keys yields all keys.
+func (t *Table) Keys() iter.Seq[*Key] {
+	return func(yield func(*Key) bool) {
+		for _, k := range t.byName.Range {
+			if !yield(k.(*Key)) {
 				return
 			}
 		}
 	}
 }
 
-func (gs *Table) add(name hostkey.Name) *Gate {
+func (t *Table) add(name hostkey.Name) *Key {
 	// The name may be a part of a much longer string of the request's.
 	name = hostkey.Name{Scheme: strings.Clone(name.Scheme), Host: strings.Clone(name.Host)}
-	g := &Gate{name: name, key: name.String(), emit: gs.emit}
-	if gs.dispatcher != nil {
-		// Before any request passes the gate: the fleet may hold the key already.
-		g.session.dispatcher = gs.dispatcher
-		g.session.stop = gs.dispatcher.store.Watch(g.key, g.onStoreChange)
+	k := newKey(name, t.dispatcher, t.emit)
+	if t.dispatcher != nil {
+		// Before any request passes: the fleet may hold the key already.
+		k.stop = t.dispatcher.store.Watch(k.text, k.onStoreChange)
 	}
-	found, evicted := gs.insert(g)
+	found, evicted := t.insert(k)
 	for _, old := range evicted {
 		old.discard()
 		old.mu.Unlock()
 	}
-	if found != g {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.discard()
+	if found != k {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.discard()
 	}
 	return found
 }
 
-// insert returns the gate of g's name, which is g unless another goroutine was
+// insert returns the gate of k's name, which is k unless another goroutine was
 // faster, and the gates that made room for it, locked.
-func (gs *Table) insert(g *Gate) (found *Gate, evicted []*Gate) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	gs.mu.Lock()
-	defer gs.mu.Unlock()
-	if other, ok := gs.byName.LoadOrStore(g.name, g); ok {
-		return other.(*Gate), nil
+func (t *Table) insert(k *Key) (found *Key, evicted []*Key) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if other, ok := t.byName.LoadOrStore(k.name, k); ok {
+		return other.(*Key), nil
 	}
-	g.table = gs
-	gs.place(g, g.stands(time.Now())) // the store may have spoken of it already
-	return g, gs.evict()
+	k.table = t
+	t.place(k, k.stands(time.Now())) // the store may have spoken of it already
+	return k, t.evict()
 }
 
 // evict takes gates out of the table while it is too large, by their standing,
 // and returns them locked. A gate that is in use at this moment is passed over.
 // The caller holds mu.
-func (gs *Table) evict() (evicted []*Gate) {
+func (t *Table) evict() (evicted []*Key) {
 	looks := 0
-	for i := range gs.idle {
+	for i := range t.idle {
 		var next *list.Element
-		for e := gs.idle[i].Front(); e != nil && looks < evictLooks && gs.idleKeys() > maxKeys; e = next {
+		for e := t.idle[i].Front(); e != nil && looks < evictLooks && t.idleKeys() > maxKeys; e = next {
 			next = e.Next()
 			looks++
-			g := e.Value.(*Gate)
-			if g.mu.TryLock() {
-				gs.remove(g)
-				evicted = append(evicted, g)
+			k := e.Value.(*Key)
+			if k.mu.TryLock() {
+				t.remove(k)
+				evicted = append(evicted, k)
 			}
 		}
 	}
 	return evicted
 }
 
-// remove makes the table forget g. The caller holds both locks.
-func (gs *Table) remove(g *Gate) {
-	gs.place(g, waited)
-	gs.byName.Delete(g.name)
-	g.table = nil
-	g.evicted.Store(true)
+// remove makes the table forget k. The caller holds both locks.
+func (t *Table) remove(k *Key) {
+	t.place(k, waited)
+	t.byName.Delete(k.name)
+	k.table = nil
+	k.evicted.Store(true)
 }
 
-// move notes the new standing of g. The caller holds g's lock.
-func (gs *Table) move(g *Gate, to standing) {
-	gs.mu.Lock()
-	defer gs.mu.Unlock()
-	gs.place(g, to)
+// move notes the new standing of k. The caller holds k's lock.
+func (t *Table) move(k *Key, to standing) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.place(k, to)
 }
 
-// place puts g at the end of the gates of a standing. The caller holds both locks.
-func (gs *Table) place(g *Gate, to standing) {
-	if g.place != nil {
-		gs.idle[g.standing].Remove(g.place)
-		g.place = nil
+// place puts k at the end of the gates of a standing. The caller holds both locks.
+func (t *Table) place(k *Key, to standing) {
+	if k.place != nil {
+		t.idle[k.standing].Remove(k.place)
+		k.place = nil
 	}
-	g.standing = to
+	k.standing = to
 	if to != waited {
-		g.place = gs.idle[to].PushBack(g)
+		k.place = t.idle[to].PushBack(k)
 	}
 }
 
 // idleKeys counts the keys for which no request waits.
-func (gs *Table) idleKeys() (n int) {
-	for i := range gs.idle {
-		n += gs.idle[i].Len()
+func (t *Table) idleKeys() (n int) {
+	for i := range t.idle {
+		n += t.idle[i].Len()
 	}
 	return n
-}
-
-// stands returns the standing of a gate. The caller holds mu.
-func (g *Gate) stands(now time.Time) standing {
-	switch {
-	case g.waiters.Len() > 0:
-		return waited
-	case g.hold.IsHealthy():
-		return knowsNothing
-	case !g.session.hint.After(now):
-		return reported
-	}
-	return unreported
-}
-
-// discard ends what goes on behind a gate that no request will use again. The
-// caller holds mu.
-func (g *Gate) discard() {
-	g.evicted.Store(true)
-	if g.session.stop != nil {
-		g.session.stop()
-	}
-	for _, timer := range []*time.Timer{g.timer, g.session.timer} {
-		if timer != nil {
-			timer.Stop()
-		}
-	}
 }

@@ -40,6 +40,16 @@ func (q *queue) remove(w *Waiter) {
 	}
 }
 
+// drain takes all out of the queue, the oldest first.
+func (q *queue) drain() (all []*Waiter) {
+	for q.Len() > 0 {
+		w := q.oldest()
+		q.remove(w)
+		all = append(all, w)
+	}
+	return all
+}
+
 func (q *queue) half(w *Waiter) *list.List {
 	if w.Retry {
 		return &q.retries

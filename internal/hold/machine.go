@@ -136,6 +136,11 @@ func (m *Machine) HasDeadline() bool { return m.phase >= Ramping }
 // accepts so many in a slot may not accept them at once.
 func (m *Machine) IsPaced() bool { return m.phase == Paced || m.phase == Rationed }
 
+// Remembers reports whether what is known of a healthy key still matters.
+func (m *Machine) Remembers(now time.Time) bool {
+	return !m.IsHealthy() || !m.longHealthy(now) || now.Before(m.cooldownUntil)
+}
+
 // MateriallyChanged reports whether waiters must be told of the change since
 // before. A hold that grows by less than a slot is no such change: of many
 // refusals in flight each asks for a little more than the one before.

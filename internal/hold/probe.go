@@ -45,3 +45,10 @@ func (m *Machine) releaseProbe(now time.Time) {
 		m.until = soon
 	}
 }
+
+// StartTrial sends one request at a time, without a hold before: it is not known
+// whether the server takes them.
+func (m *Machine) StartTrial(now time.Time, lease time.Duration) {
+	m.generation++
+	m.enter(Probing, 1, now.Add(lease))
+}

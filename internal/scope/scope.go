@@ -33,6 +33,12 @@ func (s Scope) Join(t Scope) Scope {
 	return s
 }
 
+// Shared returns the same scope for all replicas.
+func (s Scope) Shared() Scope {
+	s.Replica = ""
+	return s
+}
+
 // Fixed counts what the scope fixes: of two scopes that cover a request, the one that
 // fixes more is the narrower one.
 func (s Scope) Fixed() (n int) {

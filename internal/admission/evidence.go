@@ -1,0 +1,200 @@
+package admission
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/scope"
+)
+
+const (
+	// enoughPoints is how many points must have been refused before what they have in
+	// common is held: two may be two limits of their own.
+	enoughPoints = 3
+	// enoughReplicas is the same where only the replica differs.
+	enoughReplicas = 2
+	// enoughRefusals is how many refusals of one point tell that most of its requests
+	// are refused, and not by chance.
+	enoughRefusals = 5
+	// narrowMemory is how long it is remembered that a key has limits of a part: the
+	// next one puts the rest on no trial.
+	narrowMemory = 10 * time.Minute
+	// maxPoints bounds the points that are remembered.
+	maxPoints = 64
+	// unlikely is the chance below which it is not chance that a point is well.
+	unlikely = 0.05
+	// clean is the share of points that are well by which a limit is seen to be
+	// narrow: more than would be by chance.
+	clean = 0.25
+)
+
+// evidence is what a process knows of where the limits of a key begin and end: points
+// that were refused, here or elsewhere, and points that were served. The zero value
+// knows nothing. The key's mu guards it.
+type evidence struct {
+	limits      []limit
+	points      []results
+	doubted     uint64    // the epoch of the last limit that put the rest on trial
+	narrowUntil time.Time // till then, a new limit is taken for a narrow one
+}
+
+// A limit is a scope in which the server asked not to be sent to.
+type limit struct {
+	scope scope.Scope
+	epoch uint64 // when that was learned
+	until time.Time
+}
+
+// results are what came of requests at a point, of late.
+type results struct {
+	scope     scope.Scope
+	good, bad int
+	epoch     uint64 // of the latest success: when it was sent
+}
+
+// add notes a limit, and reports whether it is a new one.
+func (e *evidence) add(s scope.Scope, epoch uint64, until, now time.Time) (isNew bool) {
+	e.limits = slices.DeleteFunc(e.limits, func(l limit) bool { return !l.until.After(now) })
+	for i := range e.limits {
+		if l := &e.limits[i]; l.scope == s {
+			l.until = until
+			return false
+		}
+	}
+	if len(e.limits) >= maxPoints {
+		e.limits = slices.Delete(e.limits, 0, 1)
+	}
+	e.limits = append(e.limits, limit{s, epoch, until})
+	return true
+}
+
+// absorb drops the limits inside a scope that is limited as a whole until then.
+func (e *evidence) absorb(s scope.Scope, until time.Time) {
+	e.limits = slices.DeleteFunc(e.limits, func(l limit) bool {
+		return l.scope != s && s.Covers(l.scope) && !l.until.After(until.Add(hold.Rounding))
+	})
+}
+
+// drop forgets the limit of a scope.
+func (e *evidence) drop(s scope.Scope) {
+	e.limits = slices.DeleteFunc(e.limits, func(l limit) bool { return l.scope == s })
+}
+
+// covers reports whether a point is in a limit.
+func (e *evidence) covers(at scope.Scope, now time.Time) bool {
+	return slices.ContainsFunc(e.limits, func(l limit) bool { return l.until.After(now) && l.scope.Covers(at) })
+}
+
+// good takes in a success of a request that was sent in an epoch.
+func (e *evidence) good(at scope.Scope, epoch uint64) {
+	r := e.at(at)
+	r.good++
+	r.epoch = max(r.epoch, epoch)
+}
+
+// bad takes in a refusal.
+func (e *evidence) bad(at scope.Scope) { e.at(at).bad++ }
+
+// at returns the results of a point. The one that was looked at longest ago makes room.
+func (e *evidence) at(s scope.Scope) *results {
+	for i := range e.points {
+		if e.points[i].scope == s {
+			r := e.points[i]
+			if r.good+r.bad >= maxPoints {
+				r.good, r.bad = r.good/2, r.bad/2
+			}
+			e.points = append(slices.Delete(e.points, i, i+1), r)
+			return &e.points[len(e.points)-1]
+		}
+	}
+	if len(e.points) >= maxPoints {
+		e.points = slices.Delete(e.points, 0, 1)
+	}
+	e.points = append(e.points, results{scope: s})
+	return &e.points[len(e.points)-1]
+}
+
+// lastGood returns the epoch of the latest success in a scope.
+func (e *evidence) lastGood(s scope.Scope) (epoch uint64) {
+	for _, r := range e.points {
+		if s.Covers(r.scope) {
+			epoch = max(epoch, r.epoch)
+		}
+	}
+	return epoch
+}
+
+// common returns the least scope that has a point which was just refused, and so many
+// other limits that they are one: limits that no later success in that scope has shown
+// to be narrower. confirmed tells of scopes that were limited as a whole before. It
+// returns the end of the longest of them.
+func (e *evidence) common(at scope.Scope, now time.Time, confirmed func(scope.Scope) bool) (s scope.Scope, until time.Time, ok bool) {
+	for _, other := range e.limits {
+		wide := at.Join(other.scope)
+		if wide == at || wide == other.scope || (ok && wide.Fixed() <= s.Fixed()) {
+			continue
+		}
+		enough := enoughPoints
+		if confirmed(wide) || (wide.Route == at.Route && wide.Credential == at.Credential) {
+			enough = enoughReplicas
+		}
+		n, latest, served := 0, time.Time{}, e.lastGood(wide)
+		for _, l := range e.limits {
+			if wide.Covers(l.scope) && l.epoch > served && l.until.After(now) {
+				n++
+				if l.until.After(latest) {
+					latest = l.until
+				}
+			}
+		}
+		if n >= enough {
+			s, until, ok = wide, latest, true
+		}
+	}
+	return s, until, ok
+}
+
+// count returns how many requests were refused at the points that are meant, and how
+// many there were.
+func (e *evidence) count(meant func(scope.Scope) bool) (bad, n int) {
+	for _, r := range e.points {
+		if meant(r.scope) {
+			bad += r.bad
+			n += r.good + r.bad
+		}
+	}
+	return bad, n
+}
+
+// refused returns the share of requests that were refused at the points that are meant.
+// Of what other replicas have met nothing is known: half.
+func (e *evidence) refused(meant func(scope.Scope) bool) float64 {
+	bad, n := e.count(meant)
+	if n == 0 {
+		return 0.5
+	}
+	return float64(bad) / float64(n)
+}
+
+// contradicted reports whether a scope is not limited as a whole, although so large a
+// share of some of its requests is refused: of the points outside those, too many are
+// served as often as they ask.
+func (e *evidence) contradicted(wide scope.Scope, inside func(scope.Scope) bool, refused float64) bool {
+	well, told := 0, 0
+	for _, r := range e.points {
+		if !wide.Covers(r.scope) || inside(r.scope) {
+			continue
+		}
+		chance := math.Pow(1-refused, float64(r.good)) // of so many successes in a row
+		switch {
+		case r.bad > 0:
+			told++
+		case r.good > 0 && chance <= unlikely:
+			told++
+			well++
+		}
+	}
+	return told > 0 && float64(well) >= clean*float64(told)
+}

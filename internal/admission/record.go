@@ -1,0 +1,126 @@
+package admission
+
+import (
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/scope"
+)
+
+// Which scopes learn of a result. A success is told to every gate that gave a permit
+// for it. A failure or a refusal is told to one gate, that of the narrowest scope which
+// explains it; to the others the request has told nothing.
+
+// Record takes in what came of a send at a point, or reports false where the key was
+// evicted.
+func (k *Key) Record(p *Pass, at scope.Scope, o hold.Result) bool {
+	k.mu.Lock()
+	defer k.unlock()
+	if k.evicted.Load() {
+		return false
+	}
+	now := time.Now()
+	at = k.point(at)
+	switch {
+	case o.Lesson == hold.Good:
+		k.succeeded(p, at, o, now)
+	case o.Lesson == hold.Nothing, o.Lesson == hold.Unreachable:
+		k.tell(p, nil, o, now)
+	default:
+		k.failed(p, at, o, now)
+	}
+	return true
+}
+
+// tell gives the gates that gave a permit for a result what it means to them. Where a
+// gate is meant, the others learn that nothing came of it, for them; without one all
+// learn the same.
+func (k *Key) tell(p *Pass, meant *Gate, o hold.Result, now time.Time) {
+	other := o
+	if meant != nil {
+		other.Lesson, other.Hint = hold.Nothing, 0
+	}
+	give := func(g *Gate, permit hold.Permit) {
+		r := other
+		if g == meant || g == k.rest {
+			r = o
+		}
+		r.Permit, r.HasQuota = permit, o.HasQuota && g == &k.whole
+		r.Retry = o.Retry
+		g.take(r, now)
+	}
+	told := false
+	for _, n := range p.narrow {
+		give(n.gate, n.permit)
+		told = told || n.gate == meant
+	}
+	if meant != nil && meant != &k.whole && !told {
+		give(meant, hold.Permit{})
+	}
+	if meant == nil || meant == &k.whole || p.whole.Limited || o.HasQuota {
+		give(&k.whole, p.whole)
+	}
+}
+
+// succeeded takes in a success.
+func (k *Key) succeeded(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
+	k.limits.good(at, p.epoch)
+	for _, g := range k.narrow { // those that count what was sent before as well
+		if _, has := p.permit(g); !has && g.hold.Phase() == hold.Counted && g.scope.Covers(at) {
+			p.narrow = append(p.narrow, pass{gate: g})
+		}
+	}
+	k.tell(p, nil, o, now)
+	if k.rest.troubled() && p.epoch >= k.limits.doubted && !k.limits.covers(at, now) {
+		k.limits.narrowUntil = now.Add(narrowMemory)
+		k.endTrial(now)
+	}
+}
+
+// failed takes in a failure or a refusal that the server answered.
+func (k *Key) failed(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
+	if o.Lesson == hold.Refused {
+		k.limits.bad(at)
+	}
+	if g := k.blame(p, at, o, now); g != nil {
+		k.tell(p, g, o, now)
+		return
+	}
+	nothing := o
+	nothing.Lesson, nothing.Hint = hold.Nothing, 0
+	k.tell(p, nil, nothing, now)
+}
+
+// blame returns the gate of the scope that explains a failure at a point, or nil where
+// it explains nothing by itself.
+func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate {
+	g := k.responsible(p, at)
+	hinted := o.Hint >= hold.MinHold
+	own := p.whole.Limited && k.whole.serving() && k.apart(at)
+	switch {
+	case g != nil && g != &k.whole:
+		return g
+	case hinted && at != (scope.Scope{}) && (g == nil || k.whole.hold.Phase() == hold.Probing || own):
+		return k.meet(at, o, now)
+	case hinted, o.Lesson == hold.Failed, g != nil && !own:
+		return &k.whole
+	case own, k.whole.hold.Phase() == hold.Healthy:
+		k.exceeded(at, own, now)
+	}
+	return nil // it was sent long ago
+}
+
+// responsible returns the gate of the narrowest scope that gave a permit for what was
+// sent from a point, or that holds or counts what is sent from there.
+func (k *Key) responsible(p *Pass, at scope.Scope) *Gate {
+	for _, g := range k.around(at) {
+		if g == k.rest {
+			continue
+		}
+		_, has := p.permit(g)
+		if phase := g.hold.Phase(); has || phase == hold.Held || phase == hold.Counted {
+			return g
+		}
+	}
+	return nil
+}

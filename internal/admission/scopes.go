@@ -1,0 +1,208 @@
+package admission
+
+import (
+	"slices"
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/scope"
+)
+
+// How a key keeps the gates of its scopes.
+
+// maxScopes bounds the scopes of a key that have a gate of their own. What is met
+// beyond them is taken for a limit of the whole key.
+const maxScopes = 64
+
+// gate returns the gate of a scope, or nil if it has none.
+func (k *Key) gate(s scope.Scope) *Gate {
+	if s == (scope.Scope{}) {
+		return &k.whole
+	}
+	for _, g := range k.narrow {
+		if g.scope == s {
+			return g
+		}
+	}
+	return nil
+}
+
+// open returns the gate of a scope, and makes it if there is none: that of the whole
+// key where the key has too many.
+func (k *Key) open(s scope.Scope) *Gate {
+	if g := k.gate(s); g != nil {
+		return g
+	}
+	if len(k.narrow) >= maxScopes {
+		k.narrow = slices.DeleteFunc(k.narrow, (*Gate).dropIdle)
+	}
+	if len(k.narrow) >= maxScopes {
+		return &k.whole
+	}
+	g := &Gate{key: k, scope: s, record: s.Of(k.text)}
+	k.narrow = append(k.narrow, g)
+	return g
+}
+
+// forget drops the gates of scopes that have been well for long.
+func (k *Key) forget(now time.Time) {
+	k.narrow = slices.DeleteFunc(k.narrow, func(g *Gate) bool {
+		return g.old(now) && g.dropIdle()
+	})
+	if len(k.narrow) == 0 {
+		k.narrow = nil
+	}
+}
+
+// old reports whether nothing of what the gate knows matters any more.
+func (g *Gate) old(now time.Time) bool {
+	return g.shared() || !g.hold.Remembers(now) // a store remembers it
+}
+
+// busy reports whether the gate has something to report, or does so.
+func (g *Gate) busy() bool {
+	s := &g.session
+	if !g.shared() {
+		return false
+	}
+	_, tell := g.reportDue(time.Now())
+	return tell || s.talking
+}
+
+// dropIdle ends a gate that is not in trouble and has nothing to report, and returns
+// false for any other.
+func (g *Gate) dropIdle() bool {
+	if g.troubled() || g.waiters.Len() > 0 || g.busy() {
+		return false
+	}
+	g.drop()
+	return true
+}
+
+// drop ends a gate.
+func (g *Gate) drop() {
+	g.dropped = true
+	g.stopTimers()
+}
+
+// around returns the gates that a request at a point has to pass, narrow ones first.
+func (k *Key) around(point scope.Scope) (gates []*Gate) {
+	for _, g := range k.narrow {
+		if g.troubled() && g.scope.Covers(point) {
+			gates = append(gates, g)
+		}
+	}
+	slices.SortStableFunc(gates, func(a, b *Gate) int { return b.scope.Fixed() - a.scope.Fixed() })
+	if len(gates) == 0 && k.rest.troubled() {
+		gates = append(gates, k.rest) // it is outside the limits that are known
+	}
+	if k.whole.troubled() {
+		gates = append(gates, &k.whole)
+	}
+	return gates
+}
+
+// absorb drops the gates of narrower scopes than that of g, whose trouble is that of
+// g, and lets the requests that wait there go on. A hold that outlasts g's stays.
+func (k *Key) absorb(g *Gate, now time.Time) {
+	var waiting []*Waiter
+	k.narrow = slices.DeleteFunc(k.narrow, func(n *Gate) bool {
+		if n == g || !g.scope.Covers(n.scope) || n.outlasts(g) {
+			return false
+		}
+		waiting = append(waiting, n.waiters.drain()...)
+		n.drop()
+		return true
+	})
+	if g == &k.whole {
+		k.endTrial(now)
+	}
+	k.limits.absorb(g.scope, g.hold.Until())
+	for _, w := range waiting {
+		k.advance(w, nil, now)
+	}
+}
+
+// outlasts reports whether n is held for longer than g.
+func (n *Gate) outlasts(g *Gate) bool {
+	if n.hold.Phase() != hold.Held {
+		return false
+	}
+	return g.hold.Phase() != hold.Held || n.hold.Until().Sub(g.hold.Until()) > hold.Rounding
+}
+
+// tryRest puts what is outside the known limits on trial: one request at a time, until
+// one is answered well.
+func (k *Key) tryRest(now time.Time) {
+	if k.whole.troubled() || k.rest.troubled() {
+		return
+	}
+	if k.rest == nil {
+		k.rest = &Gate{key: k, record: k.text, alone: true}
+	}
+	k.rest.hold.StartTrial(now, k.lease())
+	k.rest.touch()
+}
+
+// endTrial ends the trial of the rest, and lets the requests go on that waited for it.
+func (k *Key) endTrial(now time.Time) {
+	g := k.rest
+	if !g.troubled() {
+		return
+	}
+	g.hold.Recover(now)
+	g.touch()
+	for _, w := range g.waiters.drain() {
+		k.advance(w, nil, now)
+	}
+}
+
+// onStoreChange takes in a change that another replica made in one of the key's scopes.
+func (k *Key) onStoreChange(text string, state hold.Snapshot) {
+	k.mu.Lock()
+	defer k.unlock()
+	now := time.Now()
+	s := scope.Parse(text)
+	if s.Replica != "" && s.Replica != k.replica() {
+		k.hear(s, state, now)
+		return
+	}
+	g := k.gate(s)
+	if g == nil {
+		if state.Phase == hold.Healthy || state.Expired(now) || k.has(s, state) {
+			return
+		}
+		if g = k.open(s); g == &k.whole {
+			return // too many
+		}
+	}
+	g.touch()
+	g.apply(state, false)
+	if s != (scope.Scope{}) {
+		k.hear(s, state, now)
+	}
+}
+
+// has reports whether the trouble of a scope is part of that of a wider one.
+func (k *Key) has(s scope.Scope, state hold.Snapshot) bool {
+	has := false
+	k.gates(func(g *Gate) {
+		if !g.alone && g.hold.Phase() != hold.Healthy && g.scope.Covers(s) {
+			has = has || state.Phase != hold.Held || (g.hold.Phase() == hold.Held && state.Until.Sub(g.hold.Until()) <= hold.Rounding)
+		}
+	})
+	return has
+}
+
+// hear takes in what the fleet knows of a narrow scope: a limit that is new puts the
+// rest on trial here as well.
+func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
+	if state.Phase != hold.Held || !state.Until.After(now) {
+		k.limits.drop(s)
+		return
+	}
+	if k.limits.add(s, k.epoch.Load()+1, state.Until, now) {
+		k.epoch.Add(1)
+		k.doubt(now)
+	}
+}

@@ -1,0 +1,122 @@
+package admission
+
+import (
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/scope"
+)
+
+// How a limit is found to be as narrow or as wide as it is. A refusal says something of
+// one point. What several points have in common is limited where all of them were
+// refused, and nothing in it was served since.
+
+// meet takes in a hint at a point where no limit was known, and returns the gate of the
+// scope that it holds: the point, or the least scope that has it and earlier ones.
+func (k *Key) meet(at scope.Scope, o hold.Result, now time.Time) *Gate {
+	until := now.Add(o.Hint)
+	k.limits.add(at, k.epoch.Add(1), until, now)
+	wide, latest, ok := k.limits.common(at, now, k.confirmed)
+	if !ok {
+		k.doubt(now)
+		return k.open(at)
+	}
+	g := k.open(wide)
+	if latest.After(until) {
+		// What the others were told counts as well.
+		r := o
+		r.Permit, r.HasQuota, r.Hint = hold.Permit{}, false, latest.Sub(now)
+		g.take(r, now)
+	}
+	k.limits.add(wide, k.epoch.Load(), latest, now)
+	return g
+}
+
+// confirmed reports whether a scope is known to be limited as a whole.
+func (k *Key) confirmed(s scope.Scope) bool {
+	g := k.gate(s)
+	return g != nil && g.hold.Phase() != hold.Healthy
+}
+
+// doubt puts the rest of the key on trial, unless it is known that its limits are
+// narrow, and nothing says otherwise.
+func (k *Key) doubt(now time.Time) {
+	if now.Before(k.limits.narrowUntil) && !k.limits.piled() {
+		return
+	}
+	k.limits.doubted = k.epoch.Load()
+	k.tryRest(now)
+}
+
+// piled reports whether two limits were met with no success since the first.
+func (e *evidence) piled() bool {
+	n, served := 0, e.lastGood(scope.Scope{})
+	for _, l := range e.limits {
+		if l.epoch > served {
+			n++
+		}
+	}
+	return n >= 2
+}
+
+// exceeded takes in a refusal without a hint that holds others: the server asks for
+// less. It measures the scope that is too much for the server: the point's own, or what
+// it has in common with others.
+func (k *Key) exceeded(at scope.Scope, own bool, now time.Time) {
+	if !own && !k.tooMany() {
+		return
+	}
+	s := at.Shared()
+	if wide, ok := k.tooMuch(s); ok && !own {
+		s = wide
+	}
+	k.open(s).measure(now)
+}
+
+// tooMuch returns the least scope that has a scope and so many others that are paced or
+// measured that they are one.
+func (k *Key) tooMuch(s scope.Scope) (found scope.Scope, ok bool) {
+	for _, other := range k.narrow {
+		wide := s.Join(other.scope)
+		if !other.soft() || wide == s || wide == other.scope || (ok && wide.Fixed() <= found.Fixed()) {
+			continue
+		}
+		n := 1
+		for _, g := range k.narrow {
+			if g.soft() && g.scope != s && wide.Covers(g.scope) {
+				n++
+			}
+		}
+		inside := func(p scope.Scope) bool {
+			g := k.narrowSoft(p)
+			return s.Covers(p) || g != nil && wide.Covers(g.scope)
+		}
+		if n >= enoughPoints && !k.limits.contradicted(wide, inside, k.limits.refused(inside)) {
+			found, ok = wide, true
+		}
+	}
+	return found, ok
+}
+
+// soft reports whether requests of the scope are measured or paced.
+func (g *Gate) soft() bool {
+	return g.hold.Phase() == hold.Counted || g.hold.Phase() == hold.Paced || g.session.report.Refusals > 0
+}
+
+// narrowSoft returns the gate of a scope that is measured or paced, and has the point.
+func (k *Key) narrowSoft(p scope.Scope) *Gate {
+	for _, g := range k.narrow {
+		if g.soft() && g.scope.Covers(p) {
+			return g
+		}
+	}
+	return nil
+}
+
+// apart reports whether a point is refused so much more often than the rest of the key
+// that it has a limit of its own: of the most of its requests, while others are served.
+func (k *Key) apart(at scope.Scope) bool {
+	route := at.Shared()
+	bad, n := k.limits.count(route.Covers)
+	return bad >= enoughRefusals && 2*bad > n && k.limits.contradicted(scope.Scope{}, route.Covers, float64(bad)/float64(n))
+}

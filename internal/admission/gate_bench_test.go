@@ -14,21 +14,19 @@ func fullTable(tb testing.TB, n int) *Table {
 	tb.Helper()
 	gs := &Table{emit: func(Change) {}}
 	for i := range n {
-		waitAt(tb, gs.Gate(named(fmt.Sprintf("waited-%d.example", i))), 1, false)
+		waitAt(tb, gs.Key(named(fmt.Sprintf("waited-%d.example", i))), 1, false)
 	}
 	return gs
 }
 
-// waitAt holds g for an hour, and puts n requests in its line that have more
+// waitAt holds k for an hour, and puts n requests in its line that have more
 // patience than that.
-func waitAt(tb testing.TB, g *Gate, n int, retry bool) {
+func waitAt(tb testing.TB, k *Key, n int, retry bool) {
 	tb.Helper()
-	g.mu.Lock()
-	enterPhase(g, hold.Held, 0, time.Now().Add(time.Hour))
-	g.mu.Unlock()
+	k.change(func(g *Gate) { enterPhase(g, hold.Held, 0, time.Now().Add(time.Hour)) })
 	latest := time.Now().Add(3 * time.Hour)
 	for i := range n {
-		if inLine, err := g.Enqueue(&Waiter{Latest: latest.Add(time.Duration(i)), Retry: retry}); !inLine {
+		if inLine, err := k.Enqueue(&Waiter{Latest: latest.Add(time.Duration(i)), Retry: retry}); !inLine {
 			tb.Fatalf("a request of a held key does not wait: %v", err)
 		}
 	}
@@ -42,47 +40,43 @@ func BenchmarkNewKeyAmongWaited(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		name := named(fmt.Sprint("new-", i))
-		gs.Gate(name)
+		gs.Key(name)
 		i++
 	}
 }
 
-// What one refusal costs under the gate's lock while 50,000 requests wait: each
+// What one refusal costs under the lock of the key while 50,000 requests wait: each
 // refusal in flight ends a little later than the one before.
 func BenchmarkRefusalWithLongLine(b *testing.B) {
-	g := &Gate{emit: func(Change) {}}
-	waitAt(b, g, 50_000, false)
+	k := newTestKey()
+	waitAt(b, k, 50_000, false)
 	for b.Loop() {
-		g.Record(hold.Result{Permit: hold.Permit{Generation: g.hold.Generation()}, Lesson: hold.Refused, Hint: time.Hour, Status: 429})
+		k.take(hold.Result{Permit: hold.Permit{Generation: k.whole.hold.Generation()}, Lesson: hold.Refused, Hint: time.Hour, Status: 429})
 	}
 }
 
 // What a probe costs while 50,000 requests wait that have all failed before.
 func BenchmarkProbeWithLongLine(b *testing.B) {
-	g := &Gate{emit: func(Change) {}}
-	waitAt(b, g, 50_000, true)
+	k := newTestKey()
+	waitAt(b, k, 50_000, true)
 	for b.Loop() {
 		w := &Waiter{Latest: time.Now().Add(3 * time.Hour), Retry: true}
-		if _, err := g.Enqueue(w); err != nil {
+		if _, err := k.Enqueue(w); err != nil {
 			b.Fatal(err)
 		}
-		before := g.lock()
-		enterPhase(g, hold.Probing, 1, time.Now().Add(time.Hour))
-		g.applyAndUnlock(before)
+		k.change(func(g *Gate) { enterPhase(g, hold.Probing, 1, time.Now().Add(time.Hour)) })
 	}
 }
 
 // What it costs to let 100,000 requests go that wait for a key.
 func BenchmarkAdmitLongLine(b *testing.B) {
 	const n = 100_000
-	g := &Gate{emit: func(Change) {}}
+	k := newTestKey()
 	for b.Loop() {
 		b.StopTimer()
-		waitAt(b, g, n, false)
+		waitAt(b, k, n, false)
 		b.StartTimer()
-		before := g.lock()
-		enterPhase(g, hold.Ramping, n, time.Now().Add(time.Hour))
-		g.applyAndUnlock(before)
+		k.change(func(g *Gate) { enterPhase(g, hold.Ramping, n, time.Now().Add(time.Hour)) })
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/waiter")
 }
@@ -90,19 +84,19 @@ func BenchmarkAdmitLongLine(b *testing.B) {
 // What it costs that 100,000 requests leave the line of a key together.
 func BenchmarkLeaveLongLine(b *testing.B) {
 	const n = 100_000
-	g := &Gate{emit: func(Change) {}}
+	k := newTestKey()
 	latest := time.Now().Add(3 * time.Hour)
 	waiters := make([]*Waiter, n)
 	for b.Loop() {
 		b.StopTimer()
-		waitAt(b, g, 0, false)
+		waitAt(b, k, 0, false)
 		for i := range waiters {
 			waiters[i] = &Waiter{Latest: latest.Add(time.Duration(i))}
-			g.Enqueue(waiters[i])
+			k.Enqueue(waiters[i])
 		}
 		b.StartTimer()
 		for i := range waiters {
-			g.Leave(waiters[(i*7919)%n], false) // 7919 and n have no common factor: each leaves once
+			k.Leave(waiters[(i*7919)%n], false) // 7919 and n have no common factor: each leaves once
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/waiter")

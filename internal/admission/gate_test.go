@@ -11,26 +11,26 @@ import (
 )
 
 // The lease of a probe follows the host's latency, within bounds.
-func TestGate_LeaseFollowsLatencyWithinBounds(t *testing.T) {
+func TestKey_LeaseFollowsLatencyWithinBounds(t *testing.T) {
 	for _, tt := range []struct{ latency, want time.Duration }{
 		{0, time.Second}, {time.Millisecond, time.Second}, {time.Second, 4 * time.Second}, {time.Minute, 30 * time.Second},
 	} {
-		var g Gate
-		g.latency.Store(int64(tt.latency))
-		if got := g.lease(); got != tt.want {
+		k := newTestKey()
+		k.latency.Store(int64(tt.latency))
+		if got := k.lease(); got != tt.want {
 			t.Errorf("lease at a latency of %v: got %v, want %v", tt.latency, got, tt.want)
 		}
 	}
 }
 
 // The latency is smoothed with the gain of RFC 6298.
-func TestGate_SampleSmoothsTheLatency(t *testing.T) {
-	var g Gate
+func TestKey_SampleSmoothsTheLatency(t *testing.T) {
+	k := newTestKey()
 	for _, tt := range []struct{ sample, want time.Duration }{
 		{800, 800}, {1600, 900}, {100, 800}, {800, 800},
 	} {
-		g.Sample(tt.sample)
-		if got := g.Latency(); got != tt.want {
+		k.Sample(tt.sample)
+		if got := k.Latency(); got != tt.want {
 			t.Errorf("after a sample of %d: got %d, want %d", tt.sample, got, tt.want)
 		}
 	}
@@ -40,59 +40,58 @@ func TestGate_SampleSmoothsTheLatency(t *testing.T) {
 // that, a result of a request that was sent before is history.
 func TestGate_RecordCountsOldResultsWhileCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &Gate{emit: func(Change) {}}
-		p, _ := g.TryFastPath()
-		change(g, func() { g.hold.Measure(time.Now()) })
+		k := newTestKey()
+		pass, _ := k.TryFastPath()
+		p := pass.whole
+		k.change(func(g *Gate) { g.hold.Measure(time.Now()) })
 		for range 10 {
-			g.Record(hold.Result{Permit: p, Lesson: hold.Good})
-			g.Record(hold.Result{Permit: p, Lesson: hold.Refused})
+			k.take(hold.Result{Permit: p, Lesson: hold.Good})
+			k.take(hold.Result{Permit: p, Lesson: hold.Refused})
 		}
-		if h := g.now(); h.Phase() != hold.Counted {
+		if h := k.now(); h.Phase() != hold.Counted {
 			t.Errorf("%v, want counted", h.Phase())
 		}
 		time.Sleep(501 * time.Millisecond)
-		g.Record(hold.Result{Permit: p, Lesson: hold.Refused})
-		if h := g.now(); h.Phase() != hold.Paced {
+		k.take(hold.Result{Permit: p, Lesson: hold.Refused})
+		if h := k.now(); h.Phase() != hold.Paced {
 			t.Errorf("%v, want paced", h.Phase())
 		}
 		time.Sleep(time.Minute)
 	})
 }
 
-// A gate that was evicted takes in no outcome: the caller gives it to the gate that
+// A key that was evicted takes in no outcome: the caller gives it to the key that
 // took its place.
-func TestGate_RecordOfAnEvictedGateIsRefused(t *testing.T) {
+func TestKey_RecordOfAnEvictedKeyIsRefused(t *testing.T) {
 	gs, _ := tableOf(0)
-	old := gs.Gate(keyed(0))
+	old := gs.Key(keyed(0))
 	evict(gs, old)
-	if old.Record(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429}) {
-		t.Error("an evicted gate took in an outcome")
+	if old.take(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429}) {
+		t.Error("an evicted key took in an outcome")
 	}
-	if got := gs.Gate(keyed(0)); got == old {
-		t.Error("the evicted gate is still in the table")
+	if got := gs.Key(keyed(0)); got == old {
+		t.Error("the evicted key is still in the table")
 	}
 }
 
-// A request that comes to a gate at the moment at which that is evicted is sent when
-// the hold ends, though no other request will use the gate.
-func TestGate_WaiterOfAnEvictedGateIsServed(t *testing.T) {
+// A request that comes to a key at the moment at which that is evicted is sent when
+// the hold ends, though no other request will use the key.
+func TestKey_WaiterOfAnEvictedKeyIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gs := &Table{}
 		gs.Init(&memory{}, func(Change) {})
-		g := gs.Gate(keyed(0))
-		g.Record(hold.Result{Lesson: hold.Refused, Hint: 3 * time.Second, Status: 429})
+		k := gs.Key(keyed(0))
+		k.take(hold.Result{Lesson: hold.Refused, Hint: 3 * time.Second, Status: 429})
 		synctest.Wait()
-		g.mu.Lock()
-		g.discard()
-		g.mu.Unlock()
+		k.end()
 		begun := time.Now()
 		w := &Waiter{Latest: begun.Add(time.Minute)}
-		if inLine, err := g.Enqueue(w); !inLine || err != nil {
+		if inLine, err := k.Enqueue(w); !inLine || err != nil {
 			t.Fatalf("in line: %t, %v; want a held key", inLine, err)
 		}
-		err := g.Wait(t.Context(), w, false)
-		if d := time.Since(begun); err != nil || !w.Permit.Limited || d > 4*time.Second {
-			t.Errorf("after %v: %v, %+v; want the probe's permit after 3 s", d, err, w.Permit)
+		err := k.Wait(t.Context(), w, false)
+		if d := time.Since(begun); err != nil || !w.Pass.whole.Limited || d > 4*time.Second {
+			t.Errorf("after %v: %v, %+v; want the probe's permit after 3 s", d, err, w.Pass.whole)
 		}
 		time.Sleep(time.Hour)
 	})
@@ -102,27 +101,25 @@ func TestGate_WaiterOfAnEvictedGateIsServed(t *testing.T) {
 // healthy one.
 func TestTable_ManyHealthyKeysAreBoundedAndEvictedFirst(t *testing.T) {
 	gs, _ := tableOf(0)
-	var held []*Gate
+	var held []*Key
 	for i := range 10 {
-		g := gs.Gate(keyed(i))
-		g.Record(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429})
-		held = append(held, g)
+		k := gs.Key(keyed(i))
+		k.take(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429})
+		held = append(held, k)
 	}
 	for i := range maxKeys + 100 {
-		gs.Gate(keyed(10 + i))
+		gs.Key(keyed(10 + i))
 	}
 	n := 0
 	gs.byName.Range(func(any, any) bool { n++; return true })
 	if n > maxKeys || n != remembered(gs) {
 		t.Errorf("got %d keys, counted as %d; want at most %d, rightly counted", n, remembered(gs), maxKeys)
 	}
-	for _, g := range held {
-		if g.evicted.Load() {
-			t.Errorf("%s was evicted, which is held", g.Key())
+	for _, k := range held {
+		if k.evicted.Load() {
+			t.Errorf("%s was evicted, which is held", k.Text())
 		}
-		g.mu.Lock()
-		g.discard()
-		g.mu.Unlock()
+		k.end()
 	}
 }
 
@@ -144,7 +141,7 @@ func TestDispatcher_EvictedKeysLeaveTheQueue(t *testing.T) {
 		gs := &Table{}
 		gs.Init(store, func(Change) {})
 		for i := range 3 * maxKeys {
-			gs.Gate(named(fmt.Sprint(i, ".example"))).Record(hold.Result{Lesson: hold.Refused, Hint: 4 * time.Minute, Status: 429})
+			gs.Key(named(fmt.Sprint(i, ".example"))).take(hold.Result{Lesson: hold.Refused, Hint: 4 * time.Minute, Status: 429})
 		}
 		d := gs.dispatcher
 		d.mu.Lock()

@@ -25,38 +25,32 @@ func (s *undecided) Report(ctx context.Context, key string, r hold.Report) (hold
 	return reply, err
 }
 
-// heldGate returns a gate whose key the store holds for d, with a request that waits.
-func heldGate(t *testing.T, s *undecided, d time.Duration) *Gate {
+// heldKey returns a key that the store holds for d, with a request that waits.
+func heldKey(t *testing.T, s *undecided, d time.Duration) *Key {
 	t.Helper()
 	holdInStore(t, &s.memory, "http://h", d)
 	var table Table
 	table.Init(s, func(Change) {})
-	g := table.Gate(named("h"))
-	if inLine, err := g.Enqueue(&Waiter{Latest: time.Now().Add(time.Hour)}); !inLine {
+	k := table.Key(named("h"))
+	if inLine, err := k.Enqueue(&Waiter{Latest: time.Now().Add(time.Hour)}); !inLine {
 		t.Fatalf("the request does not wait: %v", err)
 	}
-	return g
-}
-
-func (g *Gate) end() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.discard()
+	return k
 }
 
 func TestSession_UndecidedForLongContinuesAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &undecided{due: true}
-		g := heldGate(t, s, 2*time.Second)
+		k := heldKey(t, s, 2*time.Second)
 		time.Sleep(2*time.Second + maxUndecided/2)
-		if m := g.now(); !m.Shared() {
+		if m := k.now(); !m.Shared() {
 			t.Errorf("the replica is alone %v after the hold", maxUndecided/2)
 		}
 		time.Sleep(maxUndecided)
-		if m := g.now(); m.Shared() || m.Phase() != hold.Probing {
+		if m := k.now(); m.Shared() || m.Phase() != hold.Probing {
 			t.Errorf("%v, shared %v; want the replica to probe alone", m.Phase(), m.Shared())
 		}
-		g.end()
+		k.end()
 	})
 }
 
@@ -65,14 +59,14 @@ func TestSession_UndecidedForLongContinuesAlone(t *testing.T) {
 func TestSession_PublishedDecisionEndsTheWaitForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &undecided{due: true}
-		g := heldGate(t, s, 2*time.Second)
+		k := heldKey(t, s, 2*time.Second)
 		time.Sleep(2*time.Second + maxUndecided/2)
-		g.onStoreChange(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
+		k.onStoreChange("", hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
 		time.Sleep(5*time.Second + maxUndecided/2)
-		if m := g.now(); !m.Shared() {
+		if m := k.now(); !m.Shared() {
 			t.Error("the replica is alone, though this decision is not due for long")
 		}
-		g.end()
+		k.end()
 	})
 }
 
@@ -113,12 +107,12 @@ func TestSession_RoundThatOvertakesAReplyIsAskedForPermits(t *testing.T) {
 		holdInStore(t, &s.memory, "http://h", 2*time.Second)
 		var table Table
 		table.Init(s, func(Change) {})
-		g := table.Gate(named("h"))
+		k := table.Key(named("h"))
 		s.publish = func() {
-			g.onStoreChange(hold.Snapshot{Phase: hold.Ramping, Until: time.Now().Add(hold.Slot), Generation: 7, Version: 2})
+			k.onStoreChange("", hold.Snapshot{Phase: hold.Ramping, Until: time.Now().Add(hold.Slot), Generation: 7, Version: 2})
 		}
 		w := &Waiter{Latest: time.Now().Add(time.Hour)}
-		if inLine, err := g.Enqueue(w); !inLine {
+		if inLine, err := k.Enqueue(w); !inLine {
 			t.Fatalf("the request does not wait: %v", err)
 		}
 		time.Sleep(2*time.Second + askSpread + hold.Slot/2)
@@ -128,7 +122,7 @@ func TestSession_RoundThatOvertakesAReplyIsAskedForPermits(t *testing.T) {
 		default:
 			t.Errorf("permits asked for: %v; want the request to be sent in the round that was published", s.asked())
 		}
-		g.end()
+		k.end()
 	})
 }
 
@@ -138,16 +132,16 @@ func TestSession_UnreportedHintOutlastsAHealthyState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table Table
 		table.Init(&memory{}, func(Change) {})
-		g := table.Gate(named("h"))
-		g.onStoreChange(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
-		g.mu.Lock()
-		g.hold.Adopt(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(10 * time.Second), Word: true, Generation: 7}, time.Now(), func(time.Duration) time.Duration { return 0 })
-		g.session.hint, g.session.serverDirected = time.Now().Add(10*time.Second), true
-		g.mu.Unlock()
-		g.onStoreChange(hold.Snapshot{Phase: hold.Healthy, Generation: 7, Version: 3})
-		if m := g.now(); m.Phase() != hold.Held {
+		k := table.Key(named("h"))
+		k.onStoreChange("", hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
+		k.change(func(g *Gate) {
+			g.hold.Adopt(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(10 * time.Second), Word: true, Generation: 7}, time.Now(), func(time.Duration) time.Duration { return 0 })
+			g.session.hint, g.session.serverDirected = time.Now().Add(10*time.Second), true
+		})
+		k.onStoreChange("", hold.Snapshot{Phase: hold.Healthy, Generation: 7, Version: 3})
+		if m := k.now(); m.Phase() != hold.Held {
 			t.Errorf("the key is %v, want held until its hint is reported", m.Phase())
 		}
-		g.end()
+		k.end()
 	})
 }

@@ -18,10 +18,10 @@ func keyed(i int) hostkey.Name {
 	return hostkey.Name{Scheme: "http", Host: fmt.Sprintf("h%d.example", i)}
 }
 
-// tableOf returns a table of n keys that know nothing, and their gates.
-func tableOf(n int) (*Table, []*Gate) {
+// tableOf returns a table of n keys that know nothing, and the keys.
+func tableOf(n int) (*Table, []*Key) {
 	gs := &Table{emit: func(Change) {}}
-	all := make([]*Gate, n)
+	all := make([]*Key, n)
 	for i := range all {
 		all[i] = gs.add(keyed(i))
 	}
@@ -37,9 +37,9 @@ func remembered(gs *Table) int {
 
 // waitedOf adds n keys from the i-th on to a table, with a request that waits for
 // each.
-func waitedOf(t *testing.T, gs *Table, i, n int) []*Gate {
+func waitedOf(t *testing.T, gs *Table, i, n int) []*Key {
 	t.Helper()
-	all := make([]*Gate, n)
+	all := make([]*Key, n)
 	for j := range all {
 		all[j] = gs.add(keyed(i + j))
 		waitAt(t, all[j], 1, false)
@@ -47,41 +47,35 @@ func waitedOf(t *testing.T, gs *Table, i, n int) []*Gate {
 	return all
 }
 
-// change does something to a gate as its own methods do.
-func change(g *Gate, what func()) {
-	defer g.applyAndUnlock(g.lock())
-	what()
-}
-
-// An insertion that has to make room looks at evictLooks gates and at no other,
+// An insertion that has to make room looks at evictLooks keys and at no other,
 // and is not held up where these are in use.
-func TestGates_InsertionLooksAtFewGates(t *testing.T) {
+func TestTable_InsertionLooksAtFewKeys(t *testing.T) {
 	gs, all := tableOf(maxKeys)
-	for i, g := range all {
+	for i, k := range all {
 		if i != evictLooks {
-			g.mu.Lock()
-			defer g.mu.Unlock()
+			k.mu.Lock()
+			defer k.mu.Unlock()
 		}
 	}
 	gs.add(keyed(maxKeys))
 	if all[evictLooks].evicted.Load() {
-		t.Errorf("an insertion looked at more than %d gates", evictLooks)
+		t.Errorf("an insertion looked at more than %d keys", evictLooks)
 	}
 	all[evictLooks-1].mu.Unlock()
 	gs.add(keyed(maxKeys + 1))
 	if !all[evictLooks-1].evicted.Load() {
-		t.Errorf("an insertion looked at fewer than %d gates", evictLooks)
+		t.Errorf("an insertion looked at fewer than %d keys", evictLooks)
 	}
 	all[evictLooks-1].mu.Lock()
 }
 
-// Gates with waiters are not looked at, however many there are.
-func TestGates_InsertionDoesNotLookAtWaitedGates(t *testing.T) {
+// Keys with waiters are not looked at, however many there are.
+func TestTable_InsertionDoesNotLookAtWaitedKeys(t *testing.T) {
 	gs, _ := tableOf(0)
 	all := waitedOf(t, gs, 0, maxKeys+100)
-	for _, g := range all {
-		g.mu.Lock()
-		defer g.mu.Unlock()
+	for _, k := range all {
+		k.mu.Lock()
+		defer k.mu.Unlock()
 	}
 	for i := range 2 * maxKeys {
 		gs.add(keyed(len(all) + i))
@@ -89,40 +83,40 @@ func TestGates_InsertionDoesNotLookAtWaitedGates(t *testing.T) {
 	if got := remembered(gs); got != maxKeys {
 		t.Errorf("got %d keys for which no request waits, want %d", got, maxKeys)
 	}
-	for _, g := range all {
-		if g.evicted.Load() {
+	for _, k := range all {
+		if k.evicted.Load() {
 			t.Fatal("a key was evicted for which a request waits")
 		}
 	}
 }
 
-// Gates that know nothing against their host go first, then those whose news the
+// Keys that know nothing against their host go first, then those whose news the
 // store has, and of equals the one that has been so for longest.
-func TestGates_EvictionFollowsTheStanding(t *testing.T) {
+func TestTable_EvictionFollowsTheStanding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gs, all := tableOf(maxKeys)
 		waiting := waitedOf(t, gs, maxKeys, 50)
 		newest := gs.add(keyed(maxKeys + 50)) // in place of all[0]
 		until := time.Now().Add(time.Hour)
-		worry := func(g *Gate) { change(g, func() { failOnce(g); g.session.hint = until }) }
+		worry := func(k *Key) { k.change(func(g *Gate) { failOnce(g); g.session.hint = until }) }
 		unreported, clean, reported := all[1:50], append(all[50:100:100], newest), all[100:]
-		for _, g := range unreported {
-			worry(g)
+		for _, k := range unreported {
+			worry(k)
 		}
-		for _, g := range reported {
-			change(g, func() { failOnce(g) })
+		for _, k := range reported {
+			k.change(failOnce)
 		}
-		for i, g := range slices.Concat(clean, reported, unreported) {
-			if g.evicted.Load() {
-				t.Fatalf("a gate of standing %d went before its turn, as number %d", g.standing, i)
+		for i, k := range slices.Concat(clean, reported, unreported) {
+			if k.evicted.Load() {
+				t.Fatalf("a key of standing %d went before its turn, as number %d", k.standing, i)
 			}
 			worry(gs.add(keyed(2*maxKeys + i)))
-			if !g.evicted.Load() {
-				t.Fatalf("insertion %d did not evict the gate whose turn it was, of standing %d", i, g.standing)
+			if !k.evicted.Load() {
+				t.Fatalf("insertion %d did not evict the key whose turn it was, of standing %d", i, k.standing)
 			}
 		}
-		for _, g := range waiting {
-			if g.evicted.Load() {
+		for _, k := range waiting {
+			if k.evicted.Load() {
 				t.Fatal("a key was evicted for which a request waits")
 			}
 		}
@@ -130,30 +124,30 @@ func TestGates_EvictionFollowsTheStanding(t *testing.T) {
 }
 
 // A key that the fleet holds is listed as held, though the store says so before the
-// gate is in the table.
-func TestGates_KeyThatTheFleetHoldsIsListedAsHeld(t *testing.T) {
+// key is in the table.
+func TestTable_KeyThatTheFleetHoldsIsListedAsHeld(t *testing.T) {
 	store := &memory{}
 	name := keyed(0)
 	holdInStore(t, store, name.String(), time.Minute)
 	gs := &Table{emit: func(Change) {}}
 	gs.dispatcher = newDispatcher(store, gs.emit)
-	g := gs.add(name)
-	if got := g.now().Phase(); got != hold.Held || g.standing != reported {
-		t.Errorf("got phase %v, standing %d; want held, %d", got, g.standing, reported)
+	k := gs.add(name)
+	if got := k.now().Phase(); got != hold.Held || k.standing != reported {
+		t.Errorf("got phase %v, standing %d; want held, %d", got, k.standing, reported)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.discard()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.discard()
 }
 
 // After many lines have ended, the table shrinks to its bound within as many
 // insertions as it is too large by.
-func TestGates_TableShrinksAfterLinesEnd(t *testing.T) {
+func TestTable_TableShrinksAfterLinesEnd(t *testing.T) {
 	const extra = 5000
 	gs, _ := tableOf(0)
 	all := waitedOf(t, gs, 0, maxKeys+extra)
-	for _, g := range all {
-		g.Leave(g.waiters.oldest(), false)
+	for _, k := range all {
+		k.Leave(k.whole.waiters.oldest(), false)
 	}
 	if got := remembered(gs); got != maxKeys+extra {
 		t.Fatalf("got %d keys, want %d", got, maxKeys+extra)
@@ -166,9 +160,9 @@ func TestGates_TableShrinksAfterLinesEnd(t *testing.T) {
 	}
 }
 
-// Whatever happens at many gates at a time, each is listed as what it is, and the
-// table finds exactly the gates that it lists.
-func TestGates_ListsAreTrueUnderConcurrentUse(t *testing.T) {
+// Whatever happens at many keys at a time, each is listed as what it is, and the
+// table finds exactly the keys that it lists.
+func TestTable_ListsAreTrueUnderConcurrentUse(t *testing.T) {
 	store := &memory{}
 	gs := &Table{emit: func(Change) {}}
 	gs.dispatcher = newDispatcher(store, gs.emit)
@@ -179,18 +173,18 @@ func TestGates_ListsAreTrueUnderConcurrentUse(t *testing.T) {
 
 			for range 15_000 {
 				name := named(fmt.Sprintf("h%d.example", r.IntN(2*maxKeys)))
-				g := gs.Gate(name)
+				k := gs.Key(name)
 				switch r.IntN(4) {
 				case 0:
-					g.Record(hold.Result{Lesson: hold.Failed, Status: 500})
+					k.take(hold.Result{Lesson: hold.Failed, Status: 500})
 				case 1:
 					w := &Waiter{Latest: time.Now().Add(time.Hour)}
-					if inLine, err := g.Enqueue(w); err == nil && inLine && r.IntN(2) == 0 {
-						g.Leave(w, false)
+					if inLine, err := k.Enqueue(w); err == nil && inLine && r.IntN(2) == 0 {
+						k.Leave(w, false)
 					}
 				case 2:
 					if r.IntN(50) == 0 {
-						g.Record(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429})
+						k.take(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429})
 					}
 				}
 			}
@@ -199,39 +193,40 @@ func TestGates_ListsAreTrueUnderConcurrentUse(t *testing.T) {
 	all.Wait()
 	listed := 0
 	for name, v := range gs.byName.Range {
-		g := v.(*Gate)
-		g.mu.Lock()
+		k := v.(*Key)
+		k.mu.Lock()
 		gs.mu.Lock()
-		if want := g.stands(time.Now()); g.standing != want && g.standing != unreported { // a hint is over, or has just been reported
-			t.Errorf("%v is listed with standing %d, want %d", name, g.standing, want)
+		if want := k.stands(time.Now()); k.standing != want && k.standing != unreported { // a hint is over, or has just been reported
+			t.Errorf("%v is listed with standing %d, want %d", name, k.standing, want)
 		}
-		if g.table != gs || g.evicted.Load() || (g.place == nil) != (g.standing == waited) {
-			t.Errorf("%v is in the table, but not as what it is: standing %d", name, g.standing)
+		if k.table != gs || k.evicted.Load() || (k.place == nil) != (k.standing == waited) {
+			t.Errorf("%v is in the table, but not as what it is: standing %d", name, k.standing)
 		}
-		if g.place != nil {
+		if k.place != nil {
 			listed++
 		}
 		gs.mu.Unlock()
-		g.discard()
-		g.mu.Unlock()
+		k.discard()
+		k.mu.Unlock()
 	}
 	if got := remembered(gs); got != listed || got > maxKeys+evictLooks {
 		t.Errorf("got %d keys listed, of which %d are found; want as many, and at most %d", got, listed, maxKeys)
 	}
 }
 
-// Where many gates wait for the store, one more does not make the link look
+// Where many gates wait for the store, one more does not make the dispatcher look
 // through them all each time.
-func TestLink_LongQueueIsNotSearchedForEachGate(t *testing.T) {
+func TestDispatcher_LongQueueIsNotSearchedForEachGate(t *testing.T) {
+	k := newTestKey()
 	l := newDispatcher(&memory{}, func(Change) {})
 	l.workers = maxWorkers // which all are busy
 	for range 4*maxKeys - 1 {
-		l.enqueue(&Gate{})
+		l.enqueue(&Gate{key: k})
 	}
 	l.queue[0] = nil // to look at it panics
 	for range maxKeys / 8 {
 		l.queue = l.queue[:len(l.queue)-1]
-		l.enqueue(&Gate{})
+		l.enqueue(&Gate{key: k})
 	}
 	if got := len(l.queue); got != 4*maxKeys-1 {
 		t.Errorf("got %d gates in the queue, want %d", got, 4*maxKeys-1)

@@ -207,7 +207,7 @@ func TestStore_PermitsUnderWayDoNotUndercutAHint(t *testing.T) {
 		release := make(chan struct{})
 		var hinted, sent time.Time
 		base := baseFunc(func(req *http.Request) (*http.Response, error) {
-			if req.URL.Path == "/late" {
+			if req.URL.RawQuery == "late" {
 				<-release
 				hinted = time.Now()
 				return answer(429, "Retry-After: 10"), nil
@@ -217,7 +217,7 @@ func TestStore_PermitsUnderWayDoNotUndercutAHint(t *testing.T) {
 		})
 		tr := &holdoff.Transport{Base: base, Store: store, MaxAttempts: 1}
 		var wg sync.WaitGroup
-		wg.Go(func() { get(t, tr, fleetKey+"/late") })
+		wg.Go(func() { get(t, tr, fleetKey+"/?late") })
 		synctest.Wait()
 		store.tell(t, holdoff.Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
 		store.slow.Store(int64(100 * time.Millisecond))

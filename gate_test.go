@@ -103,7 +103,7 @@ func TestHold_DelaysFirstAttemptsOfOthers(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, Route: wholeKey}
 		go get(t, tr, "http://h/two") // sent before the hold; its answer comes in the hold, and ends before it
 		synctest.Wait()
 		wants(t, tr, "http://h/five", 429)
@@ -134,18 +134,18 @@ func TestHold_WithAHintOfMillisecondsIsExact(t *testing.T) {
 func TestHold_StaleSuccessDoesNotEndIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
-			switch req.URL.Path {
-			case "/slow":
+			switch req.URL.RawQuery {
+			case "slow":
 				time.Sleep(3 * time.Second)
-			case "/bad":
+			case "bad":
 				return answer(429, "Retry-After: 10"), nil
 			}
 			return answer(200), nil
 		})
 		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
-		go get(t, tr, "http://h/slow")
+		go get(t, tr, "http://h/?slow")
 		time.Sleep(time.Second)
-		wants(t, tr, "http://h/bad", 429)
+		wants(t, tr, "http://h/?bad", 429)
 		time.Sleep(3 * time.Second) // the slow one is answered
 		if got := keyAt(tr, "http://h"); got.Phase != holdoff.Held {
 			t.Errorf("got %v after a stale success, want held", got.Phase)
@@ -279,7 +279,7 @@ func TestHold_BeyondPatienceFailsAtOnce(t *testing.T) {
 					ctx, cancel = context.WithDeadline(ctx, until.Add(tt.deadline-30*time.Second))
 					defer cancel()
 				}
-				req := newRequest(t, "PUT", "http://h.example/", "").WithContext(ctx)
+				req := newRequest(t, "PUT", "http://User:pw@h.example/path", "").WithContext(ctx)
 				req.Body = body
 				begun := time.Now()
 				resp, err := tr.RoundTrip(req)
@@ -320,14 +320,14 @@ func TestHold_BeyondPatienceFailsAtOnce(t *testing.T) {
 func TestWaiter_OutgrownByALongerHintFailsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
-			if req.URL.Path == "/slow" {
+			if req.URL.RawQuery == "slow" {
 				time.Sleep(2 * time.Second)
 				return answer(429, "Retry-After: 60"), nil
 			}
 			return answer(429, "Retry-After: 5"), nil
 		})
 		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: 10 * time.Second}
-		go get(t, tr, "http://h/slow")
+		go get(t, tr, "http://h/?slow")
 		synctest.Wait()
 		wants(t, tr, "http://h/", 429)
 		_, err := get(t, tr, "http://h/")
@@ -400,7 +400,7 @@ func TestHold_AppliesToOneKeyOfOneTransport(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		one, two := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1}, &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1}
+		one, two := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1, Route: wholeKey}, &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1, Route: wholeKey}
 		wants(t, one, "http://a.example/bad", 429)
 		for _, url := range []string{"http://b.example/", "https://a.example/", "http://a.example:8080/", "http://www.a.example/"} {
 			wants(t, one, url, 200)
@@ -423,7 +423,7 @@ func TestKey_OfTheUsersSplitsHolds(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1, Key: func(req *http.Request) string { return req.Header.Get("Tenant") }}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1, Route: wholeKey, Key: func(req *http.Request) string { return req.Header.Get("Tenant") }}
 		as := func(tenant, url string) (int, error) {
 			req := newRequest(t, "GET", url, "")
 			req.Header.Set("Tenant", tenant)
@@ -500,33 +500,89 @@ func TestProbe_InAnOutageIsOnePerHold(t *testing.T) {
 	})
 }
 
-// A refusal in the middle of the ramp holds all again.
-func TestRamp_RefusalHoldsTheKey(t *testing.T) {
+// Where the server refuses all in the middle of the ramp, the key is held again: after
+// one slot of the ramp and one of the pace to which the first refusal leads. The probe
+// takes the server's hint in full.
+func TestRamp_RefusalOfAllHoldsTheKey(t *testing.T) {
+	const begin, end = 5300 * time.Millisecond, 10300 * time.Millisecond
+	for name, route := range map[string]func(*http.Request) string{"one scope": wholeKey, "the scope of the path": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+					if at == 0 || (at >= begin && at < end) {
+						return answer(429, "Retry-After: 5"), nil
+					}
+					return answer(200), nil
+				})
+				tr := &holdoff.Transport{Base: h, MaxAttempts: 1, Route: route}
+				wants(t, tr, "http://h/", 429)
+				var all sync.WaitGroup
+				for range 500 {
+					all.Go(func() { get(t, tr, "http://h/") })
+				}
+				all.Wait()
+				// 1 probe, then 2, 4, 8 and, in the slot of the refusal, at most 16. Half of
+				// those in a slot is the pace, of which a slot has 10.
+				if got := h.between(1, begin); got != 1+2+4+8 {
+					t.Errorf("got %d requests before the refusal, want 15", got)
+				}
+				if got := h.between(begin, begin+3*hold.Slot); got < 1 || got > 16+10 {
+					t.Errorf("got %d requests after the refusal, want those of two slots, 1 to 26", got)
+				}
+				if got := h.between(begin+3*hold.Slot, begin+hold.MinHold); got != 0 {
+					t.Errorf("got %d requests in the hold, want none", got)
+				}
+				var probe time.Duration
+				for _, at := range h.hits {
+					if at >= begin+hold.MinHold {
+						probe = at
+						break
+					}
+				}
+				if got := h.between(probe, probe+5*time.Second); got != 1 {
+					t.Errorf("got %d requests from the probe to the end of its hint, want 1", got)
+				}
+				if got := h.between(probe+5*time.Second, probe+5*time.Second+1); got != 1+2 {
+					// The answer comes at once here, so the first slot begins with the probe.
+					t.Errorf("got %d requests when the second hint ended, want a probe and a hold.Slot of 2", got)
+				}
+			})
+		})
+	}
+}
+
+// One refusal in the middle of the ramp asks for less, whatever its hint: the server
+// accepts the others of the same scope.
+func TestRamp_RefusalAmongSuccessesPacesTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		refused := 0
+		var phase holdoff.Phase
+		var tr *holdoff.Transport
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
-			if at == 0 || (at >= 5300*time.Millisecond && at < 6*time.Second) {
+			if at == 0 {
 				return answer(429, "Retry-After: 5"), nil
+			}
+			if at >= 5300*time.Millisecond && refused == 0 {
+				refused++
+				time.AfterFunc(1, func() { phase = keyAt(tr, "http://h").Phase })
+				return answer(429, "Retry-After: 30"), nil
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		tr = &holdoff.Transport{Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		var all sync.WaitGroup
 		for range 500 {
 			all.Go(func() { get(t, tr, "http://h/") })
 		}
 		all.Wait()
-		// 1 probe, then 2, 4, 8 and, in the slot of the refusal, at most 16.
-		if got := h.between(1, 5300*time.Millisecond); got != 1+2+4+8 {
-			t.Errorf("got %d requests before the refusal, want 15", got)
+		if phase != holdoff.Paced {
+			t.Errorf("got %v after the refusal, want paced", phase)
 		}
-		if got := h.between(5300*time.Millisecond, 10300*time.Millisecond); got < 1 || got > 16 {
-			t.Errorf("got %d requests from the refusal to the end of its hint, want those of one hold.Slot, 1 to 16", got)
+		if took := time.Since(h.start); took > 15*time.Second {
+			t.Errorf("the last of 500 was answered after %v, want no more than 15 s: the hint was one request's own", took)
 		}
-		if got := h.between(10300*time.Millisecond, 10300*time.Millisecond+1); got != 1+2 {
-			// The answer comes at once here, so the first slot begins with the probe.
-			t.Errorf("got %d requests when the second hint ended, want a probe and a hold.Slot of 2", got)
-		}
+		time.Sleep(time.Minute)
 	})
 }
 
@@ -565,23 +621,23 @@ func TestHold_ManyRefusalsInFlightAreOne(t *testing.T) {
 func TestHold_LaterHintExtendsItForWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
-			switch req.URL.Path {
-			case "/long":
+			switch req.URL.RawQuery {
+			case "long":
 				time.Sleep(3 * time.Second)
 				return answer(429, "Retry-After: 10"), nil
-			case "/short":
+			case "short":
 				time.Sleep(4 * time.Second)
 				return answer(429, "Retry-After: 2"), nil
-			case "/five":
+			case "five":
 				return answer(429, "Retry-After: 5"), nil
 			}
 			return answer(200), nil
 		})
 		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
-		go get(t, tr, "http://h/long")
-		go get(t, tr, "http://h/short")
+		go get(t, tr, "http://h/?long")
+		go get(t, tr, "http://h/?short")
 		synctest.Wait()
-		wants(t, tr, "http://h/five", 429)
+		wants(t, tr, "http://h/?five", 429)
 		sendsAt(t, tr, h.start, "http://h/", 13*time.Second)
 	})
 }
@@ -651,7 +707,7 @@ func TestHold_LateFailureOfAnOldGenerationCountsOnlyWithAHint(t *testing.T) {
 					}
 					return answer(200), nil
 				})
-				tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+				tr := &holdoff.Transport{Base: h, MaxAttempts: 1, Route: wholeKey}
 				go get(t, tr, "http://h/late")
 				synctest.Wait()
 				wants(t, tr, "http://h/", 429)
@@ -727,7 +783,7 @@ func TestWaiter_CancelledWhenGrantedPassesItsPermitOn(t *testing.T) {
 				}
 				return answer(200), nil
 			})
-			tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+			tr := &holdoff.Transport{Base: h, MaxAttempts: 1, Route: wholeKey}
 			wants(t, tr, "http://h/", 429)
 			ctx, cancel := context.WithCancel(t.Context())
 			go statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
@@ -808,7 +864,7 @@ func TestKey_WithBrokenPathsGetsHealthy(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h}
+		tr := &holdoff.Transport{Base: h, Route: wholeKey}
 		var all sync.WaitGroup
 		for i := range 400 * 15 {
 			path := "/good"

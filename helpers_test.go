@@ -161,6 +161,10 @@ func isTimeout(err error) bool {
 	return ok && e.Timeout()
 }
 
+// wholeKey is a Route by which every limit is one of the whole key: for tests of what
+// a hold does, whatever it holds.
+func wholeKey(*http.Request) string { return "" }
+
 // keyAt returns how a key stands for tr: healthy, where nothing is known of it.
 func keyAt(tr *holdoff.Transport, key string) holdoff.KeyState {
 	for s := range tr.Keys() {

@@ -14,8 +14,8 @@ import (
 func TestKeysTellWhyNothingIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &holdoff.MemoryStore{}
-		told := &holdoff.Transport{Base: script(with(429, "Retry-After: 5"), 200), Store: store, MaxAttempts: 1}
-		other := &holdoff.Transport{Base: script(200), Store: store}
+		told := &holdoff.Transport{Base: script(with(429, "Retry-After: 5"), 200), Store: store, MaxAttempts: 1, Route: wholeKey}
+		other := &holdoff.Transport{Base: script(200), Store: store, Route: wholeKey}
 		wants(t, other, "http://well.example/", 200)
 		wants(t, other, "http://h.example/", 200)
 		wants(t, told, "http://h.example/", 429)

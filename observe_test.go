@@ -366,7 +366,7 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 					resp.Body = count()
 					return resp, nil
 				})
-				tr := &holdoff.Transport{Base: h, MaxAttempts: 2, MaxWait: 10 * time.Second, Backoff: fixed(time.Second)}
+				tr := &holdoff.Transport{Base: h, MaxAttempts: 2, MaxWait: 10 * time.Second, Route: wholeKey, Backoff: fixed(time.Second)}
 				tr.Observe = func(_ context.Context, e holdoff.Event) {
 					mu.Lock()
 					hit := armed && e.Kind == tt.kind && e.Phase == tt.phase && e.Reason == tt.reason
@@ -401,6 +401,7 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 					for _, path := range []string{"/200", "/503", "/429", "/200"} {
 						try(path)
 					}
+					time.Sleep(time.Second) // in the ramp, a hint asks for less only
 					statusOf(tr, newRequest(t, "GET", "http://h/429", "").WithContext(holdoff.WithoutRetry(t.Context())))
 					impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 					defer cancel()

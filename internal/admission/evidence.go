@@ -82,6 +82,11 @@ func (e *evidence) drop(s scope.Scope) {
 	e.limits = slices.DeleteFunc(e.limits, func(l limit) bool { return l.scope == s })
 }
 
+// met reports whether a limit is one that a replica has met itself.
+func (e *evidence) met(replica string) bool {
+	return slices.ContainsFunc(e.limits, func(l limit) bool { return l.scope.Replica == replica })
+}
+
 // covers reports whether a point is in a limit.
 func (e *evidence) covers(at scope.Scope, now time.Time) bool {
 	return slices.ContainsFunc(e.limits, func(l limit) bool { return l.until.After(now) && l.scope.Covers(at) })

@@ -105,7 +105,7 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 	case hinted, o.Lesson == hold.Failed, g != nil && !own:
 		return &k.whole
 	case own, k.whole.hold.Phase() == hold.Healthy:
-		k.exceeded(at, own, now)
+		k.exceeded(p, at, o, own, now)
 	}
 	return nil // it was sent long ago
 }

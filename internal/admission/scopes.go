@@ -134,7 +134,7 @@ func (n *Gate) outlasts(g *Gate) bool {
 // tryRest puts what is outside the known limits on trial: one request at a time, until
 // one is answered well.
 func (k *Key) tryRest(now time.Time) {
-	if k.whole.troubled() || k.rest.troubled() {
+	if k.whole.hold.Phase() != hold.Healthy || k.rest.troubled() {
 		return
 	}
 	if k.rest == nil {
@@ -187,22 +187,26 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 func (k *Key) has(s scope.Scope, state hold.Snapshot) bool {
 	has := false
 	k.gates(func(g *Gate) {
-		if !g.alone && g.hold.Phase() != hold.Healthy && g.scope.Covers(s) {
+		if !g.alone && g.scope != s && g.hold.Phase() != hold.Healthy && g.scope.Covers(s) {
 			has = has || state.Phase != hold.Held || (g.hold.Phase() == hold.Held && state.Until.Sub(g.hold.Until()) <= hold.Rounding)
 		}
 	})
 	return has
 }
 
-// hear takes in what the fleet knows of a narrow scope: a limit that is new puts the
-// rest on trial here as well.
+// hear takes in what the fleet knows of a narrow scope. A limit that is new and those
+// that this replica has met may be one, since several replicas are refused before they
+// hear of each other; else it puts the rest on trial here as well.
 func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
-	if state.Phase != hold.Held || !state.Until.After(now) {
+	switch {
+	case state.Phase != hold.Held || !state.Until.After(now):
 		k.limits.drop(s)
-		return
-	}
-	if k.limits.add(s, k.epoch.Load()+1, state.Until, now) {
+	case k.has(s, state), !k.limits.add(s, k.epoch.Load()+1, state.Until, now):
+		// It is no news.
+	default:
 		k.epoch.Add(1)
-		k.doubt(now)
+		if !k.limits.met(k.replica()) || k.widen(s, hold.Result{Lesson: hold.Refused, Status: state.Status}, now) == nil {
+			k.doubt(now)
+		}
 	}
 }

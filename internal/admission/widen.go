@@ -14,18 +14,27 @@ import (
 // meet takes in a hint at a point where no limit was known, and returns the gate of the
 // scope that it holds: the point, or the least scope that has it and earlier ones.
 func (k *Key) meet(at scope.Scope, o hold.Result, now time.Time) *Gate {
-	until := now.Add(o.Hint)
-	k.limits.add(at, k.epoch.Add(1), until, now)
+	k.limits.add(at, k.epoch.Add(1), now.Add(o.Hint), now)
+	if g := k.widen(at, o, now); g != nil {
+		return g
+	}
+	k.doubt(now)
+	return k.open(at)
+}
+
+// widen holds the least scope that has a limit which is new and so many others that
+// they are one, until the end of the longest of them, and returns its gate: nil if there
+// is no such scope. It leaves it to the caller to record the result o.
+func (k *Key) widen(at scope.Scope, o hold.Result, now time.Time) *Gate {
 	wide, latest, ok := k.limits.common(at, now, k.confirmed)
 	if !ok {
-		k.doubt(now)
-		return k.open(at)
+		return nil
 	}
 	g := k.open(wide)
-	if latest.After(until) {
-		// What the others were told counts as well.
+	if hint := latest.Sub(now); hint > o.Hint {
+		// What other requests were told counts as well.
 		r := o
-		r.Permit, r.HasQuota, r.Hint = hold.Permit{}, false, latest.Sub(now)
+		r.Permit, r.HasQuota, r.Hint = hold.Permit{}, false, hint
 		g.take(r, now)
 	}
 	k.limits.add(wide, k.epoch.Load(), latest, now)
@@ -62,9 +71,13 @@ func (e *evidence) piled() bool {
 // exceeded takes in a refusal without a hint that holds others: the server asks for
 // less. It measures the scope that is too much for the server: the point's own, or what
 // it has in common with others.
-func (k *Key) exceeded(at scope.Scope, own bool, now time.Time) {
-	if !own && !k.tooMany() {
-		return
+func (k *Key) exceeded(p *Pass, at scope.Scope, o hold.Result, own bool, now time.Time) {
+	if !own {
+		o.Permit, o.HasQuota = p.whole, false
+		k.whole.take(o, now) // it is counted, for people to see
+		if !k.tooMany() {
+			return
+		}
 	}
 	s := at.Shared()
 	if wide, ok := k.tooMuch(s); ok && !own {

@@ -111,7 +111,10 @@ func (c *call) enter() error {
 	}
 	c.pass, c.waiter = c.waiter.Pass, nil
 	if r, ok := errors.AsType[*admission.Rejection](err); ok {
-		return &HeldError{Key: r.Key, Scope: r.Scope.String(), Until: r.Until, Attempts: r.Attempts, Status: r.Status, deadline: deadline}
+		return &HeldError{
+			Key: r.Key, Scope: r.Scope, Until: r.Until, Attempts: r.Attempts, Status: r.Status,
+			method: cmp.Or(c.req.Method, http.MethodGet), restOpen: r.RestOpen, deadline: deadline,
+		}
 	}
 	if c.ended() {
 		return c.interrupted()

@@ -6,6 +6,11 @@ import (
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
+// A Scope is the part of a key to which one limit applies: a route, a credential, a
+// replica, or what several of them have in common. What is "" is not fixed; the zero
+// value is the whole key. See docs/RETRY_LOGIC.md.
+type Scope = scope.Scope
+
 // point returns where a request stands among the scopes of its key: nowhere in
 // particular where Route says so.
 func (t *Transport) point(req *http.Request) scope.Scope {

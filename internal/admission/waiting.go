@@ -229,5 +229,9 @@ func (g *Gate) rejection() *Rejection {
 	if soon := time.Now().Add(hold.Slot); g.hold.Phase() != hold.Held && until.Before(soon) {
 		until = soon
 	}
-	return &Rejection{Key: g.key.text, Scope: g.scope, Until: until, Attempts: g.hold.Attempts(), Status: g.hold.Status()}
+	k := g.key
+	return &Rejection{
+		Key: k.text, Scope: g.scope, Until: until, Attempts: g.hold.Attempts(), Status: g.hold.Status(),
+		RestOpen: !k.whole.troubled() && !k.rest.troubled(),
+	}
 }

@@ -107,6 +107,21 @@ func Split(record string) (key, scope string) {
 	return key, scope
 }
 
+// Kind says which parts the scope fixes, for labels that must be few: "key", "route",
+// "credential", "replica", or several as in "route+credential".
+func (s Scope) Kind() string {
+	var fixed []string
+	for _, part := range [...]struct{ name, value string }{{"route", s.Route}, {"credential", s.Credential}, {"replica", s.Replica}} {
+		if part.value != "" {
+			fixed = append(fixed, part.name)
+		}
+	}
+	if len(fixed) == 0 {
+		return "key"
+	}
+	return strings.Join(fixed, "+")
+}
+
 // Words says in words what a scope has: "" for the whole key.
 func (s Scope) Words() string {
 	var parts []string

@@ -279,10 +279,12 @@ func (c *call) reportResult(v Verdict) {
 	if c.key.Open() && !p.Limited() && !c.hasQuota && (v.Lesson == Good || v.Lesson == Nothing) {
 		return
 	}
-	o := hold.Result{Lesson: v.Lesson, Hint: min(v.Hint, c.t.maxHold()), Status: c.status, Quota: c.quota, HasQuota: c.hasQuota}
-	o.Retry = c.attempt > 0
+	o := admission.Outcome{At: c.point(), Result: hold.Result{
+		Permit: hold.Permit{Retry: c.attempt > 0}, Lesson: v.Lesson, Hint: min(v.Hint, c.t.maxHold()), Status: c.status,
+		Quota: c.quota, HasQuota: c.hasQuota,
+	}}
 	c.hasQuota = false
-	for !c.key.Record(&p, c.point(), o) {
+	for !c.key.Record(&p, o) {
 		c.key = c.t.key(c.req)
 	}
 }

@@ -101,7 +101,7 @@ func (g *Gate) takeTrial(o hold.Result, mine bool, now time.Time) {
 		o.Lesson, o.Hint = hold.Nothing, 0
 		g.hold.Record(o, now, jitter.Uniform)
 	default:
-		g.hold.StartTrial(now, g.key.lease())
+		g.hold.StartTrial(now, trialTime)
 	}
 }
 
@@ -136,7 +136,15 @@ func (k *Key) tooMany() bool {
 
 // grant returns a permit for one send, once that is due.
 func (g *Gate) grant(now time.Time) (hold.Permit, bool) {
-	return g.hold.Grant(now, g.key.lease(), jitter.Uniform)
+	return g.hold.Grant(now, g.lease(), jitter.Uniform)
+}
+
+// lease is how long a probe may take.
+func (g *Gate) lease() time.Duration {
+	if g.alone {
+		return trialTime
+	}
+	return g.key.lease()
 }
 
 // setTimer arranges for a look at the next T, while a request waits for it or a
@@ -169,8 +177,13 @@ func (g *Gate) tick() {
 	if g.dropped {
 		return
 	}
-	g.hold.Advance(time.Now(), jitter.Uniform)
+	now := time.Now()
 	g.touch()
+	if g.alone && !now.Before(g.hold.Until()) {
+		g.key.endTrial(now) // no answer, and no refusal
+		return
+	}
+	g.hold.Advance(now, jitter.Uniform)
 }
 
 func (g *Gate) stopTimers() {

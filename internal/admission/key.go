@@ -10,7 +10,6 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hostkey"
 	"github.com/go-holdoff/holdoff/internal/quota"
 	"github.com/go-holdoff/holdoff/internal/retrybudget"
-	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
 // A Key is what a process knows of one key: its retry budget, its latency, and a
@@ -38,6 +37,7 @@ type Key struct {
 	rest    *Gate      // of what is outside the limits that are known, while it is on trial; nil before
 	narrow  []*Gate    // of narrower scopes: those in trouble, and some that were
 	limits  evidence
+	names   map[string]string // of limits, by route: see learnName
 	changed []*Gate  // since the key was locked
 	events  []Change // likewise
 
@@ -89,16 +89,6 @@ func (k *Key) replica() string {
 		return ""
 	}
 	return k.dispatcher.replica
-}
-
-// point returns where a request stands: with this process's name, unless the key has
-// one scope only.
-func (k *Key) point(at scope.Scope) scope.Scope {
-	if at == (scope.Scope{}) {
-		return at
-	}
-	at.Replica = k.replica()
-	return at
 }
 
 // unlock does what the changes of the gates since the key was locked call for, opens

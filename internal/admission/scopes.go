@@ -14,6 +14,14 @@ import (
 // beyond them is taken for a limit of the whole key.
 const maxScopes = 64
 
+// usual is how many scopes in trouble a request is in at most, as a rule.
+const usual = 4
+
+// trialTime is how long the rest of a key waits for an answer to a request that tries
+// whether it is well. Refusals come soon; where none has come, the rest is open. A
+// server that takes seconds to answer must not make the rest wait for it.
+const trialTime = 250 * time.Millisecond
+
 // gate returns the gate of a scope, or nil if it has none.
 func (k *Key) gate(s scope.Scope) *Gate {
 	if s == (scope.Scope{}) {
@@ -85,14 +93,14 @@ func (g *Gate) drop() {
 	g.stopTimers()
 }
 
-// around returns the gates that a request at a point has to pass, narrow ones first.
-func (k *Key) around(point scope.Scope) (gates []*Gate) {
+// around appends the gates that a request at a point has to pass, narrow ones first.
+func (k *Key) around(point scope.Scope, gates []*Gate) []*Gate {
 	for _, g := range k.narrow {
 		if g.troubled() && g.scope.Covers(point) {
 			gates = append(gates, g)
 		}
 	}
-	slices.SortStableFunc(gates, func(a, b *Gate) int { return b.scope.Fixed() - a.scope.Fixed() })
+	slices.SortStableFunc(gates, narrower)
 	if len(gates) == 0 && k.rest.troubled() {
 		gates = append(gates, k.rest) // it is outside the limits that are known
 	}
@@ -101,6 +109,8 @@ func (k *Key) around(point scope.Scope) (gates []*Gate) {
 	}
 	return gates
 }
+
+func narrower(a, b *Gate) int { return b.scope.Fixed() - a.scope.Fixed() }
 
 // absorb drops the gates of narrower scopes than that of g, whose trouble is that of
 // g, and lets the requests that wait there go on. A hold that outlasts g's stays.
@@ -140,7 +150,7 @@ func (k *Key) tryRest(now time.Time) {
 	if k.rest == nil {
 		k.rest = &Gate{key: k, record: k.text, alone: true}
 	}
-	k.rest.hold.StartTrial(now, k.lease())
+	k.rest.hold.StartTrial(now, trialTime)
 	k.rest.touch()
 }
 

@@ -274,7 +274,7 @@ func (g *Gate) takeReport(now time.Time) (report hold.Report, hint time.Time, wo
 	_, want := g.permitsDue(now)
 	report, hint = s.report, s.hint
 	report.Replica, report.Call, report.Version = g.key.dispatcher.replica, calls.Add(1), hold.Version
-	report.Lease = g.key.lease()
+	report.Lease = g.lease()
 	if hint.After(now) {
 		report.Hint, report.ServerDirected = hint.Sub(now), s.serverDirected
 	}

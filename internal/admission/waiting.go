@@ -88,7 +88,8 @@ func (k *Key) advance(w *Waiter, from *Gate, now time.Time) (done bool) {
 			close(w.ready)
 		}
 	}()
-	gates := k.around(w.Point)
+	var room [usual]*Gate
+	gates := k.around(w.Point, room[:0])
 	for _, g := range gates {
 		if g != from && g.hold.Phase() == hold.Held && now.Before(g.hold.Until()) {
 			k.giveBack(&w.Pass, now)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
 // A Store shares the states of keys among replicas, so that all of them act on
@@ -82,6 +83,7 @@ type MemoryStore struct {
 	mu      sync.Mutex // guards what follows
 	keys    map[string]*memoryKey
 	version uint64 // of the last change of any key
+	tmp     map[string]map[*func(string, State)]bool
 }
 
 // memoryKey is one key of a MemoryStore.
@@ -112,6 +114,10 @@ func (s *MemoryStore) update(key string, change func(*Record, time.Time) Reply) 
 		k.version = s.version
 		for w := range k.watchers {
 			watchers = append(watchers, *w)
+		}
+		base, sc := scope.Split(key)
+		for w := range s.tmp[base] {
+			watchers = append(watchers, func(st State) { (*w)(sc, st) })
 		}
 	}
 	reply.Snapshot.Version = k.version

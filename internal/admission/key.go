@@ -38,8 +38,8 @@ type Key struct {
 	narrow  []*Gate    // of narrower scopes: those in trouble, and some that were
 	limits  evidence
 	names   map[string]string // of limits, by route: see learnName
-	changed []*Gate  // since the key was locked
-	events  []Change // likewise
+	changed []*Gate           // since the key was locked
+	events  []Change          // likewise
 
 	// Of the table that the key is in, whose lock is needed as well to change what
 	// follows; nil where it is in none yet, or was evicted.

@@ -29,6 +29,7 @@ type crowd struct {
 	alone                         bool // nothing is shared
 	rate                          int  // requests per second, of all
 	lasts                         time.Duration
+	debug                         bool
 	path                          func(route int) string
 	// server answers a request: a status, and a hint in seconds.
 	server func(v visit) (status, hint int)
@@ -93,6 +94,13 @@ func (c crowd) run(t *testing.T) *result {
 				}
 				return resp, nil
 			})
+			if c.debug && replica == 0 {
+				tr.Observe = func(_ context.Context, e holdoff.Event) {
+					if e.Kind >= holdoff.HoldStarted {
+						t.Log(time.Since(start), e.Kind, e.Scope, e.Phase, e.Hold, e.Shared)
+					}
+				}
+			}
 			random := rand.New(rand.NewPCG(7, uint64(replica)))
 			wg.Go(func() {
 				pause := time.Second * time.Duration(c.replicas) / time.Duration(c.rate)

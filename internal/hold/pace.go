@@ -92,8 +92,9 @@ func (m *Machine) decreaseRate(now time.Time) {
 	share := m.rate * float64(m.good) / float64(m.good+m.bad)
 	accepted := max(m.acceptedRate(now), share)
 	m.rate = max(min(m.rate, accepted), min(m.rate*3/4, m.provenRate), minRate)
+	m.provenRate = max(m.provenRate*0.9, m.rate)
 	m.cooldownUntil = now.Add(steadyAfterDecrease + 2*m.latency)
-	if m.rate < m.provenRate/4 || m.refusedRetryScore >= retryRefusalLimit {
+	if m.rate < m.provenRate/4 {
 		m.startCooldown(now)
 		m.startRamp(now)
 		return

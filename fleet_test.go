@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,7 +34,7 @@ type odd struct {
 // watch is one of an odd store.
 type watch struct {
 	key     string
-	changed func(holdoff.State)
+	changed func(string, holdoff.State)
 	stop    func() // ends the one of the inner store
 }
 
@@ -60,11 +61,18 @@ func (s *odd) become(other *holdoff.MemoryStore) {
 
 // forget loses all keys, which watchers are told.
 func (s *odd) forget() {
+	lost := map[string]bool{"": true}
+	for record := range s.now().All() {
+		_, part, _ := strings.Cut(record, " ")
+		lost[part] = true
+	}
 	s.become(&holdoff.MemoryStore{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for w := range s.watchers {
-		w.changed(holdoff.State{Lost: true})
+		for part := range lost {
+			w.changed(part, holdoff.State{Lost: true})
+		}
 	}
 }
 
@@ -88,7 +96,7 @@ func (s *odd) answer(want int, call func() (holdoff.Reply, error)) (holdoff.Repl
 	return reply, err
 }
 
-func (s *odd) Watch(key string, changed func(holdoff.State)) (stop func()) {
+func (s *odd) Watch(key string, changed func(string, holdoff.State)) (stop func()) {
 	w := &watch{key: key, changed: changed, stop: s.now().Watch(key, changed)}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -74,7 +74,8 @@ type Transport struct {
 
 	// Key names what a hold applies to. If nil, or where it returns "", that is
 	// scheme://host[:port], normalised. Split hosts whose limits are per
-	// credential or bucket. A key appears in logs: it must hold no secret.
+	// credential or bucket. A key appears in logs: it must hold no secret. Spaces
+	// and control characters in it are escaped.
 	Key func(*http.Request) string
 
 	// Route names the part of the key that a request is about. Limits are found by
@@ -136,11 +137,7 @@ func (t *Transport) init() {
 	}
 	t.watch = watcher{log: t.Logger, hook: t.Observe}
 	if t.invalid = t.validate(); t.invalid == nil { // else nothing may be called on the fields
-		var st admission.Store
-		if t.Store != nil {
-			st = tmpStore{t.Store}
-		}
-		t.table.Init(st, func(c admission.Change) { t.watch.observe(context.Background(), eventOf(c)) })
+		t.table.Init(t.Store, func(c admission.Change) { t.watch.observe(context.Background(), eventOf(c)) })
 	}
 }
 

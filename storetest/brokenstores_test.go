@@ -179,29 +179,49 @@ var brokenStores = []struct {
 		got.Snapshot.Witnesses = len(witnesses)
 		return got
 	})},
-	{"tells a new watcher nothing", "told before Watch returns", over(broken{watch: func(s holdoff.Store, key string, changed func(state)) func() {
+	{"tells a new watcher nothing", "told before Watch returns", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
 		begun := false
-		stop := s.Watch(key, func(s state) {
+		stop := s.Watch(key, func(scope string, s state) {
 			if begun {
-				changed(s)
+				changed(scope, s)
 			}
 		})
 		begun = true
 		return stop
 	}})},
-	{"tells of healthy keys", "a watcher of a healthy key", over(broken{watch: func(s holdoff.Store, key string, changed func(state)) func() {
-		changed(state{})
+	{"tells of healthy keys", "a watcher of a healthy key", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		changed("", state{})
 		return s.Watch(key, changed)
 	}})},
-	{"tells of nothing", "told of each change", over(broken{watch: func(holdoff.Store, string, func(state)) func() { return func() {} }})},
-	{"tells of holds alone", "failures of a healthy key begin to count", over(broken{watch: func(s holdoff.Store, key string, changed func(state)) func() {
-		return s.Watch(key, func(s state) {
+	{"tells of nothing", "told of each change", over(broken{watch: func(holdoff.Store, string, func(string, state)) func() { return func() {} }})},
+	{"tells of holds alone", "failures of a healthy key begin to count", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		return s.Watch(key, func(scope string, s state) {
 			if s.Phase != holdoff.Healthy {
-				changed(s)
+				changed(scope, s)
 			}
 		})
 	}})},
-	{"tells for ever", "a watcher that stopped", over(broken{watch: func(s holdoff.Store, key string, changed func(state)) func() {
+	{"tells of no scope", "a watcher of a key is told of its scopes", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		return s.Watch(key, func(scope string, s state) {
+			if scope == "" {
+				changed(scope, s)
+			}
+		})
+	}})},
+	{"tells a new watcher of no scope", "told before Watch returns of scopes", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		begun := false
+		stop := s.Watch(key, func(scope string, s state) {
+			if begun || scope == "" {
+				changed(scope, s)
+			}
+		})
+		begun = true
+		return stop
+	}})},
+	{"takes scopes for their key", "a watcher of a key is told of its scopes", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		return s.Watch(key, func(_ string, s state) { changed("", s) })
+	}})},
+	{"tells for ever", "a watcher that stopped", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
 		s.Watch(key, changed)
 		return func() {}
 	}})},

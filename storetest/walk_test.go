@@ -65,7 +65,7 @@ func TestWalk_ProcessAloneAndStoreAgree(t *testing.T) {
 			share := time.Duration(w.rng.IntN(101))
 			w.jitter = func(d time.Duration) time.Duration { return (d * share / 100).Truncate(ms) }
 			// A record that is watched is not forgotten, as the machine is not here.
-			defer w.store.Watch("key", func(s state) { w.told = s })()
+			defer w.store.Watch("key", func(_ string, s state) { w.told = s })()
 			for range 200 {
 				w.step()
 				if t.Failed() {

@@ -10,6 +10,7 @@ import (
 // feed keeps what a watcher was told.
 type feed struct {
 	rig    *rig
+	scope  string
 	stop   func()
 	mu     sync.Mutex
 	states []state
@@ -17,8 +18,16 @@ type feed struct {
 
 // watch begins to watch the key through p's handle.
 func (p *replica) watch() *feed {
-	f := &feed{rig: p.rig}
-	f.stop = p.store.Watch(p.rig.key, func(s state) {
+	return p.watchScope("")
+}
+
+// watchScope begins to watch the key, and keeps what is told of one scope.
+func (p *replica) watchScope(scope string) *feed {
+	f := &feed{rig: p.rig, scope: scope}
+	f.stop = p.store.Watch(p.rig.key, func(scope string, s state) {
+		if scope != f.scope {
+			return
+		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.states = append(f.states, s)
@@ -124,12 +133,38 @@ var watchRules = []rule{
 			r.fatalf("told %+v after stop", told)
 		}
 	}},
+	{"a watcher of a key is told of its scopes, each by its name, and of no other key's", func(r *rig) {
+		own, route, longer := r.b.watch(), r.b.watchScope("/v1/search"), r.b.watchScope("/v1/search #01ab")
+		defer own.stop()
+		defer route.stop()
+		defer longer.stop()
+		r.a.hintOf(r.key+"x /v1/search", 20*time.Second) // a key that begins like this one
+		r.a.hintOf(r.key+" /v1/search #01ab", 10*time.Second)
+		longer.phase(holdoff.Held)
+		if told := append(own.all(), route.all()...); len(told) > 0 {
+			r.fatalf("told %+v of other scopes, or another key", told)
+		}
+		r.a.hintOf(r.key+" /v1/search", 20*time.Second)
+		route.phase(holdoff.Held)
+		r.a.hint(30 * time.Second)
+		own.phase(holdoff.Held)
+	}},
+	{"a watcher is told before Watch returns of scopes that are not healthy", func(r *rig) {
+		r.a.hintOf(r.key+" /v1/search", 20*time.Second)
+		for _, p := range []*replica{r.a, r.b} {
+			r.soon("the hold of a scope is told before Watch returns", func() bool {
+				f := p.watchScope("/v1/search")
+				f.stop()
+				return len(f.all()) == 1 && f.all()[0].Phase == holdoff.Held
+			})
+		}
+	}},
 	{"a watcher may call its store", func(r *rig) {
 		done := make(chan struct{})
 		var once sync.Once
-		stop := r.b.store.Watch(r.key, func(state) {
+		stop := r.b.store.Watch(r.key, func(string, state) {
 			once.Do(func() {
-				r.b.store.Watch(r.key, func(state) {})()
+				r.b.store.Watch(r.key, func(string, state) {})()
 				close(done)
 			})
 		})

@@ -31,13 +31,31 @@ func (k Name) String() string {
 func Of(req *http.Request, custom func(*http.Request) string) Name {
 	if custom != nil {
 		if name := custom(req); name != "" {
-			return Name{Host: Bounded(name)}
+			return Name{Host: Bounded(escaped(name))}
 		}
 	}
 	return Name{
 		Scheme: lower(req.URL.Scheme),
 		Host:   Bounded(normalHost(req.URL.Scheme, req.URL.Host)),
 	}
+}
+
+// escaped returns a name without spaces and control characters, as in a URL: in the
+// names of records a space ends the key.
+func escaped(name string) string {
+	plain := func(c byte) bool { return c > ' ' && c != 0x7f }
+	var b strings.Builder
+	done := 0
+	for i := range len(name) {
+		if !plain(name[i]) {
+			b.WriteString(name[done:i] + "%" + hex.EncodeToString([]byte{name[i]}))
+			done = i + 1
+		}
+	}
+	if done == 0 {
+		return name
+	}
+	return b.String() + name[done:]
 }
 
 // normalHost folds the spellings of one address into one: lower case, no

@@ -177,13 +177,15 @@ func TestKeyHoldsNoSecrets(t *testing.T) {
 	}
 }
 
-// A Key of the user's own is taken as it is, within the bound; an empty one means the
+// A Key of the user's own is taken as it is, within the bound, but for spaces and
+// control characters, which are escaped; an empty one means the
 // default.
 func TestKeyOfTheUsersOwn(t *testing.T) {
 	t.Parallel()
 	req := &http.Request{URL: &url.URL{Scheme: "https", Host: "A.example:443"}}
 	for _, test := range []struct{ custom, want string }{
-		{"tenant 7", "tenant 7"},
+		{"tenant-7", "tenant-7"},
+		{"tenant 7\r\nö", "tenant%207%0d%0aö"},
 		{"Tenant:443.", "Tenant:443."},
 		{"", "https://a.example"},
 		{strings.Repeat("k", MaxLen), strings.Repeat("k", MaxLen)},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/jitter"
+	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
 // How a Store keeps its copy of what Redis knows: pushes are the fast way,
@@ -27,22 +28,62 @@ const (
 	pageSize = 100
 )
 
-// entry is what is known of one key.
+// entry is what is known of one record.
 type entry struct {
-	key      string
-	state    hold.Snapshot
-	lost     bool // Redis no longer has the record: a new watcher is notified
-	watchers map[*func(hold.Snapshot)]bool
+	key, scope string
+	state      hold.Snapshot
+	lost       bool // Redis no longer has the record: a new watcher is notified
 }
 
-// prune forgets what an entry says when its record has expired, and the entry
-// when it has no watcher. The caller holds mu.
+// keyed has the records of one key, by id, and who watches them.
+type keyed struct {
+	watchers map[*func(string, hold.Snapshot)]bool
+	records  map[string]*entry
+}
+
+// keyed returns what is known of a key, and makes it if there is nothing. The caller
+// holds mu.
+func (s *Store) keyed(key string) *keyed {
+	k := s.keys[key]
+	if k == nil {
+		k = &keyed{watchers: make(map[*func(string, hold.Snapshot)]bool), records: make(map[string]*entry)}
+		s.keys[key] = k
+	}
+	return k
+}
+
+// add makes the entry of a record. The caller holds mu.
+func (s *Store) add(id, record string) *entry {
+	e := &entry{}
+	e.key, e.scope = scope.Split(record)
+	s.mirror[id] = e
+	s.keyed(e.key).records[id] = e
+	return e
+}
+
+// prune forgets what an entry says when its record has expired, and the entry when its
+// key has no watcher. The caller holds mu.
 func (s *Store) prune(id string, e *entry) {
-	if e.state.Expired(time.Now()) {
-		e.state = hold.Snapshot{Version: e.state.Version}
-		if len(e.watchers) == 0 {
-			delete(s.mirror, id)
-		}
+	if !e.state.Expired(time.Now()) {
+		return
+	}
+	e.state = hold.Snapshot{Version: e.state.Version}
+	if k := s.keys[e.key]; len(k.watchers) == 0 {
+		s.remove(id, e, k)
+	}
+}
+
+// remove forgets an entry. The caller holds mu.
+func (s *Store) remove(id string, e *entry, k *keyed) {
+	delete(s.mirror, id)
+	delete(k.records, id)
+	s.dropKey(e.key, k)
+}
+
+// dropKey forgets a key without a record and without a watcher. The caller holds mu.
+func (s *Store) dropKey(key string, k *keyed) {
+	if len(k.watchers)+len(k.records) == 0 && s.keys[key] == k {
+		delete(s.keys, key)
 	}
 }
 
@@ -73,7 +114,7 @@ func splitVersion(v uint64) (epoch, seq uint64) { return v >> seqBits, v & (1<<s
 
 // put adopts a state into the mirror, unless it is older than the one there,
 // and notifies the watchers.
-func (s *Store) put(id, key string, state hold.Snapshot) {
+func (s *Store) put(id, record string, state hold.Snapshot) {
 	s.mu.Lock()
 	e := s.mirror[id]
 	if e == nil {
@@ -81,10 +122,10 @@ func (s *Store) put(id, key string, state hold.Snapshot) {
 			s.mu.Unlock()
 			return
 		}
-		e = &entry{key: key, watchers: make(map[*func(hold.Snapshot)]bool)}
-		s.mirror[id] = e
+		e = s.add(id, record)
 	}
-	if state.Lost && len(e.watchers) == 0 {
+	k := s.keys[e.key]
+	if state.Lost && len(k.watchers) == 0 {
 		e.lost = true
 		s.prune(id, e)
 		s.mu.Unlock()
@@ -95,14 +136,14 @@ func (s *Store) put(id, key string, state hold.Snapshot) {
 		return
 	}
 	e.state, e.lost = state, false
-	notify := make([]func(hold.Snapshot), 0, len(e.watchers))
-	for w := range e.watchers {
+	var notify []func(string, hold.Snapshot)
+	for w := range k.watchers {
 		notify = append(notify, *w)
 	}
 	s.prune(id, e)
 	s.mu.Unlock()
 	for _, changed := range notify {
-		changed(state)
+		changed(e.scope, state)
 	}
 }
 
@@ -188,6 +229,9 @@ func (s *Store) sweep() {
 	s.swept = time.Now()
 	for id, e := range s.mirror {
 		s.prune(id, e)
+		if k := s.keys[e.key]; e.scope != "" && k != nil && k.records[id] == e && e.state.Expired(time.Now()) {
+			s.remove(id, e, k) // a key may have had many scopes
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/scope"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 )
@@ -66,8 +67,9 @@ type Store struct {
 
 	candidate string // the secret that this process proposes where there is none
 
-	mu            sync.Mutex // guards what follows
-	mirror        map[string]*entry
+	mu            sync.Mutex        // guards what follows
+	mirror        map[string]*entry // by id
+	keys          map[string]*keyed
 	datasetID     string        // of the Redis data: another one means that it was lost
 	epochCount    uint64        // counts epochs
 	seq           uint64        // of the last change that is known
@@ -110,7 +112,7 @@ func New(client Client, opts Options) (*Store, error) {
 	s := &Store{
 		client: client, opts: opts, underway: make(chan struct{}, maxCalls),
 		ctx: ctx, cancel: cancel, fullRead: make(chan struct{}, 1), stalled: make(chan struct{}, 1), poke: make(chan struct{}, 1), candidate: rand.Text(),
-		mirror: make(map[string]*entry), start: time.Now(), since: time.Now(),
+		mirror: make(map[string]*entry), keys: make(map[string]*keyed), start: time.Now(), since: time.Now(),
 	}
 	s.running.Go(s.listen)
 	known := make(chan struct{})
@@ -187,7 +189,7 @@ func (s *Store) All() iter.Seq2[string, hold.Snapshot] {
 		states := make([]hold.Snapshot, 0, len(s.mirror))
 		for _, e := range s.mirror {
 			if !e.state.Expired(time.Now()) {
-				keys, states = append(keys, e.key), append(states, e.state)
+				keys, states = append(keys, scope.Record(e.key, e.scope)), append(states, e.state)
 			}
 		}
 		s.mu.Unlock()
@@ -199,31 +201,38 @@ func (s *Store) All() iter.Seq2[string, hold.Snapshot] {
 	}
 }
 
-// Watch implements [Store].
-func (s *Store) Watch(key string, changed func(hold.Snapshot)) (stop func()) {
+// Watch calls changed with the states of the records of key, and of its scopes, that
+// are known here, and when they change.
+func (s *Store) Watch(key string, changed func(scope string, state hold.Snapshot)) (stop func()) {
 	key = canonical(key)
-	id := idOf(key)
 	w := &changed
 	s.mu.Lock()
-	e := s.mirror[id]
-	if e == nil {
-		e = &entry{key: key, watchers: make(map[*func(hold.Snapshot)]bool)}
-		s.mirror[id] = e
+	k := s.keyed(key)
+	k.watchers[w] = true
+	if own := idOf(key); s.mirror[own] == nil {
+		s.add(own, key)
 	}
-	e.watchers[w] = true
-	state, lost := e.state, e.lost
+	known := make([]entry, 0, len(k.records))
+	for _, e := range k.records {
+		known = append(known, *e)
+	}
 	s.mu.Unlock()
-	if !state.Expired(time.Now()) {
-		changed(state)
-	}
-	if lost {
-		changed(hold.Snapshot{Lost: true}) // it still holds the key, and reports it again
+	for _, e := range known {
+		if !e.state.Expired(time.Now()) {
+			changed(e.scope, e.state)
+		}
+		if e.lost {
+			changed(e.scope, hold.Snapshot{Lost: true}) // it still holds the record, and reports it again
+		}
 	}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(e.watchers, w)
-		s.prune(id, e)
+		delete(k.watchers, w)
+		for id, e := range k.records {
+			s.prune(id, e)
+		}
+		s.dropKey(key, k)
 	}
 }
 

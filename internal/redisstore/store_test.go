@@ -21,6 +21,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/jitter"
 	"github.com/go-holdoff/holdoff/internal/redisrun"
 	"github.com/go-holdoff/holdoff/internal/redistest"
+	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
 // eventually waits until what holds, for as long as a slow machine may need.
@@ -78,14 +79,17 @@ func redisStore(t testing.TB, client Client, opts Options) *Store {
 // sleepPast sleeps until t is over.
 func sleepPast(t time.Time) { time.Sleep(time.Until(t) + 5*time.Millisecond) }
 
-// follow watches a key, and returns what is known of it.
-func follow(t testing.TB, s *Store, key string) func() hold.Snapshot {
+// follow watches a record, and returns what is known of it.
+func follow(t testing.TB, s *Store, record string) func() hold.Snapshot {
 	var mu sync.Mutex
 	var last hold.Snapshot
-	stop := s.Watch(key, func(state hold.Snapshot) {
+	key, own := scope.Split(canonical(record))
+	stop := s.Watch(key, func(part string, state hold.Snapshot) {
 		mu.Lock()
 		defer mu.Unlock()
-		last = state
+		if part == own {
+			last = state
+		}
 	})
 	t.Cleanup(stop)
 	return func() hold.Snapshot {
@@ -410,7 +414,7 @@ func TestNamespacesAndPrefixesNeverCross(t *testing.T) {
 	for _, o := range opts {
 		s := redisStore(t, srv.Client(), o)
 		c := make(chan hold.Snapshot, 100)
-		t.Cleanup(s.Watch("k", func(state hold.Snapshot) { c <- state }))
+		t.Cleanup(s.Watch("k", func(_ string, state hold.Snapshot) { c <- state }))
 		stores, told = append(stores, s), append(told, c)
 	}
 	for i, s := range stores {
@@ -706,7 +710,8 @@ func TestKeysBeyondTheMirrorAreNotForgottenByOthers(t *testing.T) {
 	s := redisStore(t, srv.Client(), Options{})
 	s.mu.Lock()
 	for i := range maxMirror {
-		s.mirror[strconv.Itoa(i)] = &entry{key: "x", state: hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(time.Minute), Version: 1}}
+		e := s.add(strconv.Itoa(i), "x")
+		e.state = hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(time.Minute), Version: 1}
 	}
 	s.mu.Unlock()
 	other := redisStore(t, srv.Client(), Options{})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/hostkey"
+	"github.com/go-holdoff/holdoff/internal/scope"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -60,8 +61,9 @@ func (s *Store) name(part string) string {
 
 // canonical is a key in the form in which it crosses: of bounded length, and
 // text. What a Transport hands over is bounded already.
-func canonical(key string) string {
-	return hostkey.Bounded(strings.ToValidUTF8(key, "\ufffd"))
+func canonical(record string) string {
+	key, part := scope.Split(strings.ToValidUTF8(record, "\ufffd"))
+	return scope.Record(hostkey.Bounded(key), hostkey.Bounded(part))
 }
 
 // idOf is how a canonical key is named in Redis: of one length, and without a character

@@ -94,14 +94,18 @@ func Parse(text string) (s Scope) {
 
 // Of returns the name of the record of a scope of key: that of the whole key is key
 // itself.
-func (s Scope) Of(key string) string {
-	if text := s.String(); text != "" {
-		return key + separator + text
+func (s Scope) Of(key string) string { return Record(key, s.String()) }
+
+// Record puts the name of a record together again: see [Split].
+func Record(key, scope string) string {
+	if scope == "" {
+		return key
 	}
-	return key
+	return key + separator + scope
 }
 
-// Split takes the name of a record apart. Keys have no space.
+// Split takes the name of a record apart, into the key and the form of the scope. Keys
+// have no space.
 func Split(record string) (key, scope string) {
 	key, scope, _ = strings.Cut(record, separator)
 	return key, scope

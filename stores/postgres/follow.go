@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -113,11 +112,12 @@ func (s *Store) wait(conn *pgx.Conn, gap time.Duration) (poked bool, err error) 
 // told then, and those of a key that is no longer in the table, which was truncated or
 // is another server's, are told that it is lost.
 func (s *Store) read(conn *pgx.Conn, cursor int64) (next int64, news bool, err error) {
-	all, timeout, missing := cursor == 0, s.opts.Timeout, map[id]entry(nil)
+	all, timeout, missing := cursor == 0, s.opts.Timeout, map[string]bool{}
 	if all {
-		s.mu.Lock()
-		timeout, missing = max(timeout, sessionTimeout), maps.Clone(s.states)
-		s.mu.Unlock()
+		timeout = max(timeout, sessionTimeout)
+		for record := range s.mirror.All() {
+			missing[record] = true
+		}
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
@@ -127,24 +127,22 @@ func (s *Store) read(conn *pgx.Conn, cursor int64) (next int64, news bool, err e
 	for rows.Next() && r.scan(rows) == nil {
 		rec, _ := s.decode(r)
 		state := rec.Add(holdoff.Report{}, r.now, s.opts.MaxHold).Snapshot // it checks the times of this copy
-		news = s.put(id(r.id), entry{r.key, r.here(state, s.opts.MaxHold)}, all) || news
-		delete(missing, id(r.id))
+		news = s.mirror.Put(r.key, r.here(state, s.opts.MaxHold), all) || news
+		delete(missing, r.key)
 	}
 	if err := rows.Err(); err != nil {
 		return cursor, false, err
 	}
-	for id, e := range missing {
-		if !e.state.Expired(time.Now()) {
-			s.put(id, entry{state: holdoff.State{Lost: true}}, true)
-		}
+	for record := range missing {
+		s.mirror.Put(record, holdoff.State{Lost: true}, true)
 	}
 	return max(r.oldest, 1), news, nil
 }
 
 // sweep forgets what is over, here and in the table.
 func (s *Store) sweep(conn *pgx.Conn) error {
+	s.mirror.Sweep()
 	s.mu.Lock()
-	maps.DeleteFunc(s.states, func(_ id, e entry) bool { return e.state.Expired(time.Now()) })
 	s.damaged = nil
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.ctx, sessionTimeout)

@@ -79,7 +79,7 @@ func (s *Store) transact(ctx context.Context, key string, decided bool, do chang
 
 	end := &pgx.Batch{}
 	if exists := r.id != nil; damaged || !reflect.DeepEqual(rec, before) && (exists || !rec.Forgettable(r.now)) {
-		if !exists && s.full() {
+		if !exists && s.mirror.Len() >= maxRecords {
 			return reply, holdoff.NotShared("there are too many records")
 		}
 		keep := slices.MaxFunc([]time.Time{r.now, rec.Until.Time(), rec.HintUntil.Time(), rec.Keep.Time()}, time.Time.Compare)
@@ -99,19 +99,12 @@ func (s *Store) transact(ctx context.Context, key string, decided bool, do chang
 	reply.Snapshot = r.here(reply.Snapshot, s.opts.MaxHold)
 	known := reply.Snapshot
 	known.Permits = 0
-	s.put(id, entry{shown(key), known}, false)
+	s.mirror.Put(shown(key), known, false)
 	return reply, nil
 }
 
 // lockOf returns the lock of a key. Two keys that have one wait for each other.
 func lockOf(id id) int64 { return int64(binary.BigEndian.Uint64(id[:])) }
-
-// full reports whether this namespace has all the records that it may have.
-func (s *Store) full() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.states) >= maxRecords
-}
 
 // row is a row as it was read.
 type row struct {

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -53,27 +52,20 @@ type Store struct {
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when follow has returned
 
-	mu       sync.Mutex // guards what follows
-	states   map[id]entry
-	watchers map[id]map[*func(holdoff.State)]bool
-	lost     error // why the session with the database ended
-	refused  error // why the last report failed
-	damaged  error // a record that could not be read
+	mirror  holdoff.Mirror
+	mu      sync.Mutex // guards what follows
+	lost    error      // why the session with the database ended
+	refused error      // why the last report failed
+	damaged error      // a record that could not be read
 }
 
 // id names a key in the table: of one length, whatever the key is made of.
 type id [16]byte
 
-// entry is what is known of one key.
-type entry struct {
-	key   string
-	state holdoff.State
-}
-
 const (
 	minPoll = 100 * time.Millisecond
-	// maxRecords bounds the keys of a namespace: an attacker may make us meet refusals
-	// from ever new hosts.
+	// maxRecords bounds the records of a namespace: an attacker may make us meet
+	// refusals from ever new hosts.
 	maxRecords = 32 << 10
 )
 
@@ -98,7 +90,6 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts Options) (*Store, error) 
 	}
 	s := &Store{
 		pool: pool, opts: opts, channel: fmt.Sprintf("holdoff_%x", digest(opts.Namespace)), replica: rand.Text(), done: make(chan struct{}),
-		states: make(map[id]entry), watchers: make(map[id]map[*func(holdoff.State)]bool),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	// A replica that starts while a key is held obeys from its first request on, where
@@ -124,65 +115,13 @@ func (s *Store) Err() error {
 	return errors.Join(s.lost, s.refused, s.damaged)
 }
 
-// All yields the keys that are not healthy, as far as this process knows, with their
-// states.
-func (s *Store) All() iter.Seq2[string, holdoff.State] {
-	return func(yield func(string, holdoff.State) bool) {
-		s.mu.Lock()
-		states := maps.Clone(s.states)
-		s.mu.Unlock()
-		for _, e := range states {
-			if !e.state.Expired(time.Now()) && !yield(e.key, e.state) {
-				return
-			}
-		}
-	}
-}
+// All yields the records that are not healthy, as far as this process knows, with
+// their states.
+func (s *Store) All() iter.Seq2[string, holdoff.State] { return s.mirror.All() }
 
 // Watch implements [holdoff.Store].
-func (s *Store) Watch(key string, changed func(holdoff.State)) (stop func()) {
-	id, w := digest(s.opts.Namespace, key), &changed
-	s.mu.Lock()
-	if s.watchers[id] == nil {
-		s.watchers[id] = make(map[*func(holdoff.State)]bool)
-	}
-	s.watchers[id][w] = true
-	state := s.states[id].state
-	s.mu.Unlock()
-	if !state.Expired(time.Now()) {
-		changed(state)
-	}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if delete(s.watchers[id], w); len(s.watchers[id]) == 0 {
-			delete(s.watchers, id)
-		}
-	}
-}
-
-// put adopts the state of a key, unless it is older than the one that is known, and
-// tells the watchers if it is newer, or if tell is set.
-func (s *Store) put(id id, e entry, tell bool) (newer bool) {
-	s.mu.Lock()
-	known, exists := s.states[id]
-	newer = e.state.Version > known.state.Version
-	var watchers map[*func(holdoff.State)]bool
-	switch {
-	case e.state.Lost:
-		delete(s.states, id)
-		watchers = maps.Clone(s.watchers[id])
-	case e.state.Version >= known.state.Version && (exists || len(s.states) < maxRecords):
-		s.states[id] = e
-		if newer || tell {
-			watchers = maps.Clone(s.watchers[id])
-		}
-	}
-	s.mu.Unlock()
-	for changed := range watchers {
-		(*changed)(e.state)
-	}
-	return newer
+func (s *Store) Watch(key string, changed func(scope string, state holdoff.State)) (stop func()) {
+	return s.mirror.Watch(shown(key), changed)
 }
 
 // digest returns the id of a key in a namespace. The number is the version of the
@@ -194,5 +133,5 @@ func digest(parts ...string) id {
 
 // shown is a name as the table has it: text, and of bounded length.
 func shown(name string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(name[:min(len(name), 320)], "\ufffd"), "\x00", "\ufffd")
+	return strings.ReplaceAll(strings.ToValidUTF8(name[:min(len(name), 640)], "\ufffd"), "\x00", "\ufffd")
 }

@@ -58,7 +58,7 @@ func report(t testing.TB, s *Store, key string, r holdoff.Report) holdoff.Reply 
 func watch(t testing.TB, s *Store, key string) func() holdoff.State {
 	var last atomic.Pointer[holdoff.State]
 	last.Store(&holdoff.State{})
-	t.Cleanup(s.Watch(key, func(state holdoff.State) { last.Store(&state) }))
+	t.Cleanup(s.Watch(key, func(_ string, state holdoff.State) { last.Store(&state) }))
 	return func() holdoff.State { return *last.Load() }
 }
 
@@ -272,7 +272,7 @@ func testForged(t *testing.T, srv *server) {
 	s := join(t, srv.pool(), Options{Namespace: t.Name()})
 	report(t, s, "k", hint)
 	var told atomic.Int64
-	t.Cleanup(s.Watch("k", func(holdoff.State) { told.Add(1) }))
+	t.Cleanup(s.Watch("k", func(string, holdoff.State) { told.Add(1) }))
 	before := srv.text(`select record::text from holdoff where namespace = $1`, t.Name())
 	for _, payload := range []string{"", "healthy", s.replica, strings.Repeat("x", 7000)} {
 		srv.exec(`select pg_notify($1, $2) from generate_series(1, 1000)`, s.channel, payload)

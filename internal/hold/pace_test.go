@@ -251,21 +251,23 @@ func TestPace_StopsFarBelowProvenRate(t *testing.T) {
 // alone. A limit is met less often by half the rate.
 func TestPace_StopsWhereLowerRatesAreRefusedAsOften(t *testing.T) {
 	for name, tt := range map[string]struct {
-		refused func(slot, sent int) int // of those that were sent in a slot
+		refused func(slot, sent int, length time.Duration) int // of those that were sent in a slot
 		want    Phase
 	}{
-		"three in ten, at random":  {func(_, sent int) int { return sent * 3 / 10 }, Ramping},
-		"two in three, at random":  {func(_, sent int) int { return sent * 2 / 3 }, Ramping},
-		"all but three of a slot":  {func(_, sent int) int { return max(sent-3, 0) }, Paced},
-		"all but ten of a slot":    {func(_, sent int) int { return max(sent-10, 0) }, Paced},
-		"a full bucket, then half": {func(slot, sent int) int { return max(sent-10, 0) * min(slot, 1) }, Paced},
-		"nothing":                  {func(int, int) int { return 0 }, Paced},
+		"three in ten, at random": {func(_, sent int, _ time.Duration) int { return sent * 3 / 10 }, Ramping},
+		"two in three, at random": {func(_, sent int, _ time.Duration) int { return sent * 2 / 3 }, Ramping},
+		"all but 40 per second":   {func(_, sent int, length time.Duration) int { return max(sent-int(40*length.Seconds()), 0) }, Paced},
+		"all but 100 per second":  {func(_, sent int, length time.Duration) int { return max(sent-int(100*length.Seconds()), 0) }, Paced},
+		"a full bucket, then 40 per second": {func(slot, sent int, length time.Duration) int {
+			return max(sent-int(40*length.Seconds()), 0) * min(slot, 1)
+		}, Paced},
+		"nothing": {func(int, int, time.Duration) int { return 0 }, Paced},
 	} {
 		tr := paced20(t)
 		now := tr.start.Add(500 * ms)
 		for slot := 0; slot < 40 && tr.h.phase == Paced; slot++ {
 			sent := tr.h.permits
-			refused := tt.refused(slot, sent)
+			refused := tt.refused(slot, sent, tr.h.length)
 			for i := range sent {
 				p, ok := tr.h.grant(now, traceLease, uniform)
 				if !ok {

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-holdoff/holdoff"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -64,6 +65,7 @@ type id [16]byte
 
 const (
 	minPoll = 100 * time.Millisecond
+	maxName = 640 // bytes of a key and a scope, of which the rest is a hash
 	// maxRecords bounds the records of a namespace: an attacker may make us meet
 	// refusals from ever new hosts.
 	maxRecords = 32 << 10
@@ -133,5 +135,16 @@ func digest(parts ...string) id {
 
 // shown is a name as the table has it: text, and of bounded length.
 func shown(name string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(name[:min(len(name), 640)], "\ufffd"), "\x00", "\ufffd")
+	var b strings.Builder
+	if len(name) > maxName {
+		name = fmt.Sprintf("%s~%x", name[:maxName], digest(name))
+	}
+	for i, r := range name {
+		if r == 0 || r == utf8.RuneError {
+			fmt.Fprintf(&b, "%%%02x", name[i])
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }

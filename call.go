@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-holdoff/holdoff/internal/admission"
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 	"github.com/go-holdoff/holdoff/internal/replay"
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
@@ -45,6 +46,7 @@ type call struct {
 	took      time.Duration // until the response headers; 0 where it wasn't measured
 	decidedAt time.Time     // when its retry was considered
 	quota     hold.Quota    // what it said of a quota
+	quotaOf   string        // the name of that limit; "" where it is the only one
 	hasQuota  bool          // it said something
 
 	sends        int           // how many attempts were made
@@ -247,7 +249,10 @@ func (c *call) readQuota() {
 	if c.took > 0 {
 		took = now.Sub(c.begun) // to the moment: it orders requests after answers
 	}
-	c.quota, c.hasQuota = c.key.Quota.Read(c.resp.Header, took, now, c.t.maxHold())
+	c.quota, c.quotaOf, c.hasQuota = c.key.Quota.Read(c.resp.Header, took, now, c.t.maxHold())
+	if c.key.Quota.Single() {
+		c.quotaOf = ""
+	}
 	c.hasQuota = c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent || c.pass.Limited())
 }
 
@@ -283,6 +288,12 @@ func (c *call) reportResult(v Verdict) {
 		Permit: hold.Permit{Retry: c.attempt > 0}, Lesson: v.Lesson, Hint: min(v.Hint, c.t.maxHold()), Status: c.status,
 		Quota: c.quota, HasQuota: c.hasQuota,
 	}}
+	if c.resp != nil {
+		o.Limit, o.Global = ratelimitheader.Limit(c.resp.Header)
+	}
+	if c.hasQuota {
+		o.QuotaOf = c.quotaOf
+	}
 	c.hasQuota = false
 	for !c.key.Record(&p, o) {
 		c.key = c.t.key(c.req)

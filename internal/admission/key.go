@@ -20,7 +20,7 @@ type Key struct {
 	text      string // name, as people see it
 	Budget    retrybudget.Budget
 	Tolerance retrybudget.Budget // refusals that are left to retries
-	Quota     quota.Counter      // what the server says of one
+	Quota     quota.Counters     // what the server says of them
 	latency   atomic.Int64       // smoothed time to response headers, in ns; 0 = unknown
 	// fastPath is the generation of the whole key's machine, doubled, plus one while
 	// a scope is in trouble: all that a request has to read to pass. It is written

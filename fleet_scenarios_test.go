@@ -82,7 +82,7 @@ func runReplica(config string) {
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, cfg.Server)
 	}}
-	r := &replicaProcess{name: cfg.Name, transport: &holdoff.Transport{Base: base, Store: store}}
+	r := &replicaProcess{name: cfg.Name, transport: &holdoff.Transport{Route: oneScope, Base: base, Store: store}}
 	var mu sync.Mutex
 	out := json.NewEncoder(os.Stdout)
 	fmt.Println("ready")
@@ -805,7 +805,7 @@ func TestHealthyAndHeldRequestsCostRedisNothing(t *testing.T) {
 		}
 		return answer(200), nil
 	})
-	tr := &holdoff.Transport{Base: base, Store: redisStore(t, srv.Client(), holdoff.RedisOptions{}), MaxWait: -1}
+	tr := &holdoff.Transport{Route: oneScope, Base: base, Store: redisStore(t, srv.Client(), holdoff.RedisOptions{}), MaxWait: -1}
 	const host = "https://api.example.com"
 	for _, phase := range []struct {
 		name     string

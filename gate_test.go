@@ -103,7 +103,7 @@ func TestHold_DelaysFirstAttemptsOfOthers(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 		go get(t, tr, "http://h/two") // sent before the hold; its answer comes in the hold, and ends before it
 		synctest.Wait()
 		wants(t, tr, "http://h/five", 429)
@@ -124,7 +124,7 @@ func TestHold_WithAHintOfMillisecondsIsExact(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 503)
 		sendsAt(t, tr, h.start, "http://h/", 2345*time.Millisecond)
 	})
@@ -142,7 +142,7 @@ func TestHold_StaleSuccessDoesNotEndIt(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 		go get(t, tr, "http://h/slow")
 		time.Sleep(time.Second)
 		wants(t, tr, "http://h/bad", 429)
@@ -163,7 +163,7 @@ func TestTransport_ManyHealthyKeysLeaveTheHeldOnesRemembered(t *testing.T) {
 			}
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
 		})
-		tr := &holdoff.Transport{Base: base, MaxAttempts: 1, MaxWait: -1}
+		tr := &holdoff.Transport{Route: oneScope, Base: base, MaxAttempts: 1, MaxWait: -1}
 		for i := range 10 {
 			wants(t, tr, fmt.Sprintf("http://held%d/", i), 429)
 		}
@@ -187,7 +187,7 @@ func TestTransport_ManyHealthyKeysLeaveTheHeldOnesRemembered(t *testing.T) {
 // waits stays.
 func TestTransport_ManyHeldKeysAreBoundedExceptThoseWithWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 50")), MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: script(with(429, "Retry-After: 50")), MaxAttempts: 1}
 		wants(t, tr, "http://waited/", 429)
 		waiter := make(chan error, 1)
 		go func() { waiter <- func() error { _, err := get(t, tr, "http://waited/"); return err }() }()
@@ -227,7 +227,7 @@ func TestTransport_OutcomeOfAForgottenKeyIsNotLost(t *testing.T) {
 			time.Sleep(time.Second)
 			return answer(429, "Retry-After: 10"), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1, MaxWait: -1}
 		go get(t, tr, "http://h/")
 		synctest.Wait()
 		req := newRequest(t, "GET", "http://h/", "")
@@ -261,7 +261,7 @@ func TestHold_BeyondPatienceFailsAtOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := script(with(503, "Retry-After: 30"))
-				tr := &holdoff.Transport{Base: base, MaxWait: tt.maxWait}
+				tr := &holdoff.Transport{Route: oneScope, Base: base, MaxWait: tt.maxWait}
 				if tt.maxWait == 0 {
 					tr.MaxWait = 2 * time.Minute
 				}
@@ -326,7 +326,7 @@ func TestWaiter_OutgrownByALongerHintFailsAtOnce(t *testing.T) {
 			}
 			return answer(429, "Retry-After: 5"), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: 10 * time.Second}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1, MaxWait: 10 * time.Second}
 		go get(t, tr, "http://h/slow")
 		synctest.Wait()
 		wants(t, tr, "http://h/", 429)
@@ -359,7 +359,7 @@ func TestWaiters_AtTheEndOfAHoldAreReleasedByProbeAndRamp(t *testing.T) {
 					time.Sleep(latency)
 					return answer(200), nil
 				})
-				tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+				tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 				wants(t, tr, "http://h/", 429)
 				var all sync.WaitGroup
 				for range n {
@@ -400,7 +400,7 @@ func TestHold_AppliesToOneKeyOfOneTransport(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		one, two := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1}, &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1}
+		one, two := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1, MaxWait: -1}, &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1, MaxWait: -1}
 		wants(t, one, "http://a.example/bad", 429)
 		for _, url := range []string{"http://b.example/", "https://a.example/", "http://a.example:8080/", "http://www.a.example/"} {
 			wants(t, one, url, 200)
@@ -423,7 +423,7 @@ func TestKey_OfTheUsersSplitsHolds(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1, Key: func(req *http.Request) string { return req.Header.Get("Tenant") }}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1, MaxWait: -1, Key: func(req *http.Request) string { return req.Header.Get("Tenant") }}
 		as := func(tenant, url string) (int, error) {
 			req := newRequest(t, "GET", url, "")
 			req.Header.Set("Tenant", tenant)
@@ -455,7 +455,7 @@ func TestProbe_ThatIsRefusedLetsNoOtherRequestThrough(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxHold: 30 * time.Second, MaxWait: 10 * time.Minute}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1, MaxHold: 30 * time.Second, MaxWait: 10 * time.Minute}
 		wants(t, tr, "http://h/", 429)
 		var all sync.WaitGroup
 		for range 50 {
@@ -477,7 +477,7 @@ func TestProbe_ThatIsRefusedLetsNoOtherRequestThrough(t *testing.T) {
 func TestProbe_InAnOutageIsOnePerHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(time.Duration, *http.Request) (*http.Response, error) { return answer(500), nil })
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 		for range 20 {
 			wants(t, tr, "http://h/", 500)
 		}
@@ -509,7 +509,7 @@ func TestRamp_RefusalHoldsTheKey(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		var all sync.WaitGroup
 		for range 500 {
@@ -539,7 +539,7 @@ func TestHold_ManyRefusalsInFlightAreOne(t *testing.T) {
 			return answer(429, "Retry-After: 5"), nil
 		})
 		var mu sync.Mutex
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, Observe: func(_ context.Context, e holdoff.Event) {
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1, Observe: func(_ context.Context, e holdoff.Event) {
 			mu.Lock()
 			defer mu.Unlock()
 			if e.Kind >= holdoff.HoldStarted {
@@ -577,7 +577,7 @@ func TestHold_LaterHintExtendsItForWaiters(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 		go get(t, tr, "http://h/long")
 		go get(t, tr, "http://h/short")
 		synctest.Wait()
@@ -605,7 +605,7 @@ func TestHold_RelapseWithinGraceContinuesTheLevel(t *testing.T) {
 					}
 					return answer(200), nil
 				})
-				tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+				tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 				for range 20 {
 					wants(t, tr, "http://h/", 500)
 				}
@@ -651,7 +651,7 @@ func TestHold_LateFailureOfAnOldGenerationCountsOnlyWithAHint(t *testing.T) {
 					}
 					return answer(200), nil
 				})
-				tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+				tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 				go get(t, tr, "http://h/late")
 				synctest.Wait()
 				wants(t, tr, "http://h/", 429)
@@ -683,7 +683,7 @@ func TestWaiters_CancelledLeaveNothing(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
@@ -727,7 +727,7 @@ func TestWaiter_CancelledWhenGrantedPassesItsPermitOn(t *testing.T) {
 				}
 				return answer(200), nil
 			})
-			tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+			tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 			wants(t, tr, "http://h/", 429)
 			ctx, cancel := context.WithCancel(t.Context())
 			go statusOf(tr, newRequest(t, "GET", "http://h/", "").WithContext(ctx))
@@ -758,7 +758,7 @@ func TestProbe_WithoutAnAnswerIsFollowedByAnother(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -780,7 +780,7 @@ func TestProbe_WithoutAnAnswerIsFollowedByAnother(t *testing.T) {
 func TestBody_AfterAHoldIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := script(with(429, "Retry-After: 3"), 200)
-		tr := &holdoff.Transport{Base: base, MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: base, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		req := newRequest(t, "POST", "http://h/", "")
 		req.Body = io.NopCloser(strings.NewReader("hello"))
@@ -808,7 +808,7 @@ func TestKey_WithBrokenPathsGetsHealthy(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: h}
+		tr := &holdoff.Transport{Route: oneScope, Base: h}
 		var all sync.WaitGroup
 		for i := range 400 * 15 {
 			path := "/good"

@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	// enoughPoints is how many points must have been refused before what they have in
-	// common is held: two may be two limits of their own.
+	// enoughPoints is how many routes, or credentials, must have been refused before
+	// what they have in common is held: two may have limits of their own.
 	enoughPoints = 3
-	// enoughReplicas is the same where only the replica differs.
+	// enoughReplicas is the same where only the replica differs, and where the wider
+	// scope is known to be limited.
 	enoughReplicas = 2
 	// enoughRefusals is how many refusals of one point tell that most of its requests
 	// are refused, and not by chance.
@@ -136,20 +137,24 @@ func (e *evidence) common(at scope.Scope, now time.Time, confirmed func(scope.Sc
 		if wide == at || wide == other.scope || (ok && wide.Fixed() <= s.Fixed()) {
 			continue
 		}
-		enough := enoughPoints
-		if confirmed(wide) || (wide.Route == at.Route && wide.Credential == at.Credential) {
+		enough, what := enoughPoints, scope.Scope.Shared
+		switch {
+		case wide.Route == at.Route && wide.Credential == at.Credential:
+			enough, what = enoughReplicas, func(l scope.Scope) scope.Scope { return l }
+		case confirmed(wide):
 			enough = enoughReplicas
 		}
-		n, latest, served := 0, time.Time{}, e.lastGood(wide)
+		latest, served := time.Time{}, e.lastGood(wide)
+		seen := make(map[scope.Scope]bool, len(e.limits))
 		for _, l := range e.limits {
 			if wide.Covers(l.scope) && l.epoch > served && l.until.After(now) {
-				n++
+				seen[what(l.scope)] = true
 				if l.until.After(latest) {
 					latest = l.until
 				}
 			}
 		}
-		if n >= enough {
+		if len(seen) >= enough {
 			s, until, ok = wide, latest, true
 		}
 	}

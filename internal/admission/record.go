@@ -133,8 +133,12 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 		return k.meet(at, o, now)
 	case hinted, o.Lesson == hold.Failed, g != nil && !own:
 		return &k.whole
-	case own, k.whole.hold.Phase() == hold.Healthy:
-		k.exceeded(at, own, now)
+	case own:
+		k.exceeded(at, true, now)
+		return nil
+	case k.whole.hold.Phase() == hold.Healthy:
+		k.exceeded(at, false, now)
+		return &k.whole // which counts it, for people
 	}
 	return nil // it was sent long ago
 }

@@ -211,8 +211,27 @@ func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
 		k.limits.drop(s)
 		return
 	}
-	if k.limits.add(s, k.epoch.Load()+1, state.Until, now) {
-		k.epoch.Add(1)
-		k.doubt(now)
+	if !k.limits.add(s, k.epoch.Load()+1, state.Until, now) {
+		return
 	}
+	k.epoch.Add(1)
+	if wide, latest, ok := k.limits.common(s, now, k.confirmed); ok {
+		// What was met elsewhere at this moment, and what was met here, is one limit.
+		if status, met := k.metIn(wide); met {
+			k.holdAll(wide, latest, status, now)
+			return
+		}
+	}
+	k.doubt(now)
+}
+
+// metIn reports whether this process itself has met a limit in a scope, and with what
+// status.
+func (k *Key) metIn(s scope.Scope) (status int, met bool) {
+	for _, g := range k.narrow {
+		if s.Covers(g.scope) && g.hold.Phase() == hold.Held && g.bad.After(g.hold.RecoveredAt()) {
+			return g.hold.Status(), true
+		}
+	}
+	return 0, false
 }

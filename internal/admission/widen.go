@@ -21,14 +21,18 @@ func (k *Key) meet(at scope.Scope, o hold.Result, now time.Time) *Gate {
 		k.doubt(now)
 		return k.open(at)
 	}
-	g := k.open(wide)
 	if latest.After(until) {
-		// What the others were told counts as well.
-		r := o
-		r.Permit, r.HasQuota, r.Hint = hold.Permit{}, false, latest.Sub(now)
-		g.take(r, now)
+		return k.holdAll(wide, latest, o.Status, now) // what the others were told counts as well
 	}
-	k.limits.add(wide, k.epoch.Load(), latest, now)
+	k.limits.add(wide, k.epoch.Load(), until, now)
+	return k.open(wide)
+}
+
+// holdAll holds a scope until the server may be asked again in all of it.
+func (k *Key) holdAll(s scope.Scope, until time.Time, status int, now time.Time) *Gate {
+	g := k.open(s)
+	g.take(hold.Result{Lesson: hold.Refused, Hint: max(until.Sub(now), hold.MinHold), Status: status}, now)
+	k.limits.add(s, k.epoch.Load(), until, now)
 	return g
 }
 

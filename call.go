@@ -132,7 +132,7 @@ func (c *call) enter() error {
 // in trouble.
 func (c *call) point() scope.Scope {
 	if !c.placed {
-		c.at, c.placed = c.t.point(c.req), true
+		c.at, c.placed = c.t.point(c.req, c.options.scope), true
 	}
 	return c.at
 }

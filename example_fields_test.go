@@ -193,15 +193,18 @@ func ExampleTransport_key() {
 // RedisStore that they share.
 func ExampleTransport_store() {
 	store := &holdoff.MemoryStore{}
-	told := &holdoff.Transport{Base: answers(429), MaxWait: -1, Store: store}
-	other := &holdoff.Transport{Base: answers(200), MaxWait: -1, Store: store}
-
-	fmt.Println(do(context.Background(), told, "GET", invoices))
-	for len(maps.Collect(store.All())) == 0 {
+	replica := func(status int) *holdoff.Transport {
+		return &holdoff.Transport{Base: answers(status), MaxWait: -1, Store: store}
+	}
+	// One replica alone may have a limit of its own: a limit per address, say.
+	fmt.Println(do(context.Background(), replica(429), "GET", invoices))
+	fmt.Println(do(context.Background(), replica(429), "GET", invoices))
+	for len(maps.Collect(store.All())) < 3 { // what each has met, and that it is one limit
 		time.Sleep(time.Millisecond) // no request waits for a store
 	}
-	fmt.Println(do(context.Background(), other, "GET", invoices))
+	fmt.Println(do(context.Background(), replica(200), "GET", invoices))
 	// Output:
+	// 429
 	// 429
 	// held, not sent
 }

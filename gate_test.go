@@ -501,7 +501,9 @@ func TestProbe_InAnOutageIsOnePerHold(t *testing.T) {
 }
 
 // A refusal in the middle of the ramp holds all again.
-func TestRamp_RefusalHoldsTheKey(t *testing.T) {
+// A refusal in the ramp asks for less. Where nothing is served, it is a hold, until the
+// time that the server asked for.
+func TestRamp_RefusedAltogetherIsHeldToTheHint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at == 0 || (at >= 5300*time.Millisecond && at < 6*time.Second) {
@@ -520,12 +522,14 @@ func TestRamp_RefusalHoldsTheKey(t *testing.T) {
 		if got := h.between(1, 5300*time.Millisecond); got != 1+2+4+8 {
 			t.Errorf("got %d requests before the refusal, want 15", got)
 		}
-		if got := h.between(5300*time.Millisecond, 10300*time.Millisecond); got < 1 || got > 16 {
-			t.Errorf("got %d requests from the refusal to the end of its hint, want those of one hold.Slot, 1 to 16", got)
+		if got := h.between(5300*time.Millisecond, 5600*time.Millisecond); got < 1 || got > 16+16 {
+			t.Errorf("got %d requests after the refusal, want those of a slot of the ramp and of one at half its rate, 1 to 32", got)
 		}
-		if got := h.between(10300*time.Millisecond, 10300*time.Millisecond+1); got != 1+2 {
-			// The answer comes at once here, so the first slot begins with the probe.
-			t.Errorf("got %d requests when the second hint ended, want a probe and a hold.Slot of 2", got)
+		if got := h.between(5600*time.Millisecond, 10300*time.Millisecond); got != 0 {
+			t.Errorf("got %d requests before the end of the second hint, want none", got)
+		}
+		if got := h.between(10300*time.Millisecond, 10700*time.Millisecond); got < 1+2 {
+			t.Errorf("got %d requests when the second hint ended, want a probe and a ramp", got)
 		}
 	})
 }

@@ -79,10 +79,11 @@ type Transport struct {
 	Key func(*http.Request) string
 
 	// Route names the part of the key that a request is about. Limits are found by
-	// route, by credential and by replica: see docs/RETRY_LOGIC.md. If nil, the shape
-	// of the path: segments with digits or like tokens count as one. Where it returns
-	// "", a limit that this request meets is one of the whole key. It is called only
-	// while something of the key is limited, appears in logs, and must hold no secret.
+	// route, by credential and by replica: see [Scope]. If nil, [RouteOf]; package
+	// vendors has some for APIs whose paths do not tell. [WithScope] wins over it.
+	// Where it returns "", a limit that the request meets is one of the whole key. It
+	// is called only while something of the key is limited. A route appears in logs:
+	// it must hold no secret.
 	Route func(*http.Request) string
 
 	// Store shares what is learnt about a key among replicas: a [MemoryStore]

@@ -83,7 +83,7 @@ func (g *Gate) take(o hold.Result, now time.Time) {
 	case mine && g.serving() && o.Hint >= hold.MinHold && (o.Lesson == hold.Refused || o.Lesson == hold.Failed):
 		// Others of this scope are served meanwhile: the server asks for less, and
 		// not for silence. The request that got the hint obeys it by itself.
-		o.Lesson, o.Hint = hold.Refused, hold.MinHold-time.Millisecond
+		o.Lesson, o.Meanwhile = hold.Refused, true
 	}
 	if g.shared() {
 		g.recordShared(o, now)

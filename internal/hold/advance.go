@@ -67,11 +67,10 @@ func (m *Machine) apply(rec Record, now time.Time, longest time.Duration, jitter
 }
 
 func (m *Machine) applyFailures(t Totals, mine Permit, status int, now time.Time, jitter Jitter) {
-	bad := Result{Permit: mine, Lesson: Failed, Status: status, Hint: max(t.RetryAt.Time().Sub(now), 0)}
+	bad := Result{Permit: mine, Lesson: Failed, Status: status, Hint: max(t.RetryAt.Time().Sub(now), 0), Meanwhile: true}
 	if t.RetryAt == 0 {
 		bad.Hint = 0
 	}
-	bad.Hint = min(bad.Hint, MinHold-1) // longer ones are not among these
 	for range t.Bad {
 		m.Record(bad, now, jitter)
 	}

@@ -8,7 +8,7 @@ func (m *Machine) Record(r Result, now time.Time, jitter Jitter) {
 	if r.HasQuota && r.Generation == m.generation {
 		defer m.recordQuota(r.Quota, now)
 	}
-	r.ServerDirected = r.ServerDirected || r.Hint >= MinHold
+	r.ServerDirected = !r.Meanwhile && (r.ServerDirected || r.Hint >= MinHold)
 	if r.Lesson == Good {
 		// Successes count before the round ends: a result that arrives before a
 		// slot is closed belongs to that slot.

@@ -189,7 +189,7 @@ func (r *Record) addHint(rep Report, at Millis, longest time.Duration) {
 		return
 	}
 	until := at + toMillis(min(rep.Hint, longest))
-	if !rep.ServerDirected && rep.Hint < MinHold {
+	if !rep.ServerDirected {
 		r.Totals.RetryAt = max(r.Totals.RetryAt, until)
 		return
 	}

@@ -40,7 +40,8 @@ type Report struct {
 	// Status is the last status code among all those.
 	Status int
 	// Hint is how much is left of the longest hint that the server gave.
-	// ServerDirected tells that it holds every request, whatever is left of it.
+	// ServerDirected tells that it holds every request; else it is of requests that
+	// are refused while others are served.
 	Hint           time.Duration
 	ServerDirected bool
 	// Want is how many permits the replica has use for, and Lease is how long a
@@ -58,7 +59,7 @@ type Totals struct {
 	Returned                    int
 	Failures, Refusals          int
 	Hints                       int    // hints that came without another result
-	RetryAt                     Millis // the latest time that hints below MinHold asked for
+	RetryAt                     Millis // the latest time that hints asked for which hold nobody else
 	Remaining                   int
 	ResetAt                     Millis
 	NearExhaustion              bool

@@ -92,13 +92,12 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 	}
 	s.mu.Unlock()
 	reset := upMillis(r.ResetIn)
-	directed := r.ServerDirected || r.Hint >= hold.MinHold
 	return []any{
 		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, packAlarms(hold.FirstAlarms()),
 		replicaID(r.Replica), r.Call, r.Version, sent.Milliseconds(), r.Generation,
 		count(r.Good), count(r.Bad), count(r.Refused), count(r.GoodRetries), count(r.RefusedRetries), count(r.Returned),
 		count(r.Failures), count(r.Refusals), flag(r.Well),
-		max(r.Status, 0), upMillis(r.Hint), flag(directed), max(r.Remaining, 0), reset, flag(r.NearExhaustion), flag(r.Inconsistent), r.Want,
+		max(r.Status, 0), upMillis(r.Hint), flag(r.ServerDirected), max(r.Remaining, 0), reset, flag(r.NearExhaustion), flag(r.Inconsistent), r.Want,
 	}
 }
 

@@ -117,7 +117,7 @@ func (c *checker) committed(rec *stored, before hold.Record, d hold.Decision, ve
 
 // reported: a hint that was reported holds.
 func (c *checker) reported(rec *stored, rep hold.Report, now time.Time) {
-	if rep.Hint <= 0 || !(rep.ServerDirected || rep.Hint >= hold.MinHold) {
+	if rep.Hint <= 0 || !rep.ServerDirected {
 		return
 	}
 	s, until := rec.Snapshot(), now.Add(min(rep.Hint, MaxHold)-2*time.Millisecond)

@@ -363,7 +363,7 @@ func TestHostileNamesAreJustNames(t *testing.T) {
 	b := redisStore(t, srv.Client(), Options{})
 	long := hostkey.Name{Scheme: "https", Host: hostkey.Bounded(strings.Repeat("a", 8<<10))}.String()
 	names := []string{
-		"", " ", long, "https://{a}.example.com", "{", "}{", "https://a\r\nSET x y\r\n",
+		"", long, "https://{a}.example.com", "{", "}{", "https://a\r\nSET x y\r\n",
 		"https://a\x00b", "https://\xff\xfe.example.com", "https://[fe80::1%25eth0]:8443", "https://user:pass@a.example.com",
 		"https://аpple.com", "a b c", "1 " + strings.Repeat("0", 32) + " e 1 2 held 60000 1 0 1 1 0 429 1 k", "*", "a:b,c:1", "\u202e", "'; return 1 --",
 		"https://a.example.com", "https://a.example.com:8443", "http://a.example.com",

@@ -14,18 +14,16 @@ func fullTable(tb testing.TB, n int) *Table {
 	tb.Helper()
 	gs := &Table{emit: func(Change) {}}
 	for i := range n {
-		waitAt(tb, gs.Gate(named(fmt.Sprintf("waited-%d.example", i))), 1, false)
+		waitAt(tb, gs.Key(named(fmt.Sprintf("waited-%d.example", i))), 1, false)
 	}
 	return gs
 }
 
 // waitAt holds g for an hour, and puts n requests in its line that have more
 // patience than that.
-func waitAt(tb testing.TB, g *Gate, n int, retry bool) {
+func waitAt(tb testing.TB, g *Key, n int, retry bool) {
 	tb.Helper()
-	g.mu.Lock()
-	enterPhase(g, hold.Held, 0, time.Now().Add(time.Hour))
-	g.mu.Unlock()
+	g.unlocked(func() { enterPhase(&g.whole, hold.Held, 0, time.Now().Add(time.Hour)) })
 	latest := time.Now().Add(3 * time.Hour)
 	for i := range n {
 		if inLine, err := g.Enqueue(&Waiter{Latest: latest.Add(time.Duration(i)), Retry: retry}); !inLine {
@@ -42,7 +40,7 @@ func BenchmarkNewKeyAmongWaited(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		name := named(fmt.Sprint("new-", i))
-		gs.Gate(name)
+		gs.Key(name)
 		i++
 	}
 }
@@ -50,39 +48,35 @@ func BenchmarkNewKeyAmongWaited(b *testing.B) {
 // What one refusal costs under the gate's lock while 50,000 requests wait: each
 // refusal in flight ends a little later than the one before.
 func BenchmarkRefusalWithLongLine(b *testing.B) {
-	g := &Gate{emit: func(Change) {}}
+	g := newKey(named("h"), nil, func(Change) {})
 	waitAt(b, g, 50_000, false)
 	for b.Loop() {
-		g.Record(hold.Result{Permit: hold.Permit{Generation: g.hold.Generation()}, Lesson: hold.Refused, Hint: time.Hour, Status: 429})
+		g.record(hold.Permit{Generation: g.whole.hold.Generation()}, hold.Result{Lesson: hold.Refused, Hint: time.Hour, Status: 429})
 	}
 }
 
 // What a probe costs while 50,000 requests wait that have all failed before.
 func BenchmarkProbeWithLongLine(b *testing.B) {
-	g := &Gate{emit: func(Change) {}}
+	g := newKey(named("h"), nil, func(Change) {})
 	waitAt(b, g, 50_000, true)
 	for b.Loop() {
 		w := &Waiter{Latest: time.Now().Add(3 * time.Hour), Retry: true}
 		if _, err := g.Enqueue(w); err != nil {
 			b.Fatal(err)
 		}
-		before := g.lock()
-		enterPhase(g, hold.Probing, 1, time.Now().Add(time.Hour))
-		g.applyAndUnlock(before)
+		g.unlocked(func() { enterPhase(&g.whole, hold.Probing, 1, time.Now().Add(time.Hour)) })
 	}
 }
 
 // What it costs to let 100,000 requests go that wait for a key.
 func BenchmarkAdmitLongLine(b *testing.B) {
 	const n = 100_000
-	g := &Gate{emit: func(Change) {}}
+	g := newKey(named("h"), nil, func(Change) {})
 	for b.Loop() {
 		b.StopTimer()
 		waitAt(b, g, n, false)
 		b.StartTimer()
-		before := g.lock()
-		enterPhase(g, hold.Ramping, n, time.Now().Add(time.Hour))
-		g.applyAndUnlock(before)
+		g.unlocked(func() { enterPhase(&g.whole, hold.Ramping, n, time.Now().Add(time.Hour)) })
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/waiter")
 }
@@ -90,7 +84,7 @@ func BenchmarkAdmitLongLine(b *testing.B) {
 // What it costs that 100,000 requests leave the line of a key together.
 func BenchmarkLeaveLongLine(b *testing.B) {
 	const n = 100_000
-	g := &Gate{emit: func(Change) {}}
+	g := newKey(named("h"), nil, func(Change) {})
 	latest := time.Now().Add(3 * time.Hour)
 	waiters := make([]*Waiter, n)
 	for b.Loop() {

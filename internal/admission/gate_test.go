@@ -15,7 +15,7 @@ func TestGate_LeaseFollowsLatencyWithinBounds(t *testing.T) {
 	for _, tt := range []struct{ latency, want time.Duration }{
 		{0, time.Second}, {time.Millisecond, time.Second}, {time.Second, 4 * time.Second}, {time.Minute, 30 * time.Second},
 	} {
-		var g Gate
+		var g Key
 		g.latency.Store(int64(tt.latency))
 		if got := g.lease(); got != tt.want {
 			t.Errorf("lease at a latency of %v: got %v, want %v", tt.latency, got, tt.want)
@@ -25,7 +25,7 @@ func TestGate_LeaseFollowsLatencyWithinBounds(t *testing.T) {
 
 // The latency is smoothed with the gain of RFC 6298.
 func TestGate_SampleSmoothsTheLatency(t *testing.T) {
-	var g Gate
+	var g Key
 	for _, tt := range []struct{ sample, want time.Duration }{
 		{800, 800}, {1600, 900}, {100, 800}, {800, 800},
 	} {
@@ -40,18 +40,19 @@ func TestGate_SampleSmoothsTheLatency(t *testing.T) {
 // that, a result of a request that was sent before is history.
 func TestGate_RecordCountsOldResultsWhileCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &Gate{emit: func(Change) {}}
-		p, _ := g.TryFastPath()
-		change(g, func() { g.hold.Measure(time.Now()) })
+		g := newKey(named("h"), nil, func(Change) {})
+		pass, _ := g.TryFastPath()
+		p := pass.whole
+		change(g, func() { g.whole.hold.Measure(time.Now()) })
 		for range 10 {
-			g.Record(hold.Result{Permit: p, Lesson: hold.Good})
-			g.Record(hold.Result{Permit: p, Lesson: hold.Refused})
+			g.record(p, hold.Result{Lesson: hold.Good})
+			g.record(p, hold.Result{Lesson: hold.Refused})
 		}
 		if h := g.now(); h.Phase() != hold.Counted {
 			t.Errorf("%v, want counted", h.Phase())
 		}
 		time.Sleep(501 * time.Millisecond)
-		g.Record(hold.Result{Permit: p, Lesson: hold.Refused})
+		g.record(p, hold.Result{Lesson: hold.Refused})
 		if h := g.now(); h.Phase() != hold.Paced {
 			t.Errorf("%v, want paced", h.Phase())
 		}
@@ -63,12 +64,12 @@ func TestGate_RecordCountsOldResultsWhileCounted(t *testing.T) {
 // took its place.
 func TestGate_RecordOfAnEvictedGateIsRefused(t *testing.T) {
 	gs, _ := tableOf(0)
-	old := gs.Gate(keyed(0))
+	old := gs.Key(keyed(0))
 	evict(gs, old)
-	if old.Record(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429}) {
+	if old.record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429}) {
 		t.Error("an evicted gate took in an outcome")
 	}
-	if got := gs.Gate(keyed(0)); got == old {
+	if got := gs.Key(keyed(0)); got == old {
 		t.Error("the evicted gate is still in the table")
 	}
 }
@@ -79,8 +80,8 @@ func TestGate_WaiterOfAnEvictedGateIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gs := &Table{}
 		gs.Init(&memory{}, func(Change) {})
-		g := gs.Gate(keyed(0))
-		g.Record(hold.Result{Lesson: hold.Refused, Hint: 3 * time.Second, Status: 429})
+		g := gs.Key(keyed(0))
+		g.record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: 3 * time.Second, Status: 429})
 		synctest.Wait()
 		g.mu.Lock()
 		g.discard()
@@ -91,8 +92,8 @@ func TestGate_WaiterOfAnEvictedGateIsServed(t *testing.T) {
 			t.Fatalf("in line: %t, %v; want a held key", inLine, err)
 		}
 		err := g.Wait(t.Context(), w, false)
-		if d := time.Since(begun); err != nil || !w.Permit.Limited || d > 4*time.Second {
-			t.Errorf("after %v: %v, %+v; want the probe's permit after 3 s", d, err, w.Permit)
+		if d := time.Since(begun); err != nil || !w.Pass.Limited() || d > 4*time.Second {
+			t.Errorf("after %v: %v, %+v; want the probe's permit after 3 s", d, err, w.Pass)
 		}
 		time.Sleep(time.Hour)
 	})
@@ -102,14 +103,14 @@ func TestGate_WaiterOfAnEvictedGateIsServed(t *testing.T) {
 // healthy one.
 func TestTable_ManyHealthyKeysAreBoundedAndEvictedFirst(t *testing.T) {
 	gs, _ := tableOf(0)
-	var held []*Gate
+	var held []*Key
 	for i := range 10 {
-		g := gs.Gate(keyed(i))
-		g.Record(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429})
+		g := gs.Key(keyed(i))
+		g.record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429})
 		held = append(held, g)
 	}
 	for i := range maxKeys + 100 {
-		gs.Gate(keyed(10 + i))
+		gs.Key(keyed(10 + i))
 	}
 	n := 0
 	gs.byName.Range(func(any, any) bool { n++; return true })
@@ -118,7 +119,7 @@ func TestTable_ManyHealthyKeysAreBoundedAndEvictedFirst(t *testing.T) {
 	}
 	for _, g := range held {
 		if g.evicted.Load() {
-			t.Errorf("%s was evicted, which is held", g.Key())
+			t.Errorf("%s was evicted, which is held", g.Text())
 		}
 		g.mu.Lock()
 		g.discard()
@@ -144,7 +145,7 @@ func TestDispatcher_EvictedKeysLeaveTheQueue(t *testing.T) {
 		gs := &Table{}
 		gs.Init(store, func(Change) {})
 		for i := range 3 * maxKeys {
-			gs.Gate(named(fmt.Sprint(i, ".example"))).Record(hold.Result{Lesson: hold.Refused, Hint: 4 * time.Minute, Status: 429})
+			gs.Key(named(fmt.Sprint(i, ".example"))).record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: 4 * time.Minute, Status: 429})
 		}
 		d := gs.dispatcher
 		d.mu.Lock()

@@ -40,13 +40,13 @@ func (s *memory) Commit(_ context.Context, key string, d hold.Decision) (hold.Re
 	return s.record(key).Commit(d, time.Now()), nil
 }
 
-func (s *memory) Watch(key string, changed func(hold.Snapshot)) (stop func()) {
+func (s *memory) Watch(key string, changed func(string, hold.Snapshot)) (stop func()) {
 	s.mu.Lock()
 	state := s.record(key).Snapshot()
 	state.Version = 1
 	s.mu.Unlock()
 	if !state.Expired(time.Now()) {
-		changed(state)
+		changed("", state)
 	}
 	return func() {}
 }
@@ -64,32 +64,46 @@ func holdInStore(t *testing.T, s Store, key string, d time.Duration) {
 func named(host string) hostkey.Name { return hostkey.Name{Scheme: "http", Host: host} }
 
 // now returns the gate's machine as it is.
-func (g *Gate) now() *hold.Machine {
+func (g *Key) now() *hold.Machine {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	m := g.hold
+	m := g.whole.hold
 	return &m
 }
 
-func (g *Gate) waiting() int {
+func (g *Key) waiting() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.waiters.Len()
+	return g.whole.waiters.Len()
 }
 
 // enterPhase puts g in a phase of its own. The caller holds mu.
 func enterPhase(g *Gate, p hold.Phase, permits int, until time.Time) {
 	g.hold.Adopt(hold.Snapshot{Phase: p, Permits: permits, Until: until, Generation: g.hold.Generation() + 1}, time.Now(), jitter.Uniform)
 	g.hold.Detach(time.Now())
+	g.touch()
 }
 
 // failOnce counts a failure of g. The caller holds mu.
 func failOnce(g *Gate) {
 	g.hold.Record(hold.Result{Permit: hold.Permit{Generation: g.hold.Generation()}, Lesson: hold.Failed}, time.Now(), jitter.Uniform)
+	g.touch()
+}
+
+// record records a result of a key that has one scope.
+func (k *Key) record(p hold.Permit, r hold.Result) bool {
+	return k.Record(&Pass{whole: p}, Outcome{Result: r})
+}
+
+// unlocked does something to a key as its own methods do.
+func (k *Key) unlocked(what func()) {
+	k.mu.Lock()
+	defer k.unlock()
+	what()
 }
 
 // evict makes the table forget g.
-func evict(gs *Table, g *Gate) {
+func evict(gs *Table, g *Key) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	gs.mu.Lock()

@@ -26,19 +26,19 @@ func (s *undecided) Report(ctx context.Context, key string, r hold.Report) (hold
 }
 
 // heldGate returns a gate whose key the store holds for d, with a request that waits.
-func heldGate(t *testing.T, s *undecided, d time.Duration) *Gate {
+func heldGate(t *testing.T, s *undecided, d time.Duration) *Key {
 	t.Helper()
 	holdInStore(t, &s.memory, "http://h", d)
 	var table Table
 	table.Init(s, func(Change) {})
-	g := table.Gate(named("h"))
+	g := table.Key(named("h"))
 	if inLine, err := g.Enqueue(&Waiter{Latest: time.Now().Add(time.Hour)}); !inLine {
 		t.Fatalf("the request does not wait: %v", err)
 	}
 	return g
 }
 
-func (g *Gate) end() {
+func (g *Key) end() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.discard()
@@ -67,7 +67,7 @@ func TestSession_PublishedDecisionEndsTheWaitForIt(t *testing.T) {
 		s := &undecided{due: true}
 		g := heldGate(t, s, 2*time.Second)
 		time.Sleep(2*time.Second + maxUndecided/2)
-		g.onStoreChange(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
+		g.onStoreChange("", hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
 		time.Sleep(5*time.Second + maxUndecided/2)
 		if m := g.now(); !m.Shared() {
 			t.Error("the replica is alone, though this decision is not due for long")
@@ -113,9 +113,9 @@ func TestSession_RoundThatOvertakesAReplyIsAskedForPermits(t *testing.T) {
 		holdInStore(t, &s.memory, "http://h", 2*time.Second)
 		var table Table
 		table.Init(s, func(Change) {})
-		g := table.Gate(named("h"))
+		g := table.Key(named("h"))
 		s.publish = func() {
-			g.onStoreChange(hold.Snapshot{Phase: hold.Ramping, Until: time.Now().Add(hold.Slot), Generation: 7, Version: 2})
+			g.onStoreChange("", hold.Snapshot{Phase: hold.Ramping, Until: time.Now().Add(hold.Slot), Generation: 7, Version: 2})
 		}
 		w := &Waiter{Latest: time.Now().Add(time.Hour)}
 		if inLine, err := g.Enqueue(w); !inLine {
@@ -138,13 +138,13 @@ func TestSession_UnreportedHintOutlastsAHealthyState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table Table
 		table.Init(&memory{}, func(Change) {})
-		g := table.Gate(named("h"))
-		g.onStoreChange(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
+		g := table.Key(named("h"))
+		g.onStoreChange("", hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
 		g.mu.Lock()
-		g.hold.Adopt(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(10 * time.Second), Word: true, Generation: 7}, time.Now(), func(time.Duration) time.Duration { return 0 })
-		g.session.hint, g.session.serverDirected = time.Now().Add(10*time.Second), true
+		g.whole.hold.Adopt(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(10 * time.Second), Word: true, Generation: 7}, time.Now(), func(time.Duration) time.Duration { return 0 })
+		g.whole.session.hint, g.whole.session.serverDirected = time.Now().Add(10*time.Second), true
 		g.mu.Unlock()
-		g.onStoreChange(hold.Snapshot{Phase: hold.Healthy, Generation: 7, Version: 3})
+		g.onStoreChange("", hold.Snapshot{Phase: hold.Healthy, Generation: 7, Version: 3})
 		if m := g.now(); m.Phase() != hold.Held {
 			t.Errorf("the key is %v, want held until its hint is reported", m.Phase())
 		}

@@ -19,9 +19,9 @@ func keyed(i int) hostkey.Name {
 }
 
 // tableOf returns a table of n keys that know nothing, and their gates.
-func tableOf(n int) (*Table, []*Gate) {
+func tableOf(n int) (*Table, []*Key) {
 	gs := &Table{emit: func(Change) {}}
-	all := make([]*Gate, n)
+	all := make([]*Key, n)
 	for i := range all {
 		all[i] = gs.add(keyed(i))
 	}
@@ -37,9 +37,9 @@ func remembered(gs *Table) int {
 
 // waitedOf adds n keys from the i-th on to a table, with a request that waits for
 // each.
-func waitedOf(t *testing.T, gs *Table, i, n int) []*Gate {
+func waitedOf(t *testing.T, gs *Table, i, n int) []*Key {
 	t.Helper()
-	all := make([]*Gate, n)
+	all := make([]*Key, n)
 	for j := range all {
 		all[j] = gs.add(keyed(i + j))
 		waitAt(t, all[j], 1, false)
@@ -48,9 +48,11 @@ func waitedOf(t *testing.T, gs *Table, i, n int) []*Gate {
 }
 
 // change does something to a gate as its own methods do.
-func change(g *Gate, what func()) {
-	defer g.applyAndUnlock(g.lock())
-	what()
+func change(g *Key, what func()) {
+	g.unlocked(func() {
+		what()
+		g.whole.touch()
+	})
 }
 
 // An insertion that has to make room looks at evictLooks gates and at no other,
@@ -104,13 +106,13 @@ func TestGates_EvictionFollowsTheStanding(t *testing.T) {
 		waiting := waitedOf(t, gs, maxKeys, 50)
 		newest := gs.add(keyed(maxKeys + 50)) // in place of all[0]
 		until := time.Now().Add(time.Hour)
-		worry := func(g *Gate) { change(g, func() { failOnce(g); g.session.hint = until }) }
+		worry := func(g *Key) { change(g, func() { failOnce(&g.whole); g.whole.session.hint = until }) }
 		unreported, clean, reported := all[1:50], append(all[50:100:100], newest), all[100:]
 		for _, g := range unreported {
 			worry(g)
 		}
 		for _, g := range reported {
-			change(g, func() { failOnce(g) })
+			change(g, func() { failOnce(&g.whole) })
 		}
 		for i, g := range slices.Concat(clean, reported, unreported) {
 			if g.evicted.Load() {
@@ -153,7 +155,7 @@ func TestGates_TableShrinksAfterLinesEnd(t *testing.T) {
 	gs, _ := tableOf(0)
 	all := waitedOf(t, gs, 0, maxKeys+extra)
 	for _, g := range all {
-		g.Leave(g.waiters.oldest(), false)
+		g.Leave(g.whole.waiters.oldest(), false)
 	}
 	if got := remembered(gs); got != maxKeys+extra {
 		t.Fatalf("got %d keys, want %d", got, maxKeys+extra)
@@ -179,10 +181,10 @@ func TestGates_ListsAreTrueUnderConcurrentUse(t *testing.T) {
 
 			for range 15_000 {
 				name := named(fmt.Sprintf("h%d.example", r.IntN(2*maxKeys)))
-				g := gs.Gate(name)
+				g := gs.Key(name)
 				switch r.IntN(4) {
 				case 0:
-					g.Record(hold.Result{Lesson: hold.Failed, Status: 500})
+					g.record(hold.Permit{}, hold.Result{Lesson: hold.Failed, Status: 500})
 				case 1:
 					w := &Waiter{Latest: time.Now().Add(time.Hour)}
 					if inLine, err := g.Enqueue(w); err == nil && inLine && r.IntN(2) == 0 {
@@ -190,7 +192,7 @@ func TestGates_ListsAreTrueUnderConcurrentUse(t *testing.T) {
 					}
 				case 2:
 					if r.IntN(50) == 0 {
-						g.Record(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429})
+						g.record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429})
 					}
 				}
 			}
@@ -199,7 +201,7 @@ func TestGates_ListsAreTrueUnderConcurrentUse(t *testing.T) {
 	all.Wait()
 	listed := 0
 	for name, v := range gs.byName.Range {
-		g := v.(*Gate)
+		g := v.(*Key)
 		g.mu.Lock()
 		gs.mu.Lock()
 		if want := g.stands(time.Now()); g.standing != want && g.standing != unreported { // a hint is over, or has just been reported
@@ -226,12 +228,12 @@ func TestLink_LongQueueIsNotSearchedForEachGate(t *testing.T) {
 	l := newDispatcher(&memory{}, func(Change) {})
 	l.workers = maxWorkers // which all are busy
 	for range 4*maxKeys - 1 {
-		l.enqueue(&Gate{})
+		l.enqueue(&Gate{key: &Key{}})
 	}
 	l.queue[0] = nil // to look at it panics
 	for range maxKeys / 8 {
 		l.queue = l.queue[:len(l.queue)-1]
-		l.enqueue(&Gate{})
+		l.enqueue(&Gate{key: &Key{}})
 	}
 	if got := len(l.queue); got != 4*maxKeys-1 {
 		t.Errorf("got %d gates in the queue, want %d", got, 4*maxKeys-1)

@@ -73,12 +73,12 @@ func FuzzQueue(f *testing.F) {
 // blindLine returns a gate that is held for an hour and has a line of n requests of
 // which only the oldest, and the least patient, can be looked at: to look at
 // another one panics.
-func blindLine(t *testing.T, n int, retry bool) *Gate {
-	g := &Gate{emit: func(Change) {}}
+func blindLine(t *testing.T, n int, retry bool) *Key {
+	g := newKey(named("h"), nil, func(Change) {})
 	waitAt(t, g, n, retry)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	q := &g.waiters
+	q := &g.whole.waiters
 	for _, half := range []*list.List{&q.first, &q.retries} {
 		for e := half.Front(); e != nil; e = e.Next() {
 			if e != half.Front() {
@@ -96,7 +96,7 @@ func TestGate_RefusalLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
 			g := blindLine(t, 1000, retry)
 			for range 100 {
 				time.Sleep(time.Millisecond)
-				g.Record(hold.Result{Lesson: hold.Refused, Hint: time.Hour, Status: 429}) // the hold is extended
+				g.record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: time.Hour, Status: 429}) // the hold is extended
 			}
 			if got, want := g.now().Until(), time.Now().Add(time.Hour); !got.Equal(want) {
 				t.Errorf("the hold ends at %v, want %v", got, want)
@@ -115,13 +115,13 @@ func TestGate_ProbeLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := blindLine(t, 1000, true)
 		g.mu.Lock()
-		w := g.waiters.oldest()
+		w := g.whole.waiters.oldest()
 		g.mu.Unlock()
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		g.mu.Lock()
-		if g.hold.Phase() != hold.Probing || !w.Permit.Limited {
-			t.Errorf("got phase %v and pass %+v of the oldest, want probing with a permit", g.hold.Phase(), w.Permit)
+		if g.whole.hold.Phase() != hold.Probing || !w.Pass.Limited() {
+			t.Errorf("got phase %v and pass %+v of the oldest, want probing with a permit", g.whole.hold.Phase(), w.Pass)
 		}
 		g.discard()
 		g.mu.Unlock()
@@ -132,7 +132,7 @@ func TestGate_ProbeLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
 // wherever they stand.
 func TestGate_HopelessAreLetGoWhereverTheyStand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &Gate{emit: func(Change) {}}
+		g := newKey(named("h"), nil, func(Change) {})
 		waitAt(t, g, 0, false)
 		start := time.Now()
 		var line []*Waiter
@@ -144,9 +144,9 @@ func TestGate_HopelessAreLetGoWhereverTheyStand(t *testing.T) {
 			line = append(line, w)
 		}
 		for _, more := range []time.Duration{0, 1, 500, 499, 999, 1000} { // seconds; a shorter hint changes nothing
-			g.Record(hold.Result{Lesson: hold.Refused, Hint: time.Hour + more*time.Second, Status: 429})
+			g.record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: time.Hour + more*time.Second, Status: 429})
 			for _, w := range line {
-				gone := !w.Latest.After(g.hold.Until())
+				gone := !w.Latest.After(g.whole.hold.Until())
 				if told := w.held != nil; told != gone || (w.place == nil) != gone {
 					t.Fatalf("after a hint of 1 h and %d s: a request that waits for %v more was let go %v, want %v", more, w.Latest.Sub(start), told, gone)
 				}

@@ -5,8 +5,10 @@ import "strings"
 const (
 	// maxSegments is how much of a path tells one route from another.
 	maxSegments = 4
-	// maxWord bounds the letters in a row of a segment that is a word and not a token.
-	maxWord = 32
+	// maxWord bounds the letters in a row of a segment that is a word and not a token,
+	// and maxCapitals those of a word in capitals.
+	maxWord     = 32
+	maxCapitals = 16
 	// maxName bounds names that the server or the user gives.
 	maxName = 96
 	// unnamed stands for a segment that is not the same in all requests of a route.
@@ -60,20 +62,27 @@ func shape(path string) string {
 
 // isWord reports whether a segment names a part of an API, and is no id or token: it
 // has no digit, save in a version like "v1" or "v2beta1", nothing that has to be
-// escaped, and no long run of letters.
+// escaped, no long run of letters, and not a case that changes at random.
 func isWord(segment string) bool {
 	if isVersion(segment) {
 		return true
 	}
-	run := 0
-	for _, c := range []byte(segment) {
+	run, capitals, changes := 0, 0, 0
+	for i, c := range []byte(segment) {
+		upper := 'A' <= c && c <= 'Z'
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
-			if run++; run > maxWord {
+		case upper || 'a' <= c && c <= 'z':
+			if run > 0 && upper != ('A' <= segment[i-1] && segment[i-1] <= 'Z') {
+				changes, capitals = changes+1, 0
+			}
+			if run++; upper {
+				capitals++
+			}
+			if run > maxWord || capitals > maxCapitals || (run >= maxCapitals && 3*changes > run) {
 				return false
 			}
 		case c == '.' || c == '-' || c == '_' || c == ':' || c == '$' || c == '~':
-			run = 0
+			run, capitals, changes = 0, 0, 0
 		default:
 			return false
 		}

@@ -68,7 +68,7 @@ func TestBurst(t *testing.T) {
 	for seed := range uint64(4) {
 		synctest.Test(t, func(t *testing.T) {
 			tally := &fleet.Tally{Server: &fleet.Bucket{Rate: rate, Burst: 5 * rate, Hint: 1}}
-			client := &http.Client{Transport: &holdoff.Transport{Base: network{tally}}}
+			client := &http.Client{Transport: &holdoff.Transport{Base: network{server: tally}}}
 			failed := 0
 			for i, offered := range []struct {
 				rate float64

@@ -18,7 +18,7 @@ const (
 	enoughReplicas = 2
 	// enoughRefusals is how many refusals of one point tell that most of its requests
 	// are refused, and not by chance.
-	enoughRefusals = 5
+	enoughRefusals = 2
 	// narrowMemory is how long it is remembered that a key has limits of a part: the
 	// next one puts the rest on no trial.
 	narrowMemory = 10 * time.Minute
@@ -183,15 +183,16 @@ func (e *evidence) refused(meant func(scope.Scope) bool) float64 {
 	return float64(bad) / float64(n)
 }
 
-// contradicted reports whether a scope is not limited as a whole, although so large a
-// share of some of its requests is refused: of the points outside those, too many are
-// served as often as they ask.
+// contradicted reports whether a scope is not known to be limited as a whole, although so
+// large a share of some of its requests is refused: of the points outside those, too many
+// are served as often as they ask, or none of them tells.
 func (e *evidence) contradicted(wide scope.Scope, inside func(scope.Scope) bool, refused float64) bool {
-	well, told := 0, 0
+	well, told, known := 0, 0, 0
 	for _, r := range e.points {
 		if !wide.Covers(r.scope) || inside(r.scope) {
 			continue
 		}
+		known++
 		chance := math.Pow(1-refused, float64(r.good)) // of so many successes in a row
 		switch {
 		case r.bad > 0:
@@ -201,5 +202,5 @@ func (e *evidence) contradicted(wide scope.Scope, inside func(scope.Scope) bool,
 			well++
 		}
 	}
-	return told > 0 && float64(well) >= clean*float64(told)
+	return known > 0 && float64(well) >= clean*float64(told)
 }

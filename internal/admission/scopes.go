@@ -187,8 +187,10 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 		}
 	}
 	g.touch()
+	was := g.hold.Phase()
 	g.apply(state, false)
-	if s != (scope.Scope{}) {
+	if s != (scope.Scope{}) && (was == hold.Healthy || state.Phase != hold.Held) {
+		// What was measured or paced before is no news: others were served meanwhile.
 		k.hear(s, state, now)
 	}
 }

@@ -73,26 +73,49 @@ func (k *Key) exceeded(at scope.Scope, own bool, now time.Time) {
 	s := at.Shared()
 	if wide, ok := k.tooMuch(s); ok && !own {
 		s = wide
+	} else if k.dispatcher == nil && !own {
+		s = scope.Scope{}
 	}
 	k.open(s).measure(now)
 }
 
-// tooMuch returns the least scope that has a scope and so many others that are paced or
-// measured that they are one.
+// joinPaced measures what several paced scopes have in common, where it seems that they
+// are one limit. A process that has met none of its refusals leaves that to others.
+func (k *Key) joinPaced(g *Gate, now time.Time) {
+	if bad, _ := k.limits.count(g.scope.Covers); bad == 0 {
+		return
+	}
+	if wide, ok := k.tooMuch(g.scope); ok {
+		k.open(wide).measure(now)
+	}
+}
+
+// partly reports whether requests of the scope are served, though not all: it is paced, or
+// it is measured, and some were served here and some refused.
+func (g *Gate) partly() bool {
+	if g.hold.Phase() == hold.Paced {
+		return true
+	}
+	bad, n := g.key.limits.count(g.scope.Covers)
+	return (g.hold.Phase() == hold.Counted || g.session.report.Refusals > 0) && 0 < bad && bad < n
+}
+
+// tooMuch returns the least scope that has a scope and so many others of which a part
+// is served that they are one limit.
 func (k *Key) tooMuch(s scope.Scope) (found scope.Scope, ok bool) {
 	for _, other := range k.narrow {
 		wide := s.Join(other.scope)
-		if !other.soft() || wide == s || wide == other.scope || (ok && wide.Fixed() <= found.Fixed()) {
+		if !other.partly() || wide == s || wide == other.scope || (ok && wide.Fixed() <= found.Fixed()) {
 			continue
 		}
 		n := 1
 		for _, g := range k.narrow {
-			if g.soft() && g.scope != s && wide.Covers(g.scope) {
+			if g.partly() && g.scope != s && wide.Covers(g.scope) {
 				n++
 			}
 		}
 		inside := func(p scope.Scope) bool {
-			g := k.narrowSoft(p)
+			g := k.partlyAt(p)
 			return s.Covers(p) || g != nil && wide.Covers(g.scope)
 		}
 		if n >= enoughPoints && !k.limits.contradicted(wide, inside, k.limits.refused(inside)) {
@@ -102,15 +125,11 @@ func (k *Key) tooMuch(s scope.Scope) (found scope.Scope, ok bool) {
 	return found, ok
 }
 
-// soft reports whether requests of the scope are measured or paced.
-func (g *Gate) soft() bool {
-	return g.hold.Phase() == hold.Counted || g.hold.Phase() == hold.Paced || g.session.report.Refusals > 0
-}
-
-// narrowSoft returns the gate of a scope that is measured or paced, and has the point.
-func (k *Key) narrowSoft(p scope.Scope) *Gate {
+// partlyAt returns the gate of a narrow scope of which a part is served, and that has the
+// point.
+func (k *Key) partlyAt(p scope.Scope) *Gate {
 	for _, g := range k.narrow {
-		if g.soft() && g.scope.Covers(p) {
+		if g.scope.Covers(p) && g.partly() {
 			return g
 		}
 	}

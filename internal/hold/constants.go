@@ -10,7 +10,7 @@ type Constant struct {
 func Constants() []Constant {
 	return []Constant{
 		{"tripAfter", tripAfter}, {"quorum", Quorum}, {"holdBase", holdBase}, {"holdCap", holdCap},
-		{"slot", Slot}, {"grace", Grace}, {"maxPermits", MaxPermits}, {"measureWindow", measureWindow}, {"enoughMeasured", enoughMeasured}, {"maxMeasurement", maxMeasurement},
+		{"slot", Slot}, {"grace", Grace}, {"maxPermits", MaxPermits}, {"measureWindow", measureWindow},
 		{"pacingCooldown", pacingCooldown}, {"lessOften", lessOften}, {"moreOften", moreOften},
 		{"maxCooldownDoublings", maxCooldownDoublings}, {"steadyAfterDecrease", steadyAfterDecrease}, {"idleAfter", idleAfter},
 		{"increaseFactor", increaseFactor}, {"accelerateAfterSlots", accelerateAfterSlots}, {"sendsPerSlot", sendsPerSlot}, {"maxSlot", maxSlot},

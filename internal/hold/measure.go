@@ -9,10 +9,6 @@ const (
 	RefusalTolerance = 3
 	// measureWindow is how long results are counted to find the server's capacity.
 	measureWindow = 500 * time.Millisecond
-	// enoughMeasured results tell the capacity. Where fewer came, the measurement goes
-	// on, for maxMeasurement at most.
-	enoughMeasured = 5
-	maxMeasurement = 5 * measureWindow
 	// A key that measuring or pacing did not help is left alone for
 	// pacingCooldown, doubled each time up to maxCooldownDoublings times.
 	pacingCooldown       = 4 * time.Second
@@ -39,9 +35,6 @@ func (m *Machine) Measure(now time.Time) {
 // refusal, and holds it where all were.
 func (m *Machine) endMeasurement(now time.Time, jitter Jitter) {
 	switch {
-	case m.good+m.bad < enoughMeasured && m.length < maxMeasurement:
-		m.length += now.Sub(m.until) + measureWindow
-		m.until = now.Add(measureWindow)
 	case 20*m.bad <= m.good:
 		recoveredAt := m.recoveredAt // it was healthy all the time
 		m.startCooldown(now)

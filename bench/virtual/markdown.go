@@ -20,8 +20,8 @@ runs, with their range. *Shared* replicas have a MemoryStore that takes 1 ms; *a
 they have none; "bare" does not retry. *Refused* counts sends that the server did not
 serve, *in vain* those that served no caller, since some were served too late (it is
 left out where there were none). *Used* is how much of what the server could have
-served was served while requests were made, at first from a bucket's burst; where a limit is of a
-part, *others* are the requests from outside it;
+served was served while requests were made, at first from a bucket's burst; *others*
+are the requests from outside a limit that is of a part;
 *exchanges* are those of the whole fleet with its store. Where the trouble ends:
 *peak* is the most that was sent in 100 ms from there on, as a multiple of what is
 offered, and *recovers* says after what time 97 %% of those who ask are served within

@@ -17,8 +17,10 @@ const (
 	// scope is known to be limited.
 	enoughReplicas = 2
 	// enoughRefusals is how many refusals of one point tell that most of its requests
-	// are refused, and not by chance.
-	enoughRefusals = 2
+	// are refused, and not by chance. A process alone measures the whole key first, and
+	// has to find out sooner.
+	enoughRefusals      = 5
+	enoughRefusalsAlone = 2
 	// narrowMemory is how long it is remembered that a key has limits of a part: the
 	// next one puts the rest on no trial.
 	narrowMemory = 10 * time.Minute

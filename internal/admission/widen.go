@@ -71,10 +71,12 @@ func (k *Key) exceeded(at scope.Scope, own bool, now time.Time) {
 		return
 	}
 	s := at.Shared()
-	if wide, ok := k.tooMuch(s); ok && !own {
+	switch wide, ok := k.tooMuch(s); {
+	case own:
+	case ok:
 		s = wide
-	} else if k.dispatcher == nil && !own {
-		s = scope.Scope{}
+	case k.dispatcher == nil:
+		s = scope.Scope{} // one route of one process has too few requests to be measured
 	}
 	k.open(s).measure(now)
 }
@@ -140,6 +142,10 @@ func (k *Key) partlyAt(p scope.Scope) *Gate {
 // that it has a limit of its own: of the most of its requests, while others are served.
 func (k *Key) apart(at scope.Scope) bool {
 	route := at.Shared()
+	enough := enoughRefusals
+	if k.dispatcher == nil {
+		enough = enoughRefusalsAlone
+	}
 	bad, n := k.limits.count(route.Covers)
-	return bad >= enoughRefusals && 2*bad > n && k.limits.contradicted(scope.Scope{}, route.Covers, float64(bad)/float64(n))
+	return bad >= enough && 2*bad > n && k.limits.contradicted(scope.Scope{}, route.Covers, float64(bad)/float64(n))
 }

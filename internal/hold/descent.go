@@ -6,7 +6,7 @@ const (
 	// parts of a descent, the rate is not the cause. Where they rise by more than
 	// moreOften, it is not seen yet: a full bucket takes at first what it will not take
 	// for long.
-	lessOften = 0.7
+	lessOften = 0.85
 	moreOften = 2.0
 	// enoughResults is how many successes and how many refusals make odds.
 	enoughResults = 3

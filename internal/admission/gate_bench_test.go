@@ -48,7 +48,7 @@ func BenchmarkNewKeyAmongWaited(b *testing.B) {
 // What one refusal costs under the gate's lock while 50,000 requests wait: each
 // refusal in flight ends a little later than the one before.
 func BenchmarkRefusalWithLongLine(b *testing.B) {
-	g := newKey(named("h"), nil, func(Change) {})
+	g := newKey(named("h"), &Table{emit: func(Change) {}})
 	waitAt(b, g, 50_000, false)
 	for b.Loop() {
 		g.record(hold.Permit{Generation: g.whole.hold.Generation()}, hold.Result{Lesson: hold.Refused, Hint: time.Hour, Status: 429})
@@ -57,7 +57,7 @@ func BenchmarkRefusalWithLongLine(b *testing.B) {
 
 // What a probe costs while 50,000 requests wait that have all failed before.
 func BenchmarkProbeWithLongLine(b *testing.B) {
-	g := newKey(named("h"), nil, func(Change) {})
+	g := newKey(named("h"), &Table{emit: func(Change) {}})
 	waitAt(b, g, 50_000, true)
 	for b.Loop() {
 		w := &Waiter{Latest: time.Now().Add(3 * time.Hour), Retry: true}
@@ -71,7 +71,7 @@ func BenchmarkProbeWithLongLine(b *testing.B) {
 // What it costs to let 100,000 requests go that wait for a key.
 func BenchmarkAdmitLongLine(b *testing.B) {
 	const n = 100_000
-	g := newKey(named("h"), nil, func(Change) {})
+	g := newKey(named("h"), &Table{emit: func(Change) {}})
 	for b.Loop() {
 		b.StopTimer()
 		waitAt(b, g, n, false)
@@ -84,7 +84,7 @@ func BenchmarkAdmitLongLine(b *testing.B) {
 // What it costs that 100,000 requests leave the line of a key together.
 func BenchmarkLeaveLongLine(b *testing.B) {
 	const n = 100_000
-	g := newKey(named("h"), nil, func(Change) {})
+	g := newKey(named("h"), &Table{emit: func(Change) {}})
 	latest := time.Now().Add(3 * time.Hour)
 	waiters := make([]*Waiter, n)
 	for b.Loop() {

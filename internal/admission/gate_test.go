@@ -40,7 +40,7 @@ func TestGate_SampleSmoothsTheLatency(t *testing.T) {
 // that, a result of a request that was sent before is history.
 func TestGate_RecordCountsOldResultsWhileCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newKey(named("h"), nil, func(Change) {})
+		g := newKey(named("h"), &Table{emit: func(Change) {}})
 		pass, _ := g.TryFastPath()
 		p := pass.whole
 		change(g, func() { g.whole.hold.Measure(time.Now()) })

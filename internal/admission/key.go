@@ -29,8 +29,9 @@ type Key struct {
 	epoch      atomic.Uint64 // counts the limits that were met or heard of; written under mu
 	evicted    atomic.Bool   // the table has forgotten this key, and has or makes another; set under mu
 	emit       func(Change)
-	dispatcher *dispatcher // nil without a store
-	stop       func()      // ends the watch of the store
+	dispatcher *dispatcher   // nil without a store
+	stop       func()        // ends the watch of the store
+	scopes     *atomic.Int64 // how many narrow gates all keys have
 
 	mu      sync.Mutex // guards what follows, and all that the gates have
 	whole   Gate       // of the key as a whole
@@ -49,8 +50,8 @@ type Key struct {
 	place    *list.Element // among the keys of this standing
 }
 
-func newKey(name hostkey.Name, d *dispatcher, emit func(Change)) *Key {
-	k := &Key{name: name, text: name.String(), emit: emit, dispatcher: d}
+func newKey(name hostkey.Name, t *Table) *Key {
+	k := &Key{name: name, text: name.String(), emit: t.emit, dispatcher: t.dispatcher, scopes: &t.scopes}
 	k.whole = Gate{key: k, record: k.text}
 	return k
 }
@@ -157,4 +158,5 @@ func (k *Key) discard() {
 		k.stop()
 	}
 	k.gates((*Gate).stopTimers)
+	k.scopes.Add(-int64(len(k.narrow)))
 }

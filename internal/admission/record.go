@@ -28,6 +28,7 @@ func (k *Key) Record(p *Pass, o Outcome) bool {
 		return false
 	}
 	now := time.Now()
+	p.keepOf(k)
 	k.learnName(o)
 	at := k.point(o.At)
 	k.takeQuota(&o, now)

@@ -10,8 +10,8 @@ import (
 
 // How a key keeps the gates of its scopes.
 
-// maxScopes bounds the scopes of a key that have a gate of their own. What is met
-// beyond them is taken for a limit of the whole key.
+// maxScopes bounds the scopes of a key that have a gate of their own, and maxKeys those
+// of all keys. What is met beyond them is taken for a limit of the whole key.
 const maxScopes = 64
 
 // usual is how many scopes in trouble a request is in at most, as a rule.
@@ -44,9 +44,10 @@ func (k *Key) open(s scope.Scope) *Gate {
 	if len(k.narrow) >= maxScopes {
 		k.narrow = slices.DeleteFunc(k.narrow, (*Gate).dropIdle)
 	}
-	if len(k.narrow) >= maxScopes {
+	if len(k.narrow) >= maxScopes || k.scopes.Load() >= maxKeys {
 		return &k.whole
 	}
+	k.count(1)
 	g := &Gate{key: k, scope: s, record: s.Of(k.text)}
 	k.narrow = append(k.narrow, g)
 	return g
@@ -90,7 +91,15 @@ func (g *Gate) dropIdle() bool {
 // drop ends a gate.
 func (g *Gate) drop() {
 	g.dropped = true
+	g.key.count(-1)
 	g.stopTimers()
+}
+
+// count counts the narrow gates of a key that is in the table.
+func (k *Key) count(n int64) {
+	if !k.evicted.Load() {
+		k.scopes.Add(n)
+	}
 }
 
 // around appends the gates that a request at a point has to pass, narrow ones first.

@@ -3,6 +3,7 @@ package admission
 import (
 	"container/list"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
@@ -38,6 +39,11 @@ func (p *Pass) permit(g *Gate) (hold.Permit, bool) {
 		}
 	}
 	return hold.Permit{}, false
+}
+
+// keepOf drops the permits of another key's gates: of one that was evicted meanwhile.
+func (p *Pass) keepOf(k *Key) {
+	p.narrow = slices.DeleteFunc(p.narrow, func(n pass) bool { return n.gate.key != k })
 }
 
 func (p *Pass) add(g *Gate, permit hold.Permit) {

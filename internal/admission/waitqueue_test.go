@@ -74,7 +74,7 @@ func FuzzQueue(f *testing.F) {
 // which only the oldest, and the least patient, can be looked at: to look at
 // another one panics.
 func blindLine(t *testing.T, n int, retry bool) *Key {
-	g := newKey(named("h"), nil, func(Change) {})
+	g := newKey(named("h"), &Table{emit: func(Change) {}})
 	waitAt(t, g, n, retry)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -132,7 +132,7 @@ func TestGate_ProbeLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
 // wherever they stand.
 func TestGate_HopelessAreLetGoWhereverTheyStand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newKey(named("h"), nil, func(Change) {})
+		g := newKey(named("h"), &Table{emit: func(Change) {}})
 		waitAt(t, g, 0, false)
 		start := time.Now()
 		var line []*Waiter

@@ -77,13 +77,13 @@ var commitRules = []rule{
 		r.begin(5*time.Second, alarmed(7))
 		r.a.report(report{Generation: 7, Good: 4, Bad: 1, Status: 503})
 		seen := r.record(r.a, 7)
-		r.b.report(report{Generation: 7, Good: 2, GoodRetries: 1, Refused: 3, Status: 429})
+		r.b.report(report{Generation: 7, Good: 2, Refused: 3, Status: 429})
 		d := r.dated(5*time.Second, alarmed(7))
 		d.Rev, d.Seen, d.SeenAttempts, d.Attempts, d.NewRound = r.rev, seen.Totals, seen.Attempts, 1, true
 		if got := r.a.commit(d).Snapshot; got.Attempts != 4 || got.Status != 429 {
 			r.fatalf("one failure that the decision left, and three refusals since: %+v", got)
 		}
-		r.equal(r.record(r.b, 7).Totals, hold.Totals{Good: 2, GoodRetries: 1, Refused: 3, Returned: 1}, "what came between, and the alarm")
+		r.equal(r.record(r.b, 7).Totals, hold.Totals{Good: 2, Refused: 3, Returned: 1}, "what came between, and the alarm")
 	}},
 	{"results that came between are dropped where the commit begins a generation", func(r *rig) {
 		r.begin(5*time.Second, alarmed(7))

@@ -196,7 +196,7 @@ func (w *walk) ramping() {
 	case refusable && w.one(2):
 		w.results(w.refused(n), hold.Quota{})
 	default:
-		w.results(report{Good: n, GoodRetries: n / 2}, hold.Quota{})
+		w.results(report{Good: n}, hold.Quota{})
 	}
 	w.compare("results of a ramp")
 	w.endRound(holdoff.Ramping)
@@ -236,7 +236,7 @@ func (w *walk) limited() {
 	case phase == holdoff.Paced && fast && w.one(3):
 		w.results(w.refused(n), hold.Quota{})
 	default:
-		w.results(report{Good: n, GoodRetries: w.rng.IntN(n + 1)}, hold.Quota{})
+		w.results(report{Good: n}, hold.Quota{})
 	}
 	w.compare("results of a slot")
 	w.endRound(phase)

@@ -187,10 +187,8 @@ func randomReport(rng *rand.Rand, generation uint64) hold.Report {
 	switch rng.IntN(6) {
 	case 0:
 		r.Good = some() * 3
-		r.GoodRetries = min(some(), r.Good)
 	case 1:
 		r.Bad, r.Refused = some(), some()
-		r.RefusedRetries = min(some(), r.Refused)
 	case 2:
 		r.Failures, r.Well = some()*2, rng.IntN(6) == 0
 	case 3:

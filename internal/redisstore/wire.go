@@ -95,7 +95,7 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 	return []any{
 		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, packAlarms(hold.FirstAlarms()),
 		replicaID(r.Replica), r.Call, r.Version, sent.Milliseconds(), r.Generation,
-		count(r.Good), count(r.Bad), count(r.Refused), count(r.GoodRetries), count(r.RefusedRetries), count(r.Returned),
+		count(r.Good), count(r.Bad), count(r.Refused), count(r.Returned),
 		count(r.Failures), count(r.Refusals), flag(r.Well),
 		max(r.Status, 0), upMillis(r.Hint), flag(r.ServerDirected), max(r.Remaining, 0), reset, flag(r.NearExhaustion), flag(r.Inconsistent), r.Want,
 	}
@@ -110,7 +110,7 @@ func (s *Store) commitArgs(id, key string, d hold.Decision) []any {
 	return []any{
 		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(),
 		d.Rev, int64(d.At), d.MaxAge.Milliseconds(),
-		pack(t.Good, t.Bad, t.Refused, t.GoodRetries, t.RefusedRetries, t.Returned, t.Failures, t.Refusals, t.Hints,
+		pack(t.Good, t.Bad, t.Refused, t.Returned, t.Failures, t.Refusals, t.Hints,
 			int(t.RetryAt), t.Remaining, int(t.ResetAt), flag(t.NearExhaustion), flag(t.Inconsistent)),
 		int64(d.SeenHint), d.SeenAttempts, round, memory,
 		d.Attempts, d.Status, d.Failures, flag(d.NewRound), flag(d.Changed), d.Want,

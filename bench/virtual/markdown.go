@@ -69,7 +69,7 @@ type column struct {
 
 var columns = []column{
 	{"", func(r Row) string { return r.Contender }},
-	{"others served", func(r Row) string { return r.Others.exact() }},
+	{"others served", func(r Row) string { return r.Others.Exact() }},
 	{"others' p99, s", func(r Row) string { return r.OthersP99.figure() }},
 	{"refused", func(r Row) string { return r.Refused.count() }},
 	{"in vain", func(r Row) string { return r.InVain.count() }},
@@ -159,8 +159,8 @@ func (s Stat) percent() string {
 	return s.format(func(f float64) string { return fmt.Sprintf("%.0f %%", 100*f) })
 }
 
-// exact is a share that is nearly all.
-func (s Stat) exact() string {
+// Exact is a share that is nearly all.
+func (s Stat) Exact() string {
 	return s.format(func(f float64) string { return strconv.FormatFloat(math.Floor(1000*f)/10, 'f', -1, 64) + " %" })
 }
 

@@ -101,6 +101,9 @@ func (c *call) enter() error {
 	if c.pass, open = c.key.TryFastPath(); open {
 		return nil
 	}
+	if c.pass, open = c.key.TryPass(c.point()); open {
+		return nil
+	}
 	begun := time.Now()
 	patience, deadline := c.patience(begun)
 	c.waiter = &admission.Waiter{Point: c.point(), Latest: begun.Add(patience), Retry: c.attempt > 0}

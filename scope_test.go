@@ -246,3 +246,65 @@ func TestScope_LimitOfTheHostHoldsAll(t *testing.T) {
 		}
 	}
 }
+
+// A limit moves from one route to the whole host and back: each is found for what it is.
+func TestScope_LimitThatMovesIsFollowed(t *testing.T) {
+	for _, alone := range []bool{false, true} {
+		c := crowd{replicas: 16, routes: 20, credentials: 1, alone: alone, rate: 400, lasts: 40 * time.Second}
+		route := func(v visit) bool {
+			return v.route == 0 && (v.at < 10*time.Second || 24*time.Second < v.at && v.at < 34*time.Second)
+		}
+		c.server = func(v visit) (int, int) {
+			if route(v) || 12*time.Second < v.at && v.at < 20*time.Second {
+				return 429, 2
+			}
+			return 200, 0
+		}
+		r := c.run(t)
+		beside, p99 := r.served(func(v visit) bool {
+			return v.route != 0 && (v.at < 10*time.Second || 24*time.Second < v.at)
+		})
+		all, _ := r.served(func(v visit) bool { return true })
+		t.Logf("alone %v: %.2f %% of all served; beside the route %.2f %%, p99 %v; %d refused", alone, 100*all, 100*beside, p99, r.refused)
+		if all < 0.97 || beside < 0.999 || p99 > 3*trip {
+			t.Errorf("alone %v: %.2f %% of all were served, and beside the route %.2f %%, p99 %v", alone, 100*all, 100*beside, p99)
+		}
+	}
+}
+
+// Of 1,000 routes one is limited; and where each path is a route of its own, what is
+// remembered is bounded, and a throttled host is found to be one.
+func TestScope_ManyRoutes(t *testing.T) {
+	word := func(r int) string {
+		return "/users/" + string([]rune{rune('a' + r%26), rune('a' + r/26%26), rune('a' + r/676%26)})
+	}
+	for _, tt := range []struct {
+		name    string
+		server  func(v visit) (int, int)
+		others  func(v visit) bool
+		refused int
+	}{
+		{"one of 1,000 is limited", func(v visit) (int, int) {
+			if v.route == 0 {
+				return 429, 30
+			}
+			return 200, 0
+		}, func(v visit) bool { return v.route != 0 }, 20},
+		{"all are throttled", func(v visit) (int, int) {
+			if 2*time.Second < v.at && v.at < 10*time.Second {
+				return 429, 2
+			}
+			return 200, 0
+		}, func(visit) bool { return true }, 24},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := crowd{replicas: 16, routes: 1000, credentials: 8, rate: 400, lasts: 15 * time.Second, path: word, server: tt.server}
+			r := c.run(t)
+			share, _ := r.served(tt.others)
+			t.Logf("%.2f %% served; %d refused", 100*share, r.refused)
+			if share < 0.999 || r.refused > tt.refused {
+				t.Errorf("%.2f %% were served, and %d sends refused; want 99.9 %%, and %d at most", 100*share, r.refused, tt.refused)
+			}
+		})
+	}
+}

@@ -68,6 +68,17 @@ type Waiter struct {
 	held   *Rejection
 }
 
+// TryPass lets a request pass that is in no scope in trouble.
+func (k *Key) TryPass(at scope.Scope) (Pass, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var room [usual]*Gate
+	if len(k.around(k.point(at), room[:0])) > 0 {
+		return Pass{}, false
+	}
+	return Pass{epoch: k.epoch.Load(), whole: hold.Permit{Generation: k.whole.hold.Generation()}}, true
+}
+
 // Enqueue lets a request pass at once, refuses it with a *Rejection where a hold
 // outlasts its patience, or puts it in a queue: then it must Wait or Leave. The pass
 // is in w, where it is found also after a hook has panicked.

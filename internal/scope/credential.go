@@ -13,7 +13,7 @@ const (
 	// confirm no guess of it.
 	minToken = 20
 	// maxToken bounds what is hashed of a token.
-	maxToken = 4 << 10
+	maxToken = 1 << 10
 	// tagBytes of a digest are the tag.
 	tagBytes = 2
 )
@@ -21,6 +21,9 @@ const (
 // keyFields carry a key of an API and nothing else. They are spelt as net/http
 // canonicalises them.
 var keyFields = [...]string{"X-Api-Key", "Api-Key", "X-Goog-Api-Key", "X-Auth-Token", "X-Shopify-Access-Token", "Private-Token", "Dd-Api-Key"}
+
+// tokenSchemes are those of which the whole rest is a token.
+var tokenSchemes = [...]string{"bearer", "token", "bot", "apikey", "api-key", "key", "geniekey", "deepl-auth-key", "sso-key"}
 
 // Credential returns a tag of 16 bits of who sends a request, or "" where that is not
 // known: of a user name, or of a token that is long enough to be random. Nothing of a
@@ -50,27 +53,37 @@ func authorized(field string) string {
 		return ""
 	}
 	rest = strings.TrimSpace(rest)
-	switch strings.ToLower(scheme[:min(len(scheme), 20)]) {
-	case "basic":
+	switch {
+	case strings.EqualFold(scheme, "basic"):
 		name, err := base64.StdEncoding.DecodeString(rest[:min(len(rest), maxToken)])
 		if err != nil {
 			return ""
 		}
 		user, _, _ := strings.Cut(string(name), ":")
 		return user
-	case "bearer", "token", "bot", "apikey", "api-key", "key", "geniekey", "deepl-auth-key", "sso-key":
-		if len(rest) >= minToken {
-			return rest
-		}
-	case "aws4-hmac-sha256":
+	case strings.EqualFold(scheme, "aws4-hmac-sha256"):
 		_, key, _ := strings.Cut(rest, "Credential=")
 		id, _, _ := strings.Cut(key, "/")
 		return id
+	case len(rest) < minToken:
+		return ""
+	}
+	for _, known := range tokenSchemes {
+		if strings.EqualFold(scheme, known) {
+			return rest
+		}
 	}
 	return ""
 }
 
+// tag allocates nothing but its result.
 func tag(sender string) string {
-	sum := sha256.Sum256([]byte("holdoff\x00" + sender[:min(len(sender), maxToken)]))
-	return hex.EncodeToString(sum[:tagBytes])
+	const salt = "holdoff\x00" // so that it is no digest that others have
+	var buf [len(salt) + maxToken]byte
+	n := copy(buf[:], salt)
+	n += copy(buf[n:], sender)
+	sum := sha256.Sum256(buf[:n])
+	var text [2 * tagBytes]byte
+	hex.Encode(text[:], sum[:tagBytes])
+	return string(text[:])
 }

@@ -49,6 +49,7 @@ func indexSlash(s string) int {
 
 func shape(path string) string {
 	var b strings.Builder
+	b.Grow(len(path) + 1)
 	for segment := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
 		b.WriteByte('/')
 		if isWord(segment) {

@@ -19,6 +19,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/hostkey"
 	"github.com/go-holdoff/holdoff/internal/jitter"
+	"github.com/go-holdoff/holdoff/internal/mirror"
 	"github.com/go-holdoff/holdoff/internal/redisrun"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 	"github.com/go-holdoff/holdoff/internal/scope"
@@ -708,12 +709,9 @@ func TestHoldIsNotLostWhereTheIndexMovesWhileItIsRead(t *testing.T) {
 func TestKeysBeyondTheMirrorAreNotForgottenByOthers(t *testing.T) {
 	srv := redistest.Start(t)
 	s := redisStore(t, srv.Client(), Options{})
-	s.mu.Lock()
-	for i := range maxMirror {
-		e := s.add(strconv.Itoa(i), "x")
-		e.state = hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(time.Minute), Version: 1}
+	for i := range mirror.MaxRecords {
+		s.mirror.Put(strconv.Itoa(i), hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(time.Minute), Version: 1}, false)
 	}
-	s.mu.Unlock()
 	other := redisStore(t, srv.Client(), Options{})
 	// What is in use here has its place, however many others there are.
 	state := follow(t, s, "https://api.example.com")
@@ -723,10 +721,8 @@ func TestKeysBeyondTheMirrorAreNotForgottenByOthers(t *testing.T) {
 		tell(t, other, fmt.Sprint("https://", i, ".example.com"), heldFor(time.Minute))
 	}
 	time.Sleep(50 * time.Millisecond)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := len(s.mirror); n > maxMirror+1 {
-		t.Errorf("the mirror has %d entries, want %d at most and one in use", n, maxMirror)
+	if n := s.mirror.Len(); n > mirror.MaxRecords+1 {
+		t.Errorf("the mirror has %d records, want %d at most and one in use", n, mirror.MaxRecords)
 	}
 }
 

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"runtime"
@@ -401,6 +402,25 @@ func TestHostileNamesAreJustNames(t *testing.T) {
 	// Nobody else is held.
 	if state := tell(t, b, "https://b.example.com", hold.Report{Want: 1}); state.Phase != hold.Healthy {
 		t.Errorf("another host is %v", state.Phase)
+	}
+}
+
+// A scope has four segments of a path, a credential and a replica. Other replicas learn
+// of the longest as it is: they have to know what it covers.
+func TestStore_SharesTheLongestScopesByName(t *testing.T) {
+	srv := redistest.Start(t)
+	a, b := redisStore(t, srv.Client(), Options{}), redisStore(t, srv.Client(), Options{})
+	key := "https://" + strings.Repeat("h", 253)
+	longest := scope.Scope{Route: strings.Repeat("/"+strings.Repeat("r-", 48), 4), Credential: "01ab", Replica: rand.Text()}
+	state := follow(t, b, longest.Of(key))
+	tell(t, a, longest.Of(key), heldFor(time.Minute))
+	eventually(t, "the hold of the longest scope is shared", func() bool { return state().Phase == hold.Held })
+	if got := canonical(longest.Of(key)); got != longest.Of(key) {
+		t.Errorf("got %q, want %q", got, longest.Of(key))
+	}
+	absurd := canonical(key + " /" + strings.Repeat("r", 1<<16))
+	if got, part := scope.Split(absurd); got != key || len(part) > maxScope {
+		t.Errorf("a scope that is too long becomes %q", absurd)
 	}
 }
 

@@ -86,6 +86,7 @@ type MemoryStore struct {
 	mu      sync.Mutex // guards what follows
 	records map[string]*memoryRecord
 	version uint64 // of the last change of any record
+	swept   time.Time
 }
 
 type memoryRecord struct {
@@ -104,16 +105,17 @@ func (s *MemoryStore) Commit(_ context.Context, record string, d Decision) (Repl
 }
 
 // update changes a record, and notifies the watchers of its key.
-func (s *MemoryStore) update(record string, change func(*Record, time.Time) Reply) (Reply, error) {
+func (s *MemoryStore) update(name string, change func(*Record, time.Time) Reply) (Reply, error) {
 	s.mu.Lock()
 	now := time.Now()
-	r := s.records[record]
+	s.sweep(now)
+	r := s.records[name]
 	if r == nil {
 		if s.records == nil {
 			s.records = make(map[string]*memoryRecord)
 		}
 		r = &memoryRecord{version: s.version} // not less than a watcher may have seen of it
-		s.records[record] = r
+		s.records[name] = r
 	}
 	reply := change(&r.Record, now)
 	if reply.Changed {
@@ -121,22 +123,33 @@ func (s *MemoryStore) update(record string, change func(*Record, time.Time) Repl
 		r.version = s.version
 	}
 	reply.Snapshot.Version = r.version
-	// What is known of a key in use is kept for what it remembers, as by a process alone.
-	forgotten := r.Forgettable(now) && !s.mirror.watches(record)
-	if forgotten {
-		delete(s.records, record)
-	}
+	s.forget(name, r, now)
 	s.mu.Unlock()
 
-	if reply.Changed {
-		state := reply.Snapshot
-		state.Permits = 0
-		s.mirror.Put(record, state, false)
-	}
-	if forgotten {
-		s.mirror.forget(record)
+	if reply.Changed || !reply.Snapshot.Expired(now) {
+		s.mirror.Put(name, reply.Snapshot, false)
 	}
 	return reply, nil
+}
+
+// sweep forgets, now and then, records that no replica has reported about for long.
+// The caller holds mu.
+func (s *MemoryStore) sweep(now time.Time) {
+	if now.Sub(s.swept) < hold.Grace {
+		return
+	}
+	s.swept = now
+	for name, r := range s.records {
+		s.forget(name, r, now)
+	}
+}
+
+// forget forgets a record of which nothing is left. That of a key in use is kept for
+// what it remembers, as by a process alone. The caller holds mu.
+func (s *MemoryStore) forget(name string, r *memoryRecord, now time.Time) {
+	if r.Forgettable(now) && !s.mirror.Watched(name) {
+		delete(s.records, name)
+	}
 }
 
 // All yields the records that are not healthy, by name, with their states.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-holdoff/holdoff"
@@ -221,7 +222,35 @@ var brokenStores = []struct {
 	{"takes scopes for their key", "a watcher of a key is told of its scopes", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
 		return s.Watch(key, func(_ string, s state) { changed("", s) })
 	}})},
-	{"tells for ever", "a watcher that stopped", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+	{"takes a key that begins alike for the key", "a key that begins like it", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		s.Watch(key+"x", changed)
+		return s.Watch(key, changed)
+	}})},
+	{"takes the beginning of a key for the key", "that it begins like", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		s.Watch(key[:max(len(key)-1, 0)], changed)
+		return s.Watch(key, changed)
+	}})},
+	{"tells of the first change of a scope", "each change of a scope", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		var told sync.Map
+		return s.Watch(key, func(scope string, s state) {
+			if _, again := told.LoadOrStore(scope, true); scope == "" || !again {
+				changed(scope, s)
+			}
+		})
+	}})},
+	{"tells of scopes for ever", "told of no scope", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		s.Watch(key, func(scope string, s state) {
+			if scope != "" {
+				changed(scope, s)
+			}
+		})
+		return s.Watch(key, func(scope string, s state) {
+			if scope == "" {
+				changed(scope, s)
+			}
+		})
+	}})},
+	{"tells for ever", "a watcher that stopped is told no more", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
 		s.Watch(key, changed)
 		return func() {}
 	}})},

@@ -35,13 +35,14 @@ func Of(req *http.Request, custom func(*http.Request) string) Name {
 		}
 	}
 	return Name{
-		Scheme: lower(req.URL.Scheme),
-		Host:   Bounded(normalHost(req.URL.Scheme, req.URL.Host)),
+		Scheme: escaped(lower(req.URL.Scheme)),
+		Host:   Bounded(escaped(normalHost(req.URL.Scheme, req.URL.Host))),
 	}
 }
 
 // escaped returns a name without spaces and control characters, as in a URL: in the
-// names of records a space ends the key.
+// names of records a space ends the key. A URL that a program made may have them too.
+// A name that has none is returned as it is, without an allocation.
 func escaped(name string) string {
 	plain := func(c byte) bool { return c > ' ' && c != 0x7f }
 	var b strings.Builder

@@ -80,6 +80,6 @@ func (s *Store) answered(script *redis.Script) {
 		return
 	}
 	s.opts.Logger.Info("Redis is back: holds are shared", zap.Duration("away", time.Since(s.since)))
-	s.away, s.rejoined, s.serverChanged, s.since, s.err = false, true, true, time.Now(), nil
+	s.away, s.serverChanged, s.since, s.err = false, true, time.Now(), nil
 	signal(s.fullRead)
 }

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"runtime"
@@ -19,6 +20,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/hostkey"
 	"github.com/go-holdoff/holdoff/internal/jitter"
+	"github.com/go-holdoff/holdoff/internal/mirror"
 	"github.com/go-holdoff/holdoff/internal/redisrun"
 	"github.com/go-holdoff/holdoff/internal/redistest"
 	"github.com/go-holdoff/holdoff/internal/scope"
@@ -403,6 +405,25 @@ func TestHostileNamesAreJustNames(t *testing.T) {
 	}
 }
 
+// A scope has four segments of a path, a credential and a replica. Other replicas learn
+// of the longest as it is: they have to know what it covers.
+func TestStore_SharesTheLongestScopesByName(t *testing.T) {
+	srv := redistest.Start(t)
+	a, b := redisStore(t, srv.Client(), Options{}), redisStore(t, srv.Client(), Options{})
+	key := "https://" + strings.Repeat("h", 253)
+	longest := scope.Scope{Route: strings.Repeat("/"+strings.Repeat("r-", 48), 4), Credential: "01ab", Replica: rand.Text()}
+	state := follow(t, b, longest.Of(key))
+	tell(t, a, longest.Of(key), heldFor(time.Minute))
+	eventually(t, "the hold of the longest scope is shared", func() bool { return state().Phase == hold.Held })
+	if got := canonical(longest.Of(key)); got != longest.Of(key) {
+		t.Errorf("got %q, want %q", got, longest.Of(key))
+	}
+	absurd := canonical(key + " /" + strings.Repeat("r", 1<<16))
+	if got, part := scope.Split(absurd); got != key || len(part) > maxScope {
+		t.Errorf("a scope that is too long becomes %q", absurd)
+	}
+}
+
 func TestNamespacesAndPrefixesNeverCross(t *testing.T) {
 	srv := redistest.Start(t)
 	opts := []Options{
@@ -708,12 +729,9 @@ func TestHoldIsNotLostWhereTheIndexMovesWhileItIsRead(t *testing.T) {
 func TestKeysBeyondTheMirrorAreNotForgottenByOthers(t *testing.T) {
 	srv := redistest.Start(t)
 	s := redisStore(t, srv.Client(), Options{})
-	s.mu.Lock()
-	for i := range maxMirror {
-		e := s.add(strconv.Itoa(i), "x")
-		e.state = hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(time.Minute), Version: 1}
+	for i := range mirror.MaxRecords {
+		s.mirror.Put(strconv.Itoa(i), hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(time.Minute), Version: 1}, false)
 	}
-	s.mu.Unlock()
 	other := redisStore(t, srv.Client(), Options{})
 	// What is in use here has its place, however many others there are.
 	state := follow(t, s, "https://api.example.com")
@@ -723,10 +741,8 @@ func TestKeysBeyondTheMirrorAreNotForgottenByOthers(t *testing.T) {
 		tell(t, other, fmt.Sprint("https://", i, ".example.com"), heldFor(time.Minute))
 	}
 	time.Sleep(50 * time.Millisecond)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := len(s.mirror); n > maxMirror+1 {
-		t.Errorf("the mirror has %d entries, want %d at most and one in use", n, maxMirror)
+	if n := s.mirror.Len(); n > mirror.MaxRecords+1 {
+		t.Errorf("the mirror has %d records, want %d at most and one in use", n, mirror.MaxRecords)
 	}
 }
 

@@ -59,11 +59,22 @@ func (s *Store) name(part string) string {
 	return s.opts.Prefix + ":{" + s.opts.Namespace + "}:v" + wireVersion + ":" + part
 }
 
-// canonical is a key in the form in which it crosses: of bounded length, and
-// text. What a Transport hands over is bounded already.
+const (
+	// maxScope bounds the form of a scope: four segments of a path, a tag and a replica
+	// are shorter. What is longer is remembered by its digest.
+	maxScope = 512
+	// maxName bounds the names of records.
+	maxName = hostkey.MaxLen + len(" ") + maxScope
+)
+
+// canonical is the name of a record in the form in which it crosses: of bounded length,
+// and text. What a Transport hands over is both.
 func canonical(record string) string {
 	key, part := scope.Split(strings.ToValidUTF8(record, "\ufffd"))
-	return scope.Record(hostkey.Bounded(key), hostkey.Bounded(part))
+	if len(part) > maxScope {
+		part = hostkey.Bounded(part)
+	}
+	return scope.Record(hostkey.Bounded(key), part)
 }
 
 // idOf is how a canonical key is named in Redis: of one length, and without a character
@@ -236,7 +247,7 @@ func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 	snap.key = key
 	var ok4 bool
 	s.Phase, ok4 = phaseOf(phase)
-	if n.bad || !ok1 || !ok2 || !ok3 || !ok4 || len(key) > hostkey.MaxLen {
+	if n.bad || !ok1 || !ok2 || !ok3 || !ok4 || len(key) > maxName {
 		return snapshot{}, false
 	}
 	now := time.Now()

@@ -141,7 +141,6 @@ func (s *Store) read(conn *pgx.Conn, cursor int64) (next int64, news bool, err e
 
 // sweep forgets what is over, here and in the table.
 func (s *Store) sweep(conn *pgx.Conn) error {
-	s.mirror.Sweep()
 	s.mu.Lock()
 	s.damaged = nil
 	s.mu.Unlock()

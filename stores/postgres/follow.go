@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -29,10 +30,7 @@ func (s *Store) follow(joined func()) {
 	defer close(s.done)
 	defer joined()
 	for s.ctx.Err() == nil {
-		err := s.session(joined)
-		s.mu.Lock()
-		s.lost = fmt.Errorf("holdoff/postgres: the database is away: %w", err)
-		s.mu.Unlock()
+		s.note(&s.lost, fmt.Errorf("holdoff/postgres: the database is away: %w", s.session(joined)))
 		select {
 		case <-s.ctx.Done():
 		case <-time.After(minPoll/2 + rand.N(s.opts.PollInterval)): // a thousand replicas do not come back at once
@@ -64,9 +62,7 @@ func (s *Store) session(joined func()) error {
 		if cursor, news, err = s.read(conn, cursor); err != nil {
 			return err
 		}
-		s.mu.Lock()
-		s.lost = nil
-		s.mu.Unlock()
+		s.note(&s.lost, nil)
 		joined()
 		if time.Since(swept) > sweepInterval {
 			swept = time.Now()
@@ -112,12 +108,9 @@ func (s *Store) wait(conn *pgx.Conn, gap time.Duration) (poked bool, err error) 
 // told then, and those of a key that is no longer in the table, which was truncated or
 // is another server's, are told that it is lost.
 func (s *Store) read(conn *pgx.Conn, cursor int64) (next int64, news bool, err error) {
-	all, timeout, missing := cursor == 0, s.opts.Timeout, map[string]bool{}
+	all, timeout, missing := cursor == 0, s.opts.Timeout, map[string]holdoff.State{}
 	if all {
-		timeout = max(timeout, sessionTimeout)
-		for record := range s.mirror.All() {
-			missing[record] = true
-		}
+		timeout, missing = max(timeout, sessionTimeout), maps.Collect(s.mirror.All())
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
@@ -141,9 +134,7 @@ func (s *Store) read(conn *pgx.Conn, cursor int64) (next int64, news bool, err e
 
 // sweep forgets what is over, here and in the table.
 func (s *Store) sweep(conn *pgx.Conn) error {
-	s.mu.Lock()
-	s.damaged = nil
-	s.mu.Unlock()
+	s.note(&s.damaged, nil)
 	ctx, cancel := context.WithTimeout(s.ctx, sessionTimeout)
 	defer cancel()
 	_, err := conn.Exec(ctx, `delete from holdoff where namespace = $1 and expires < clock_timestamp()`, s.opts.Namespace)

@@ -16,18 +16,11 @@ import (
 //go:embed schema.sql
 var schema string
 
-const (
-	sessionTimeout = 5 * time.Second      // for a reading of the whole table, and what goes before it
-	spread         = 4 * time.Millisecond // spreads the readings of replicas that were notified at once
-	sweepInterval  = 15 * time.Second
-)
-
 var errClosed = errors.New("the store is closed")
 
 // follow keeps up with the table, one session after another. It calls joined when the
 // table was read.
 func (s *Store) follow(joined func()) {
-	defer close(s.done)
 	defer joined()
 	for s.ctx.Err() == nil {
 		s.note(&s.lost, fmt.Errorf("holdoff/postgres: the database is away: %w", s.session(joined)))
@@ -89,8 +82,6 @@ func (s *Store) wait(conn *pgx.Conn, gap time.Duration) (poked bool, err error) 
 		n, err := conn.WaitForNotification(ctx)
 		cancel()
 		switch {
-		case s.ctx.Err() != nil:
-			return false, errClosed
 		case err != nil && conn.IsClosed():
 			return false, err
 		case err != nil:

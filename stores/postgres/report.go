@@ -19,9 +19,6 @@ var selectFrom string
 //go:embed upsert.sql
 var upsert string
 
-// keepFor is how long a row stays when nothing in it matters any more.
-const keepFor = 2 * time.Minute
-
 // change is what Record.Add or Record.Commit does to a record.
 type change func(rec *holdoff.Record, now time.Time) holdoff.Reply
 
@@ -80,7 +77,7 @@ func (s *Store) transact(ctx context.Context, name string, decided bool, do chan
 		memory, _ := json.Marshal(rec.Memory) // of numbers
 		rec.Memory = holdoff.Memory{}         // it has a column of its own, which a report leaves as it is
 		record, _ := json.Marshal(rec)        // of numbers, words and the names of replicas
-		end.Queue(upsert, s.opts.Namespace, name, record, memory, keep.Time().Add(keepFor), decided || damaged, reply.Changed, s.channel, s.replica).
+		end.Queue(upsert, s.opts.Namespace, name, record, memory, keep.Time(), decided || damaged, reply.Changed, s.channel, s.replica).
 			QueryRow(func(from pgx.Row) error { return from.Scan(&r.version, nil) })
 	}
 	end.Queue(`commit`)
@@ -97,8 +94,7 @@ type row struct {
 	key             string
 	version, oldest int64 // oldest transaction that was under way
 	record, memory  []byte
-	now             time.Time // by the database's clock, rounded up: a hint is never undercut
-	local           time.Time // the same moment, by ours
+	now, local      time.Time // one moment by the database's clock, rounded up so that no hint is undercut, and by ours
 }
 
 func (r *row) scan(from pgx.Row) error {

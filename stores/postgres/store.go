@@ -51,7 +51,7 @@ type Store struct {
 	replica string // marks those of this process
 	ctx     context.Context
 	cancel  context.CancelFunc
-	done    chan struct{} // closed when follow has returned
+	running sync.WaitGroup // follow
 
 	mirror  holdoff.Mirror
 	mu      sync.Mutex // guards what follows
@@ -61,7 +61,11 @@ type Store struct {
 }
 
 const (
-	minPoll = 100 * time.Millisecond
+	minPoll        = 100 * time.Millisecond
+	sessionTimeout = 5 * time.Second      // for a reading of the whole table, and what goes before it
+	spread         = 4 * time.Millisecond // spreads the readings of replicas that were notified at once
+	sweepInterval  = 15 * time.Second
+
 	maxName = 1 << 10 // bytes; a Transport's records have shorter names
 	// maxRecords bounds the records of a namespace: an attacker may make us meet
 	// refusals from ever new hosts.
@@ -87,14 +91,13 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts Options) (*Store, error) 
 	case opts.Timeout < time.Millisecond || opts.MaxHold < 0 || opts.PollInterval < minPoll:
 		return nil, fmt.Errorf("holdoff/postgres: Options are %+v; durations must be positive, and PollInterval 100 ms or more", opts)
 	}
-	s := &Store{
-		pool: pool, opts: opts, channel: fmt.Sprintf("holdoff_%.16x", sha256.Sum256([]byte(opts.Namespace))), replica: rand.Text(), done: make(chan struct{}),
-	}
+	channel := fmt.Sprintf("holdoff_%.16x", sha256.Sum256([]byte(opts.Namespace)))
+	s := &Store{pool: pool, opts: opts, channel: channel, replica: rand.Text()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	// A replica that starts while a key is held obeys from its first request on, where
 	// the database answers in time.
 	joining, joined := context.WithTimeout(ctx, opts.Timeout)
-	go s.follow(joined)
+	s.running.Go(func() { s.follow(joined) })
 	<-joining.Done()
 	return s, nil
 }
@@ -102,7 +105,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts Options) (*Store, error) 
 // Close ends what the store does in the background.
 func (s *Store) Close() error {
 	s.cancel()
-	<-s.done
+	s.running.Wait()
+	s.note(&s.lost, errClosed)
 	return nil
 }
 

@@ -78,6 +78,10 @@ type (
 // MaxHold before.
 const maxMemoryHold = 366 * 24 * time.Hour
 
+// keepRecord is for how long a MemoryStore keeps a record after its last time, when no
+// replica has reported about it.
+const keepRecord = 2 * time.Minute
+
 // MemoryStore shares states among the Transports of one process: several
 // clients of one service, or replicas in a test. The zero value is ready for
 // use.
@@ -123,7 +127,7 @@ func (s *MemoryStore) update(name string, change func(*Record, time.Time) Reply)
 		r.version = s.version
 	}
 	reply.Snapshot.Version = r.version
-	s.forget(name, r, now)
+	s.forget(name, r.Forgettable(now))
 	s.mu.Unlock()
 
 	if reply.Changed || !reply.Snapshot.Expired(now) {
@@ -132,7 +136,7 @@ func (s *MemoryStore) update(name string, change func(*Record, time.Time) Reply)
 	return reply, nil
 }
 
-// sweep forgets, now and then, records that no replica has reported about for long.
+// sweep forgets, now and then, what no replica has reported about for long.
 // The caller holds mu.
 func (s *MemoryStore) sweep(now time.Time) {
 	if now.Sub(s.swept) < hold.Grace {
@@ -140,14 +144,15 @@ func (s *MemoryStore) sweep(now time.Time) {
 	}
 	s.swept = now
 	for name, r := range s.records {
-		s.forget(name, r, now)
+		last := max(r.Until, r.HintUntil, r.Keep, r.LastFailure, r.ClaimUntil).Time()
+		s.forget(name, now.Sub(last) > keepRecord || r.Forgettable(now))
 	}
 }
 
-// forget forgets a record of which nothing is left. That of a key in use is kept for
-// what it remembers, as by a process alone. The caller holds mu.
-func (s *MemoryStore) forget(name string, r *memoryRecord, now time.Time) {
-	if r.Forgettable(now) && !s.mirror.Watched(name) {
+// forget forgets a record that is over. That of a key in use is kept for what it
+// remembers, as by a process alone. The caller holds mu.
+func (s *MemoryStore) forget(name string, over bool) {
+	if over && !s.mirror.Watched(name) {
 		delete(s.records, name)
 	}
 }

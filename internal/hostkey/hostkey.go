@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxLen bounds the names that requests can make this process remember.
@@ -42,9 +43,11 @@ func Of(req *http.Request, custom func(*http.Request) string) Name {
 
 // escaped returns a name without spaces and control characters, as in a URL: in the
 // names of records a space ends the key. A URL that a program made may have them too.
-// A name that has none is returned as it is, without an allocation.
+// Of a name that is not UTF-8, all bytes that are not ASCII are escaped as well: stores
+// get text. A name that is plain is returned as it is, without an allocation.
 func escaped(name string) string {
-	plain := func(c byte) bool { return c > ' ' && c != 0x7f }
+	text := utf8.ValidString(name)
+	plain := func(c byte) bool { return c > ' ' && c != 0x7f && (text || c < utf8.RuneSelf) }
 	var b strings.Builder
 	done := 0
 	for i := range len(name) {

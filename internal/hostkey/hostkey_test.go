@@ -217,6 +217,7 @@ func TestOf_EscapesSpacesAndControlCharacters(t *testing.T) {
 		{"ht tp", "a\x00", "", "ht%20tp://a%00"},
 		{"https", "a", " tenant\t7\x7f ", "%20tenant%097%7f%20"},
 		{"https", "a", "tenant%207", "tenant%207"},
+		{"https", "a", "ten\xffant ö", "ten%ffant%20%c3%b6"},
 	} {
 		req := &http.Request{URL: &url.URL{Scheme: test.scheme, Host: test.host}}
 		got := Of(req, func(*http.Request) string { return test.custom }).String()

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -15,24 +16,14 @@ import (
 //go:embed schema.sql
 var schema string
 
-const (
-	sessionTimeout = 5 * time.Second      // for a reading of the whole table, and what goes before it
-	spread         = 4 * time.Millisecond // spreads the readings of replicas that were notified at once
-	sweepInterval  = 15 * time.Second
-)
-
 var errClosed = errors.New("the store is closed")
 
 // follow keeps up with the table, one session after another. It calls joined when the
 // table was read.
 func (s *Store) follow(joined func()) {
-	defer close(s.done)
 	defer joined()
 	for s.ctx.Err() == nil {
-		err := s.session(joined)
-		s.mu.Lock()
-		s.lost = fmt.Errorf("holdoff/postgres: the database is away: %w", err)
-		s.mu.Unlock()
+		s.note(&s.lost, fmt.Errorf("holdoff/postgres: the database is away: %w", s.session(joined)))
 		select {
 		case <-s.ctx.Done():
 		case <-time.After(minPoll/2 + rand.N(s.opts.PollInterval)): // a thousand replicas do not come back at once
@@ -64,9 +55,7 @@ func (s *Store) session(joined func()) error {
 		if cursor, news, err = s.read(conn, cursor); err != nil {
 			return err
 		}
-		s.mu.Lock()
-		s.lost = nil
-		s.mu.Unlock()
+		s.note(&s.lost, nil)
 		joined()
 		if time.Since(swept) > sweepInterval {
 			swept = time.Now()
@@ -93,8 +82,6 @@ func (s *Store) wait(conn *pgx.Conn, gap time.Duration) (poked bool, err error) 
 		n, err := conn.WaitForNotification(ctx)
 		cancel()
 		switch {
-		case s.ctx.Err() != nil:
-			return false, errClosed
 		case err != nil && conn.IsClosed():
 			return false, err
 		case err != nil:
@@ -112,12 +99,9 @@ func (s *Store) wait(conn *pgx.Conn, gap time.Duration) (poked bool, err error) 
 // told then, and those of a key that is no longer in the table, which was truncated or
 // is another server's, are told that it is lost.
 func (s *Store) read(conn *pgx.Conn, cursor int64) (next int64, news bool, err error) {
-	all, timeout, missing := cursor == 0, s.opts.Timeout, map[string]bool{}
+	all, timeout, missing := cursor == 0, s.opts.Timeout, map[string]holdoff.State{}
 	if all {
-		timeout = max(timeout, sessionTimeout)
-		for record := range s.mirror.All() {
-			missing[record] = true
-		}
+		timeout, missing = max(timeout, sessionTimeout), maps.Collect(s.mirror.All())
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
@@ -141,9 +125,7 @@ func (s *Store) read(conn *pgx.Conn, cursor int64) (next int64, news bool, err e
 
 // sweep forgets what is over, here and in the table.
 func (s *Store) sweep(conn *pgx.Conn) error {
-	s.mu.Lock()
-	s.damaged = nil
-	s.mu.Unlock()
+	s.note(&s.damaged, nil)
 	ctx, cancel := context.WithTimeout(s.ctx, sessionTimeout)
 	defer cancel()
 	_, err := conn.Exec(ctx, `delete from holdoff where namespace = $1 and expires < clock_timestamp()`, s.opts.Namespace)

@@ -51,7 +51,7 @@ type Store struct {
 	replica string // marks those of this process
 	ctx     context.Context
 	cancel  context.CancelFunc
-	done    chan struct{} // closed when follow has returned
+	running sync.WaitGroup // follow
 
 	mirror  holdoff.Mirror
 	mu      sync.Mutex // guards what follows
@@ -60,12 +60,13 @@ type Store struct {
 	damaged error      // a record that could not be read
 }
 
-// id names a key in the table: of one length, whatever the key is made of.
-type id [16]byte
-
 const (
-	minPoll = 100 * time.Millisecond
-	maxName = 640 // bytes of a key and a scope, of which the rest is a hash
+	minPoll        = 100 * time.Millisecond
+	sessionTimeout = 5 * time.Second      // for a reading of the whole table, and what goes before it
+	spread         = 4 * time.Millisecond // spreads the readings of replicas that were notified at once
+	sweepInterval  = 15 * time.Second
+
+	maxName = 1 << 10 // bytes; a Transport's records have shorter names
 	// maxRecords bounds the records of a namespace: an attacker may make us meet
 	// refusals from ever new hosts.
 	maxRecords = 32 << 10
@@ -85,19 +86,18 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts Options) (*Store, error) 
 	switch {
 	case pool == nil:
 		return nil, errors.New("holdoff/postgres: New: the pool is nil")
-	case len(opts.Namespace) > 128 || shown(opts.Namespace) != opts.Namespace:
+	case len(opts.Namespace) > 128 || text(opts.Namespace) != opts.Namespace:
 		return nil, fmt.Errorf("holdoff/postgres: Options.Namespace is %.128q; it must be text of at most 128 bytes", opts.Namespace)
 	case opts.Timeout < time.Millisecond || opts.MaxHold < 0 || opts.PollInterval < minPoll:
 		return nil, fmt.Errorf("holdoff/postgres: Options are %+v; durations must be positive, and PollInterval 100 ms or more", opts)
 	}
-	s := &Store{
-		pool: pool, opts: opts, channel: fmt.Sprintf("holdoff_%x", digest(opts.Namespace)), replica: rand.Text(), done: make(chan struct{}),
-	}
+	channel := fmt.Sprintf("holdoff_%.16x", sha256.Sum256([]byte(opts.Namespace)))
+	s := &Store{pool: pool, opts: opts, channel: channel, replica: rand.Text()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	// A replica that starts while a key is held obeys from its first request on, where
 	// the database answers in time.
 	joining, joined := context.WithTimeout(ctx, opts.Timeout)
-	go s.follow(joined)
+	s.running.Go(func() { s.follow(joined) })
 	<-joining.Done()
 	return s, nil
 }
@@ -105,7 +105,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts Options) (*Store, error) 
 // Close ends what the store does in the background.
 func (s *Store) Close() error {
 	s.cancel()
-	<-s.done
+	s.running.Wait()
+	s.note(&s.lost, errClosed)
 	return nil
 }
 
@@ -123,28 +124,20 @@ func (s *Store) All() iter.Seq2[string, holdoff.State] { return s.mirror.All() }
 
 // Watch implements [holdoff.Store].
 func (s *Store) Watch(key string, changed func(scope string, state holdoff.State)) (stop func()) {
-	return s.mirror.Watch(shown(key), changed)
+	return s.mirror.Watch(text(key), changed)
 }
 
-// digest returns the id of a key in a namespace. The number is the version of the
-// records' form: a record of another form is never met.
-func digest(parts ...string) id {
-	sum := sha256.Sum256([]byte("1\x00" + strings.Join(parts, "\x00")))
-	return id(sum[:16])
+// note keeps the last error of a kind, or that there is none.
+func (s *Store) note(kind *error, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*kind = err
 }
 
-// shown is a name as the table has it: text, and of bounded length.
-func shown(name string) string {
-	var b strings.Builder
-	if len(name) > maxName {
-		name = fmt.Sprintf("%s~%x", name[:maxName], digest(name))
+// text is a name as the table has it. What is no text, or too long, has a hash there.
+func text(name string) string {
+	if len(name) <= maxName && utf8.ValidString(name) && !strings.Contains(name, "\x00") {
+		return name
 	}
-	for i, r := range name {
-		if r == 0 || r == utf8.RuneError {
-			fmt.Fprintf(&b, "%%%02x", name[i])
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
+	return fmt.Sprintf("%.32q~%x", name, sha256.Sum256([]byte(name)))
 }

@@ -350,14 +350,13 @@ func testKeys(t *testing.T, srv *server) {
 
 func testStopped(t *testing.T, srv *server) {
 	s := join(t, srv.pool(), Options{Namespace: t.Name(), Timeout: 200 * time.Millisecond})
-	id := digest(t.Name(), "k")
 	stopped, err := pgx.Connect(t.Context(), srv.url())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stopped.Close(context.Background())
 	// As transact does, and then nothing.
-	for _, sql := range []string{`begin`, `set local idle_in_transaction_session_timeout = 400`, fmt.Sprintf(`select pg_advisory_xact_lock(%d)`, lockOf(id))} {
+	for _, sql := range []string{`begin`, `set local idle_in_transaction_session_timeout = 400`, `select pg_advisory_xact_lock(hashtextextended('` + t.Name() + ` k', 0))`} {
 		if _, err := stopped.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}

@@ -46,20 +46,25 @@ func Of(req *http.Request, custom func(*http.Request) string) Name {
 // Of a name that is not UTF-8, all bytes that are not ASCII are escaped as well: stores
 // get text. A name that is plain is returned as it is, without an allocation.
 func escaped(name string) string {
-	text := utf8.ValidString(name)
-	plain := func(c byte) bool { return c > ' ' && c != 0x7f && (text || c < utf8.RuneSelf) }
-	var b strings.Builder
-	done := 0
 	for i := range len(name) {
-		if !plain(name[i]) {
-			b.WriteString(name[done:i] + "%" + hex.EncodeToString([]byte{name[i]}))
-			done = i + 1
+		if c := name[i]; c <= ' ' || c >= 0x7f {
+			return escape(name)
 		}
 	}
-	if done == 0 {
-		return name
+	return name
+}
+
+func escape(name string) string {
+	text := utf8.ValidString(name)
+	var b strings.Builder
+	for i := range len(name) {
+		if c := name[i]; c > ' ' && c != 0x7f && (text || c < utf8.RuneSelf) {
+			b.WriteByte(c)
+		} else {
+			b.WriteString("%" + hex.EncodeToString([]byte{c}))
+		}
 	}
-	return b.String() + name[done:]
+	return b.String()
 }
 
 // normalHost folds the spellings of one address into one: lower case, no

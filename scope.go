@@ -12,8 +12,9 @@ import (
 type Scope = scope.Scope
 
 // RouteOf returns the route of a request where Transport.Route is nil: the shape of its
-// path, in which ids and what looks like a token are "*", as in "/v1/users/*/posts".
-func RouteOf(req *http.Request) string { return scope.Route(req.URL.Path) }
+// path, in which ids, what is escaped and what looks like a token are "*", as in
+// "/v1/users/*/posts".
+func RouteOf(req *http.Request) string { return scope.Route(req.URL.EscapedPath()) }
 
 // point returns where a request stands among the scopes of its key: nowhere in
 // particular where Route says so.

@@ -83,7 +83,8 @@ type Transport struct {
 	// vendors has some for APIs whose paths do not tell. [WithScope] wins over it.
 	// Where it returns "", a limit that the request meets is one of the whole key. It
 	// is called only while something of the key is limited. A route appears in logs:
-	// it must hold no secret.
+	// it must hold no secret. Of it 96 bytes count, and what is not printable ASCII
+	// becomes "_".
 	Route func(*http.Request) string
 
 	// Store shares what is learnt about a key among replicas: a [MemoryStore]

@@ -1,7 +1,9 @@
 package vendors
 
 import (
+	"cmp"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/go-holdoff/holdoff"
@@ -11,34 +13,55 @@ import (
 // Each falls back on [holdoff.RouteOf].
 
 // SlackRoute is the method: Slack limits each by itself, per workspace and app, which are
-// the credential. Its paths would do as well, but for those of a proxy.
+// the credential. It differs from the default below a proxy with a path of its own, and
+// for methods like oauth.v2.access.
 //
 // Source: docs.slack.dev, "Rate limits".
 func SlackRoute(req *http.Request) string {
-	_, method, ok := strings.Cut(req.URL.Path, "/api/")
-	if !ok || method == "" || strings.Contains(method, "/") {
-		return holdoff.RouteOf(req)
+	path := req.URL.Path
+	if i := strings.LastIndex(path, "/api/"); i >= 0 && isSlackMethod(path[i+len("/api/"):]) {
+		return path[i:]
 	}
-	return "/api/" + method
+	return holdoff.RouteOf(req)
 }
 
+// isSlackMethod finds words and versions with dots between. A token has digits and no
+// dots, or is a JWT, whose parts have digits.
+func isSlackMethod(text string) bool {
+	if !strings.Contains(text, ".") || len(text) > 64 {
+		return false
+	}
+	for part := range strings.SplitSeq(text, ".") {
+		version, ok := strings.CutPrefix(part, "v")
+		isVersion := ok && len(version) <= 2 && isNumber(version)
+		if !isVersion && (part == "" || strings.Trim(part, letters) != "") {
+			return false
+		}
+	}
+	return true
+}
+
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 // DiscordRoute is the shape of the path with the ids of what Discord counts by itself: the
-// channel, the guild and the webhook. A webhook's token is no part of it. Where an
-// answer has X-RateLimit-Bucket, that wins.
+// channel, the guild and the webhook. A webhook's token is a secret, and no part of it.
+// Where an answer has X-RateLimit-Bucket, that wins.
 //
 // Source: docs.discord.com, "Rate Limits".
 func DiscordRoute(req *http.Request) string {
 	parts := strings.Split(req.URL.Path, "/")
 	for i := 1; i < len(parts); i++ {
-		switch parts[i-1] {
-		case "channels", "guilds", "webhooks":
-			if isNumber(parts[i]) {
-				rest := *req.URL
-				rest.Path = "/" + strings.Join(parts[i+1:], "/")
-				shape := holdoff.RouteOf(&http.Request{URL: &rest})
-				return "/" + parts[i-1] + "/" + parts[i] + strings.TrimSuffix(shape, "/")
-			}
+		kind, id, rest := parts[i-1], parts[i], parts[i+1:]
+		switch {
+		case kind != "channels" && kind != "guilds" && kind != "webhooks", !isNumber(id):
+			continue
+		case len(rest) == 0:
+			return "/" + kind + "/" + id
+		case kind == "webhooks":
+			rest[0] = "*"
 		}
+		shape := holdoff.RouteOf(&http.Request{URL: &url.URL{Path: "/" + strings.Join(rest, "/")}})
+		return "/" + kind + "/" + id + strings.TrimSuffix(shape, "/")
 	}
 	return holdoff.RouteOf(req)
 }
@@ -47,30 +70,37 @@ func isNumber(s string) bool {
 	return s != "" && len(s) <= 20 && strings.Trim(s, "0123456789") == ""
 }
 
-// KubernetesRoute is the method with the resource and, where there is one, the
-// subresource, as in "POST pods/eviction": what concerns one object says nothing of
-// another kind. The namespace and the names are no part of it.
+// KubernetesRoute is the method with the resource, the group that it is of and, where
+// there is one, the subresource, as in "POST pods/eviction" and "PUT
+// coordination.k8s.io/leases": what concerns one kind of objects says nothing of another.
+// The version, the namespace and the names are no part of it.
 //
 // Source: kubernetes.io, "API Concepts".
 func KubernetesRoute(req *http.Request) string {
 	parts := strings.Split(strings.Trim(req.URL.Path, "/"), "/")
 	for i, part := range parts {
 		// /api/{version}/… or /apis/{group}/{version}/…, also below the path of a proxy
-		if rest := 0; part == "api" || part == "apis" {
-			if rest = i + 2; part == "apis" {
-				rest++
-			}
-			if rest < len(parts) {
-				return req.Method + "_" + resource(parts[rest:])
-			}
+		group, version := "", i+1
+		if part == "apis" && i+1 < len(parts) {
+			group, version = parts[i+1]+"/", i+2
+		}
+		if (part == "api" || part == "apis") && version+1 < len(parts) && isKubernetesVersion(parts[version]) {
+			return cmp.Or(req.Method, http.MethodGet) + "_" + group + resource(parts[version+1:])
 		}
 	}
 	return holdoff.RouteOf(req)
 }
 
+func isKubernetesVersion(s string) bool {
+	return len(s) > 1 && s[0] == 'v' && isNumber(s[1:2])
+}
+
 // resource returns the resource, and the subresource, of the end of a path.
 func resource(parts []string) string {
-	if parts[0] == "namespaces" && len(parts) > 2 {
+	if parts[0] == "watch" && len(parts) > 1 { // of old clients
+		parts = parts[1:]
+	}
+	if parts[0] == "namespaces" && len(parts) > 2 && parts[2] != "status" && parts[2] != "finalize" {
 		parts = parts[2:]
 	}
 	if len(parts) > 2 {

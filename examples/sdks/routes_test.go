@@ -9,7 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/openai/openai-go/v3"
+	"k8s.io/client-go/rest"
 
 	"github.com/go-holdoff/holdoff"
 	"github.com/go-holdoff/holdoff/examples/sdks"
@@ -55,6 +57,33 @@ func TestSlackMethodHoldsNoOther(t *testing.T) {
 			t.Errorf("got %v after %d sends, want another method sent", err, s.sends())
 		}
 		transport.CloseIdleConnections()
+	})
+}
+
+// What limits one action of DynamoDB holds that action, and no other, though all have one
+// path.
+func TestAWSActionHoldsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, func(_ int, req *http.Request) answer {
+			if strings.HasSuffix(req.Header.Get("X-Amz-Target"), ".DescribeTable") {
+				return answer{http.StatusBadRequest, http.Header{"Retry-After": {"300"}}, `{"__type":"com.amazon.coral.availability#ThrottlingException"}`}
+			}
+			return answer{http.StatusOK, http.Header{"Content-Type": {"application/x-amz-json-1.0"}}, `{}`}
+		})
+		client := dynamodb.NewFromConfig(awsConfig(t, s, setting{copied: true}))
+		describe := func() error {
+			_, err := client.DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: new("t")})
+			return err
+		}
+		if err := describe(); err == nil || s.sends() != 1 {
+			t.Fatalf("got %v after %d sends, want a refusal, and then a hold", err, s.sends())
+		}
+		if err := describe(); !isHeld(err) || s.sends() != 1 {
+			t.Errorf("got %v after %d sends, want the action held", err, s.sends())
+		}
+		if _, err := client.ListTables(t.Context(), &dynamodb.ListTablesInput{}); err != nil || s.sends() != 2 {
+			t.Errorf("got %v after %d sends, want another action sent", err, s.sends())
+		}
 	})
 }
 
@@ -113,4 +142,43 @@ func TestDiscordChannelHoldsNoOther(t *testing.T) {
 		}
 		transport.CloseIdleConnections()
 	})
+}
+
+// What limits one resource of Kubernetes holds that resource, in all namespaces, and no
+// other. Without KubernetesRoute, it holds all of the namespace and nothing else.
+func TestKubernetesResourceHoldsNoOther(t *testing.T) {
+	for _, test := range []struct {
+		name                  string
+		route                 func(*http.Request) string
+		otherKind, otherSpace bool // whether they are held
+	}{
+		{"with KubernetesRoute", vendors.KubernetesRoute, false, true},
+		{"without", nil, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, transport := routed(t, test.route, func(req *http.Request, _ string) bool {
+					return strings.HasSuffix(req.URL.Path, "/configmaps")
+				})
+				config := &rest.Config{Host: "http://k8s.example", Dial: s.dial}
+				config.Wrap(func(http.RoundTripper) http.RoundTripper { return transport })
+				client := restClient(t, config)
+				create := func(path string) error {
+					return client.Post().AbsPath("/api/v1/namespaces/" + path).Body([]byte(`{}`)).MaxRetries(0).Do(t.Context()).Error()
+				}
+				if err := create("one/configmaps"); err == nil || s.sends() < 1 {
+					t.Fatalf("got %v after %d sends, want a refusal", err, s.sends())
+				}
+				for _, then := range []struct {
+					path string
+					held bool
+				}{{"one/configmaps", true}, {"one/events", test.otherKind}, {"two/configmaps", test.otherSpace}} {
+					if err := create(then.path); isHeld(err) != then.held {
+						t.Errorf("%s: got %v, want it held: %v", then.path, err, then.held)
+					}
+				}
+				transport.CloseIdleConnections()
+			})
+		})
+	}
 }

@@ -1,8 +1,6 @@
 package scope
 
 import (
-	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 )
@@ -60,139 +58,51 @@ func TestScope_RecordsAndWords(t *testing.T) {
 	}
 }
 
-func TestRoute_IsTheShapeOfThePath(t *testing.T) {
-	for path, want := range map[string]string{
-		"":                                  "/",
-		"/":                                 "/",
-		"/api/chat.postMessage":             "/api/chat.postMessage", // Slack
-		"/repos/golang/go/issues/7":         "/repos/golang/go/issues",
-		"/search/code":                      "/search/code",
-		"/v1/chat/completions":              "/v1/chat/completions",
-		"/v1beta1/models/x:generateContent": "/v1beta1/models/x:generateContent",
-		"/v1.1/statuses":                    "/v1.1/statuses",
-		"/2010-04-01/Accounts/ACa1b2":       "/*/Accounts/*", // Twilio
-		"/v1/customers/cus_9s6XKzkNRiz8i3":  "/v1/customers/*",
-		"/users/42":                         "/users/*",
-		"/users/42/":                        "/users/*/",
-		"/users/ada@example.com":            "/users/*",
-		"/users/6ba7b810-9dad-11d1-80b4-00c04fd430c8":            "/users/*",
-		"/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX": "/services/*/*/*", // a webhook of Slack
-		"/hooks/aQbWcErTyUiOpLkJhGfDsAzX":                        "/hooks/*",
-		"/bot110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/getMe": "/*/getMe", // Telegram
-		"/api/v10/channels/41771983423143937/messages":           "/api/v10/channels/*",
-		"/api/v1/namespaces/default/pods/web-7d4b9/eviction":     "/api/v1/namespaces/default",
-		"/files/a b":                   "/files/*",
-		"/files/größe":                 "/files/*",
-		"/files/a%2Fb":                 "/files/*",
-		"//double":                     "//double",
-		"/a\x00b":                      "/*",
-		"*":                            "/*",
-		"/" + strings.Repeat("a", 33):  "/*",
-		"/getConversationsHistoryList": "/getConversationsHistoryList",
+// What servers and users name can stand in a record, whatever its characters are.
+func TestClean_NameIsReadBackAsTheRoute(t *testing.T) {
+	for name, want := range map[string]string{
+		"":                       "",
+		"gpt-4o":                 "gpt-4o",
+		"@cf/meta/llama-3.1-8b":  "_cf/meta/llama-3.1-8b",
+		"#1":                     "_1",
+		"=search":                "_search",
+		"a b\n\x7fé":             "a_b___",
+		"a@b#c=d":                "a@b#c=d",
+		strings.Repeat("x", 100): strings.Repeat("x", maxName),
 	} {
-		if got := Route(path); got != want {
-			t.Errorf("%q: got %q, want %q", path, got, want)
+		got := Clean(name)
+		if got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
 		}
-	}
-}
-
-func request(header http.Header, user *url.Userinfo) *http.Request {
-	return &http.Request{Header: header, URL: &url.URL{Scheme: "https", Host: "h", User: user}}
-}
-
-func TestCredential_TellsSendersApart(t *testing.T) {
-	const token, other = "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "ghp_26C7e42F292c6912E7710c838347Ae178B4a"
-	of := func(name, value string) string { return Credential(request(http.Header{name: {value}}, nil)) }
-	for _, tt := range []struct {
-		what string
-		a, b string
-		same bool
-	}{
-		{"one token", of("Authorization", "Bearer "+token), of("Authorization", "Bearer "+token), true},
-		{"two tokens", of("Authorization", "Bearer "+token), of("Authorization", "Bearer "+other), false},
-		{"other case of the scheme", of("Authorization", "Bearer "+token), of("Authorization", "bearer "+token), true},
-		{"two passwords of one user", of("Authorization", "Basic YWRhOm9uZQ=="), of("Authorization", "Basic YWRhOnR3bw=="), true},
-		{"two users", of("Authorization", "Basic YWRhOm9uZQ=="), of("Authorization", "Basic Ym9iOm9uZQ=="), false},
-		{"one user, in the URL", of("Authorization", "Basic YWRhOm9uZQ=="), Credential(request(nil, url.UserPassword("ada", "x"))), true},
-		{"two signatures of one key", of("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261128/us-east-1/s3/aws4_request, Signature=1"),
-			of("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261129/us-east-1/s3/aws4_request, Signature=2"), true},
-		{"two API keys", of("X-Api-Key", token), of("X-Api-Key", other), false},
-	} {
-		if tt.a == "" || tt.b == "" || (tt.a == tt.b) != tt.same {
-			t.Errorf("%s: %q and %q", tt.what, tt.a, tt.b)
-		}
-	}
-}
-
-// What may be guessed leaves no trace, and neither do signatures that differ from request
-// to request.
-func TestCredential_OfWhatMayBeGuessedIsNone(t *testing.T) {
-	for _, value := range []string{
-		"", "Bearer", "Bearer short", "Bearer 1234567890123456789", "Basic", "Basic !", "Basic OnBhc3N3b3Jk",
-		"Digest username=\"ada\", response=\"6629fae49393a05397450978507c4ef1\"",
-		"SharedKey account:6629fae49393a05397450978507c4ef16629fae49393a05397450978507c4ef1",
-		"OAuth oauth_signature=\"6629fae49393a05397450978507c4ef1\"", "AWS4-HMAC-SHA256 Signature=1",
-	} {
-		if got := Credential(request(http.Header{"Authorization": {value}}, nil)); got != "" {
-			t.Errorf("%q: got %q, want none", value, got)
-		}
-	}
-	if got := Credential(request(http.Header{"X-Api-Key": {"short"}}, nil)); got != "" {
-		t.Errorf("a short key: got %q, want none", got)
-	}
-}
-
-func FuzzRoute(f *testing.F) {
-	for _, path := range []string{"/", "/a/b", "/v1/users/42", "//", "x", "/a b", "/é"} {
-		f.Add(path)
-	}
-	f.Fuzz(func(t *testing.T, path string) {
-		got := Route(path)
-		if again := Route(got); again != got {
-			// A segment that was not known is "*", and stays so.
-			if strings.ReplaceAll(again, "*", "") != strings.ReplaceAll(got, "*", "") {
-				t.Errorf("%q: got %q, and of that %q", path, got, again)
+		for _, s := range []Scope{{Route: got}, {Route: Named(name), Credential: "3f0a"}, {Route: got, Credential: "3f0a", Replica: "R"}} {
+			if read := Parse(s.String()); read != s {
+				t.Errorf("%q is read as %#v, want %#v", s, read, s)
 			}
 		}
-		if !strings.HasPrefix(got, "/") || strings.Count(got, "/") > maxSegments || strings.ContainsAny(got, " \n\x00#@=") {
-			t.Errorf("%q: got %q", path, got)
-		}
-		s := Scope{Route: got, Credential: "0001", Replica: "R"}
-		if Parse(s.String()) != s {
-			t.Errorf("%q is read as %q", s, Parse(s.String()))
-		}
-	})
+	}
 }
 
-func FuzzCredential(f *testing.F) {
-	f.Add("Bearer x")
-	f.Add("Basic YWRhOm9uZQ==")
-	f.Add("AWS4-HMAC-SHA256 Credential=a/b")
-	f.Fuzz(func(t *testing.T, value string) {
-		if got := Credential(request(http.Header{"Authorization": {value}}, nil)); got != "" && len(got) != 2*tagBytes {
-			t.Errorf("%q: got %q", value, got)
-		}
-		if got := Clean(value); strings.ContainsAny(got, " \n\x00") || len(got) > maxName {
-			t.Errorf("%q: got %q", value, got)
-		}
-	})
-}
-
-func BenchmarkRoute(b *testing.B) {
-	for name, path := range map[string]string{"plain": "/v1/chat/completions", "ids": "/users/42/posts/7"} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				Route(path)
+func FuzzParse(f *testing.F) {
+	f.Add("https://h", "/v1/search", "#3f0a")
+	f.Add("h", "@cf/model", "=x")
+	f.Add("h", "a b", "\xff")
+	f.Fuzz(func(t *testing.T, key, route, name string) {
+		for _, s := range []Scope{{Route: Clean(route)}, {Route: Named(name)}, {Route: Route(route), Credential: "0001", Replica: "R"}, {Credential: "0001"}} {
+			if got := Parse(s.String()); got != s {
+				t.Errorf("%q is read as %#v, want %#v", s, got, s)
 			}
-		})
-	}
-}
-
-func BenchmarkCredential(b *testing.B) {
-	req := request(http.Header{"Authorization": {"Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4a"}}, nil)
-	b.ReportAllocs()
-	for b.Loop() {
-		Credential(req)
-	}
+		}
+		clean := Clean(key) // keys have no space
+		if k, part := Split(Scope{Route: Clean(route)}.Of(clean)); k != clean || part != Clean(route) {
+			t.Errorf("%q and %q are read as %q and %q", clean, Clean(route), k, part)
+		}
+		if k, part := Split(key); strings.Contains(k, separator) || (part != "" && Record(k, part) != key) {
+			t.Errorf("%q is taken apart into %q and %q", key, k, part)
+		}
+		// Any text is read as some scope, which is then read as itself.
+		s := Parse(key)
+		if got := Parse(s.String()); got != s && s.Route != "" {
+			t.Errorf("%q is read as %#v, and that as %#v", key, s, got)
+		}
+	})
 }

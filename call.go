@@ -294,6 +294,11 @@ func (c *call) reportResult(v Verdict) {
 	if c.resp != nil {
 		o.Limit, o.Global = ratelimitheader.Limit(c.resp.Header)
 	}
+	if c.t.Route != nil || c.options.scope != "" {
+		// The caller says what draws on one limit. A name of the server's may stand for
+		// many: Discord's buckets have one per kind of route, for all channels.
+		o.Limit = ""
+	}
 	if c.hasQuota {
 		o.QuotaOf = c.quotaOf
 	}

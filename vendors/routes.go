@@ -45,7 +45,7 @@ const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // DiscordRoute is the shape of the path with the ids of what Discord counts by itself: the
 // channel, the guild and the webhook. A webhook's token is a secret, and no part of it.
-// Where an answer has X-RateLimit-Bucket, that wins.
+// X-RateLimit-Bucket is of no use instead: it is the same for all channels.
 //
 // Source: docs.discord.com, "Rate Limits".
 func DiscordRoute(req *http.Request) string {

@@ -89,6 +89,7 @@ func FuzzRoutes(f *testing.F) {
 // A channel that is limited holds no other.
 func ExampleDiscordRoute() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("X-RateLimit-Bucket", "80c17d2f203122d936070c88c8d10f33") // of all channels
 		if strings.Contains(req.URL.Path, "/channels/41771983423143937/") {
 			w.Header().Set("Retry-After", "30")
 			w.WriteHeader(http.StatusTooManyRequests)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-holdoff/holdoff/internal/admission"
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 	"github.com/go-holdoff/holdoff/internal/replay"
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
@@ -45,6 +46,7 @@ type call struct {
 	took      time.Duration // until the response headers; 0 where it wasn't measured
 	decidedAt time.Time     // when its retry was considered
 	quota     hold.Quota    // what it said of a quota
+	quotaOf   string        // the name of that limit; "" where it is the only one
 	hasQuota  bool          // it said something
 
 	sends        int           // how many attempts were made
@@ -99,6 +101,9 @@ func (c *call) enter() error {
 	if c.pass, open = c.key.TryFastPath(); open {
 		return nil
 	}
+	if c.pass, open = c.key.TryPass(c.point()); open {
+		return nil
+	}
 	begun := time.Now()
 	patience, deadline := c.patience(begun)
 	c.waiter = &admission.Waiter{Point: c.point(), Latest: begun.Add(patience), Retry: c.attempt > 0}
@@ -111,7 +116,10 @@ func (c *call) enter() error {
 	}
 	c.pass, c.waiter = c.waiter.Pass, nil
 	if r, ok := errors.AsType[*admission.Rejection](err); ok {
-		return &HeldError{Key: r.Key, Scope: r.Scope.String(), Until: r.Until, Attempts: r.Attempts, Status: r.Status, deadline: deadline}
+		return &HeldError{
+			Key: r.Key, Scope: r.Scope, Until: r.Until, Attempts: r.Attempts, Status: r.Status,
+			method: cmp.Or(c.req.Method, http.MethodGet), restOpen: r.RestOpen, deadline: deadline,
+		}
 	}
 	if c.ended() {
 		return c.interrupted()
@@ -127,7 +135,7 @@ func (c *call) enter() error {
 // in trouble.
 func (c *call) point() scope.Scope {
 	if !c.placed {
-		c.at, c.placed = c.t.point(c.req), true
+		c.at, c.placed = c.t.point(c.req, c.options.scope), true
 	}
 	return c.at
 }
@@ -244,7 +252,10 @@ func (c *call) readQuota() {
 	if c.took > 0 {
 		took = now.Sub(c.begun) // to the moment: it orders requests after answers
 	}
-	c.quota, c.hasQuota = c.key.Quota.Read(c.resp.Header, took, now, c.t.maxHold())
+	c.quota, c.quotaOf, c.hasQuota = c.key.Quota.Read(c.resp.Header, took, now, c.t.maxHold())
+	if c.key.Quota.Single() {
+		c.quotaOf = ""
+	}
 	c.hasQuota = c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent || c.pass.Limited())
 }
 
@@ -276,10 +287,23 @@ func (c *call) reportResult(v Verdict) {
 	if c.key.Open() && !p.Limited() && !c.hasQuota && (v.Lesson == Good || v.Lesson == Nothing) {
 		return
 	}
-	o := hold.Result{Lesson: v.Lesson, Hint: min(v.Hint, c.t.maxHold()), Status: c.status, Quota: c.quota, HasQuota: c.hasQuota}
-	o.Retry = c.attempt > 0
+	o := admission.Outcome{At: c.point(), Result: hold.Result{
+		Permit: hold.Permit{Retry: c.attempt > 0}, Lesson: v.Lesson, Hint: min(v.Hint, c.t.maxHold()), Status: c.status,
+		Quota: c.quota, HasQuota: c.hasQuota,
+	}}
+	if c.resp != nil {
+		o.Limit, o.Global = ratelimitheader.Limit(c.resp.Header)
+	}
+	if c.t.Route != nil || c.options.scope != "" {
+		// The caller says what draws on one limit. A name of the server's may stand for
+		// many: Discord's buckets have one per kind of route, for all channels.
+		o.Limit = ""
+	}
+	if c.hasQuota {
+		o.QuotaOf = c.quotaOf
+	}
 	c.hasQuota = false
-	for !c.key.Record(&p, c.point(), o) {
+	for !c.key.Record(&p, o) {
 		c.key = c.t.key(c.req)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
 // An Outcome tells a caller what became of a request: see [WithOutcome].
@@ -44,6 +46,7 @@ type callOptions struct {
 	outcome    *Outcome
 	idempotent bool
 	noRetry    bool
+	scope      string
 }
 
 type (
@@ -83,6 +86,14 @@ func WithIdempotent(ctx context.Context) context.Context {
 // three attempts above three attempts make nine.
 func WithoutRetry(ctx context.Context) context.Context {
 	return withOptions(ctx, func(o *callOptions) { o.noRetry = true })
+}
+
+// WithScope names the limit that requests of this context draw on, in the place of
+// their route: the model of an LLM API, say, which is in the body. Requests with one
+// name have one limit, whatever their paths are. The name is of the caller's choice;
+// it appears in logs, and must hold no secret. "" is none. See [Transport.Route].
+func WithScope(ctx context.Context, name string) context.Context {
+	return withOptions(ctx, func(o *callOptions) { o.scope = scope.Clean(name) })
 }
 
 // setOutcome fills the caller's Outcome for a request that was not ours to judge.

@@ -22,9 +22,10 @@
 //
 // # Holds
 //
-// A hint of two seconds or more, or twenty failures in a row, hold the key
-// (scheme, host and port, unless Transport.Key says otherwise). The state of a
-// key is one sentence, N sends until T:
+// A hint of two seconds or more holds the part of the key (scheme, host and port, unless
+// Transport.Key says otherwise) that was limited: a route, a credential, a replica, or
+// what several refusals have in common, see [Scope]. Twenty failures in a row hold the
+// key. The state of a scope is one sentence, N sends until T:
 //
 //	HEALTHY   circuit closed: every request is sent
 //	HELD      circuit open: no request is sent until T

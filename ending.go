@@ -43,7 +43,7 @@ func (c *call) refuse(err error) (*http.Response, error) {
 	if held, ok := errors.AsType[*HeldError](err); ok {
 		why = EndHeld
 		c.park(why)
-		c.observe(Event{Kind: GaveUp, Reason: string(why), Status: held.Status, Wait: held.RetryAfter(), Parked: c.parked})
+		c.observe(Event{Kind: GaveUp, Scope: held.Scope, Reason: string(why), Status: held.Status, Wait: held.RetryAfter(), Parked: c.parked})
 	} else if c.waited > c.reportedWait {
 		c.observe(Event{Kind: GaveUp, Reason: string(why), Status: c.status, Err: err})
 	}

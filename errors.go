@@ -4,18 +4,21 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// A HeldError is returned for a request that was not sent because its key is
-// held for longer than the request may wait.
+// A HeldError is returned for a request that was not sent because its key, or the
+// part of it that the request is about, is held for longer than the request may wait.
 type HeldError struct {
 	Key      string    // what is held: see Transport.Key
-	Scope    string    // the part of the key that is held; "" for all of it
+	Scope    Scope     // the part of the key that is held; zero for all of it
 	Until    time.Time // when the hold ends, by this process's clock
 	Attempts int       // how many attempts have failed since the key was last well
 	Status   int       // the last of their status codes; 0 where none got one
 
+	method   string
+	restOpen bool // other requests of the key are sent
 	deadline bool
 }
 
@@ -28,8 +31,24 @@ func (e *HeldError) Error() string {
 			why += " " + text
 		}
 	}
-	return fmt.Sprintf("holdoff: %s is held for %v more (%s, %d failed)",
-		e.Key, e.RetryAfter().Round(time.Millisecond), why, e.Attempts)
+	what, rest := e.subject()
+	return fmt.Sprintf("holdoff: %s is held for %v more (%s, %d failed)%s",
+		what, e.RetryAfter().Round(time.Millisecond), why, e.Attempts, rest)
+}
+
+// subject says in words what is held, and what is not.
+func (e *HeldError) subject() (what, rest string) {
+	if e.Scope == (Scope{}) {
+		return e.Key, ""
+	}
+	what = e.Scope.Words()
+	if e.method != "" && strings.HasPrefix(what, "/") {
+		what = e.method + " " + what
+	}
+	if e.restOpen {
+		return what, "; the rest of " + e.Key + " is open"
+	}
+	return what + " of " + e.Key, ""
 }
 
 // RetryAfter returns how long it is until the hold ends; 0 when it is over.

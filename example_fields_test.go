@@ -193,15 +193,21 @@ func ExampleTransport_key() {
 // RedisStore that they share.
 func ExampleTransport_store() {
 	store := &holdoff.MemoryStore{}
-	told := &holdoff.Transport{Base: answers(429), MaxWait: -1, Store: store}
-	other := &holdoff.Transport{Base: answers(200), MaxWait: -1, Store: store}
-
-	fmt.Println(do(context.Background(), told, "GET", invoices))
-	for len(maps.Collect(store.All())) == 0 {
-		time.Sleep(time.Millisecond) // no request waits for a store
+	replica := func(status int) *holdoff.Transport {
+		return &holdoff.Transport{Base: answers(status), MaxWait: -1, Store: store}
+	}
+	// One replica alone may have a limit of its own: a limit per address, say.
+	fmt.Println(do(context.Background(), replica(429), "GET", invoices))
+	fmt.Println(do(context.Background(), replica(429), "GET", invoices))
+	other := replica(200)
+	for held := false; !held; time.Sleep(time.Millisecond) { // no request waits for a store
+		for key := range other.Keys() {
+			held = held || key.Scope.Replica == "" // for all replicas
+		}
 	}
 	fmt.Println(do(context.Background(), other, "GET", invoices))
 	// Output:
+	// 429
 	// 429
 	// held, not sent
 }

@@ -18,3 +18,10 @@ const (
 )
 
 var LostTexts = lostTexts
+
+// Kept counts the records of a MemoryStore, and those that its watchers are told of.
+func (s *MemoryStore) Kept() (records, mirrored int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.records), s.mirror.Len()
+}

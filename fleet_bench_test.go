@@ -53,7 +53,7 @@ func BenchmarkPropagation(b *testing.B) {
 				for _, s := range stores {
 					wg.Add(1)
 					told := false
-					stops = append(stops, s.Watch(key, func(holdoff.State) {
+					stops = append(stops, s.Watch(key, func(string, holdoff.State) {
 						d := time.Since(begun)
 						mu.Lock()
 						defer mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,7 +34,7 @@ type odd struct {
 // watch is one of an odd store.
 type watch struct {
 	key     string
-	changed func(holdoff.State)
+	changed func(string, holdoff.State)
 	stop    func() // ends the one of the inner store
 }
 
@@ -60,11 +61,18 @@ func (s *odd) become(other *holdoff.MemoryStore) {
 
 // forget loses all keys, which watchers are told.
 func (s *odd) forget() {
+	lost := map[string]bool{"": true}
+	for record := range s.now().All() {
+		_, part, _ := strings.Cut(record, " ")
+		lost[part] = true
+	}
 	s.become(&holdoff.MemoryStore{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for w := range s.watchers {
-		w.changed(holdoff.State{Lost: true})
+		for part := range lost {
+			w.changed(part, holdoff.State{Lost: true})
+		}
 	}
 }
 
@@ -88,7 +96,7 @@ func (s *odd) answer(want int, call func() (holdoff.Reply, error)) (holdoff.Repl
 	return reply, err
 }
 
-func (s *odd) Watch(key string, changed func(holdoff.State)) (stop func()) {
+func (s *odd) Watch(key string, changed func(string, holdoff.State)) (stop func()) {
 	w := &watch{key: key, changed: changed, stop: s.now().Watch(key, changed)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +141,7 @@ func TestStore_AwayInAProbeStopsNoRequest(t *testing.T) {
 			t.Run(phase.String()+" and "+end, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					store := &odd{}
-					tr := &holdoff.Transport{Base: script(200), Store: store}
+					tr := &holdoff.Transport{Route: oneScope, Base: script(200), Store: store}
 					wants(t, tr, fleetKey+"/", 200)
 					store.tell(t, holdoff.Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
 					time.Sleep(2 * time.Second)
@@ -174,7 +182,7 @@ func TestStore_AwayInASharedHoldKeepsTheHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		answered := make(chan struct{})
-		tr := &holdoff.Transport{Store: store, MaxAttempts: 1, Base: baseFunc(func(*http.Request) (*http.Response, error) {
+		tr := &holdoff.Transport{Route: oneScope, Store: store, MaxAttempts: 1, Base: baseFunc(func(*http.Request) (*http.Response, error) {
 			<-answered
 			return answer(429, "Retry-After: 5"), nil
 		})}
@@ -207,7 +215,7 @@ func TestStore_PermitsUnderWayDoNotUndercutAHint(t *testing.T) {
 		release := make(chan struct{})
 		var hinted, sent time.Time
 		base := baseFunc(func(req *http.Request) (*http.Response, error) {
-			if req.URL.RawQuery == "late" {
+			if req.URL.Path == "/late" {
 				<-release
 				hinted = time.Now()
 				return answer(429, "Retry-After: 10"), nil
@@ -215,9 +223,9 @@ func TestStore_PermitsUnderWayDoNotUndercutAHint(t *testing.T) {
 			sent = time.Now()
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Base: base, Store: store, MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: base, Store: store, MaxAttempts: 1}
 		var wg sync.WaitGroup
-		wg.Go(func() { get(t, tr, fleetKey+"/?late") })
+		wg.Go(func() { get(t, tr, fleetKey+"/late") })
 		synctest.Wait()
 		store.tell(t, holdoff.Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
 		store.slow.Store(int64(100 * time.Millisecond))
@@ -237,8 +245,8 @@ func TestStore_ProbeWithoutAWaiterIsReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		slow := func() *http.Response { time.Sleep(3 * time.Second); return answer(200) } // a lease of 12 s
-		leaver := &holdoff.Transport{Base: script(slow, 200), Store: store}
-		stayer := &holdoff.Transport{Base: script(200), Store: store}
+		leaver := &holdoff.Transport{Route: oneScope, Base: script(slow, 200), Store: store}
+		stayer := &holdoff.Transport{Route: oneScope, Base: script(200), Store: store}
 		wants(t, leaver, fleetKey+"/", 200)
 		store.tell(t, holdoff.Report{Hint: 2 * time.Second, ServerDirected: true, Status: 429})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -267,7 +275,7 @@ func TestStore_RefusalsInFlightAreReportedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
 		var n atomic.Int64
-		tr := &holdoff.Transport{Store: store, MaxAttempts: 1, Base: baseFunc(func(*http.Request) (*http.Response, error) {
+		tr := &holdoff.Transport{Route: oneScope, Store: store, MaxAttempts: 1, Base: baseFunc(func(*http.Request) (*http.Response, error) {
 			time.Sleep(time.Duration(n.Add(1)) * 2 * time.Millisecond)
 			return answer(429, "Retry-After: 3"), nil
 		})}
@@ -295,7 +303,7 @@ func TestStore_RefusalsInFlightAreReportedTogether(t *testing.T) {
 func TestStore_LongerHoldWinsWherePartsOfAFleetMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &odd{}
-		tr := &holdoff.Transport{Base: script(200), Store: store}
+		tr := &holdoff.Transport{Route: oneScope, Base: script(200), Store: store}
 		wants(t, tr, fleetKey+"/", 200)
 		store.tell(t, holdoff.Report{Hint: 80 * time.Second, ServerDirected: true, Status: 429})
 		end := time.Now().Add(80 * time.Second)
@@ -327,7 +335,7 @@ func TestStore_LongerHoldWinsWherePartsOfAFleetMeet(t *testing.T) {
 func TestStore_HintThatItMissedIsReportedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &forgetful{}
-		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 10")), Store: store, MaxAttempts: 1}
+		tr := &holdoff.Transport{Route: oneScope, Base: script(with(429, "Retry-After: 10")), Store: store, MaxAttempts: 1}
 		wants(t, tr, fleetKey+"/", 429)
 		met := time.Now()
 		time.Sleep(2 * admissionConstant("storeRetry").(time.Duration))
@@ -357,8 +365,8 @@ func (s *forgetful) Report(ctx context.Context, key string, n holdoff.Report) (h
 func TestKeys_LongAfterAHoldListsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &holdoff.MemoryStore{}
-		told := &holdoff.Transport{Base: script(with(429, "Retry-After: 2")), Store: store, MaxAttempts: 1}
-		unused := &holdoff.Transport{Store: store}
+		told := &holdoff.Transport{Route: oneScope, Base: script(with(429, "Retry-After: 2")), Store: store, MaxAttempts: 1}
+		unused := &holdoff.Transport{Route: oneScope, Store: store}
 		wants(t, told, fleetKey+"/", 429)
 		synctest.Wait()
 		for name, tr := range map[string]*holdoff.Transport{"the one that was told": told, "one that was not used": unused} {
@@ -394,7 +402,7 @@ func TestHold_WithoutWaitersEnds(t *testing.T) {
 					}
 					return answer(200), nil
 				})
-				tr := &holdoff.Transport{Base: h, Store: &holdoff.MemoryStore{}, MaxAttempts: 1}
+				tr := &holdoff.Transport{Route: oneScope, Base: h, Store: &holdoff.MemoryStore{}, MaxAttempts: 1}
 				if wait == "MaxWait negative" {
 					tr.MaxWait = -1
 				}

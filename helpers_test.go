@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 
 // baseFunc is a Base made of a function. It closes the request's body, as a
 // RoundTripper must.
+// oneScope is a Route for tests of what happens in one scope: whatever a request meets
+// holds its whole key.
+func oneScope(*http.Request) string { return "" }
+
 type baseFunc func(*http.Request) (*http.Response, error)
 
 func (f baseFunc) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -160,10 +164,6 @@ func isTimeout(err error) bool {
 	}](err)
 	return ok && e.Timeout()
 }
-
-// wholeKey is a Route by which every limit is one of the whole key: for tests of what
-// a hold does, whatever it holds.
-func wholeKey(*http.Request) string { return "" }
 
 // keyAt returns how a key stands for tr: healthy, where nothing is known of it.
 func keyAt(tr *holdoff.Transport, key string) holdoff.KeyState {

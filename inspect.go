@@ -9,11 +9,11 @@ import (
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
-// KeyState is what is known of one key: see [Transport.Keys].
+// KeyState is what is known of one key, or of one scope of it: see [Transport.Keys].
 type KeyState struct {
 	Key string
-	// Scope is the part of the key that this is about; "" for all of it.
-	Scope string
+	// Scope is the part of the key that this is about; zero for all of it.
+	Scope Scope
 	State
 	// Shared reports whether the store says so, for the fleet; else it is what this
 	// process has found by itself.
@@ -31,6 +31,9 @@ type KeyState struct {
 // String says in words how the key stands.
 func (s KeyState) String() string {
 	var b strings.Builder
+	if part := s.Scope.Words(); part != "" {
+		b.WriteString(part + " of ")
+	}
 	fmt.Fprintf(&b, "%s is %v", s.Key, s.Phase)
 	if s.Phase == Paced || s.Phase == Rationed {
 		fmt.Fprintf(&b, " at %.3g per second", s.Rate)
@@ -52,7 +55,7 @@ func (s KeyState) String() string {
 	return b.String()
 }
 
-// Keys yields the keys that are held or failing, or for which requests wait: why
+// Keys yields the keys, and scopes of keys, that are held or failing, or for which requests wait: why
 // nothing is being sent. What the store knows of keys that this process has not
 // used is among them. The order is not defined.
 func (t *Transport) Keys() iter.Seq[KeyState] {
@@ -63,7 +66,7 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 			for _, seen := range k.Inspect() {
 				used[seen.Scope.Of(k.Text())] = true
 				s := KeyState{
-					Key: k.Text(), Scope: seen.Scope.String(), State: seen.State, Shared: seen.Shared, Witness: seen.Witness,
+					Key: k.Text(), Scope: seen.Scope, State: seen.State, Shared: seen.Shared, Witness: seen.Witness,
 					Waiters: seen.Waiters, Retries: k.Budget.Left(t.retryBudget()),
 				}
 				if !yield(s) {
@@ -79,7 +82,7 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 		}
 		for record, state := range store.All() {
 			key, part := scope.Split(record)
-			if !used[record] && !yield(KeyState{Key: key, Scope: part, State: state, Shared: true, Retries: -1}) {
+			if !used[record] && !yield(KeyState{Key: key, Scope: scope.Parse(part), State: state, Shared: true, Retries: -1}) {
 				return
 			}
 		}

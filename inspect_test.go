@@ -14,8 +14,8 @@ import (
 func TestKeysTellWhyNothingIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &holdoff.MemoryStore{}
-		told := &holdoff.Transport{Base: script(with(429, "Retry-After: 5"), 200), Store: store, MaxAttempts: 1, Route: wholeKey}
-		other := &holdoff.Transport{Base: script(200), Store: store, Route: wholeKey}
+		told := &holdoff.Transport{Base: script(with(429, "Retry-After: 5"), 200), Store: store, MaxAttempts: 1, Route: oneScope}
+		other := &holdoff.Transport{Route: oneScope, Base: script(200), Store: store}
 		wants(t, other, "http://well.example/", 200)
 		wants(t, other, "http://h.example/", 200)
 		wants(t, told, "http://h.example/", 429)
@@ -53,7 +53,7 @@ func TestKeysTellWhyNothingIsSent(t *testing.T) {
 // A bound that is none is not shown as one.
 func TestKeysShowNoBudgetAsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 5")), MaxAttempts: 1, Budget: -1}
+		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 5")), MaxAttempts: 1, Budget: -1, Route: oneScope}
 		wants(t, tr, "http://h.example/", 429)
 		for s := range tr.Keys() {
 			if s.Retries != -1 || !strings.HasPrefix(s.String(), "http://h.example is held for 5s more") {

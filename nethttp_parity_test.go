@@ -22,6 +22,10 @@ import (
 	"github.com/go-holdoff/holdoff"
 )
 
+// patient is how long a scenario waits whose end is a timeout: long enough for a TLS
+// handshake and a request on a machine with much else to do.
+const patient = 1500 * time.Millisecond
+
 // story is what a client lived through, line by line.
 type story struct {
 	mu    sync.Mutex
@@ -301,7 +305,7 @@ var scenarios = []scenario{
 		name: "Client.Timeout before headers", hits: 1, must: []string{"timeout, url.Error true, deadline true"},
 		handler: func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		run: func(t *testing.T, s *story, client *http.Client, at string) {
-			client.Timeout = 250 * time.Millisecond
+			client.Timeout = patient
 			s.response(client.Do(newRequest(t, "GET", at, "")))
 		},
 	},
@@ -310,7 +314,7 @@ var scenarios = []scenario{
 		name: "Client.Timeout in the body", hits: 1, must: []string{`body "some" of 4`, "timeout, url.Error false"},
 		handler: stallBody,
 		run: func(t *testing.T, s *story, client *http.Client, at string) {
-			client.Timeout = 300 * time.Millisecond
+			client.Timeout = patient
 			s.response(client.Do(newRequest(t, "GET", at, "")))
 		},
 	},
@@ -321,7 +325,7 @@ var scenarios = []scenario{
 		run: func(t *testing.T, s *story, client *http.Client, at string) {
 			for _, path := range []string{"/", "/headers"} {
 				ctx, cancel := context.WithCancel(t.Context())
-				time.AfterFunc(250*time.Millisecond, cancel)
+				time.AfterFunc(patient, cancel)
 				s.response(client.Do(newRequest(t, "GET", at+path, "").WithContext(ctx)))
 				cancel()
 			}

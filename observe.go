@@ -10,11 +10,12 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// An Event is something that a [Transport] did or learnt. Events hold no path,
-// query, user info, header or body of a request.
+// An Event is something that a [Transport] did or learnt. Events hold no query, user
+// info, header or body of a request, and of its path at most the shape: see Scope.
 type Event struct {
-	Kind EventKind
-	Key  string // see Transport.Key
+	Kind  EventKind
+	Key   string // see Transport.Key
+	Scope Scope  // of a hold, or of a request that is refused by one: the part of the key; zero for all of it
 
 	// Of a request; zero in events about a hold.
 
@@ -76,7 +77,7 @@ func eventOf(c admission.Change) Event {
 		admission.StoreFailed: StoreFailed, admission.StoreBack: StoreBack,
 	}
 	return Event{
-		Kind: kinds[c.Kind], Key: c.Key, Err: c.Err, Phase: c.Phase, Hold: c.Hold,
+		Kind: kinds[c.Kind], Key: c.Key, Scope: c.Scope, Err: c.Err, Phase: c.Phase, Hold: c.Hold,
 		Level: c.Level, Attempts: c.Attempts, Status: c.Status, Shared: c.Shared,
 	}
 }
@@ -115,8 +116,11 @@ func (w *watcher) write(e Event) {
 	if entry == nil {
 		return
 	}
-	fields := make([]zap.Field, 0, 10)
+	fields := make([]zap.Field, 0, 11)
 	fields = append(fields, zap.String("key", e.Key))
+	if scope := e.Scope.String(); scope != "" {
+		fields = append(fields, zap.String("scope", scope))
+	}
 	switch e.Kind {
 	case Attempted, Waiting, GaveUp:
 		fields = append(fields, zap.String("method", e.Method), zap.Int("attempt", e.Attempt))

@@ -208,7 +208,7 @@ func TestLogLevelsAndFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
 		base := script(slowly(time.Second, with(429, "Retry-After: 5")), slowly(time.Second, with(503)), errors.New("broken"))
-		tr := &holdoff.Transport{Base: base, Logger: zap.New(core)}
+		tr := &holdoff.Transport{Base: base, Logger: zap.New(core), Route: oneScope}
 		get(t, tr, "http://h/path?query")
 		tr.MaxWait = -1
 		get(t, tr, "http://h/path?query")
@@ -366,7 +366,7 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 					resp.Body = count()
 					return resp, nil
 				})
-				tr := &holdoff.Transport{Base: h, MaxAttempts: 2, MaxWait: 10 * time.Second, Route: wholeKey, Backoff: fixed(time.Second)}
+				tr := &holdoff.Transport{Base: h, MaxAttempts: 2, MaxWait: 10 * time.Second, Backoff: fixed(time.Second), Route: oneScope}
 				tr.Observe = func(_ context.Context, e holdoff.Event) {
 					mu.Lock()
 					hit := armed && e.Kind == tt.kind && e.Phase == tt.phase && e.Reason == tt.reason
@@ -401,7 +401,7 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 					for _, path := range []string{"/200", "/503", "/429", "/200"} {
 						try(path)
 					}
-					time.Sleep(time.Second) // in the ramp, a hint asks for less only
+					time.Sleep(2 * time.Second) // until it is healthy again: in a ramp, a refusal asks for less
 					statusOf(tr, newRequest(t, "GET", "http://h/429", "").WithContext(holdoff.WithoutRetry(t.Context())))
 					impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 					defer cancel()

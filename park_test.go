@@ -263,7 +263,7 @@ func TestBodyThatCannotBeReplayedIsNotParkedAndTheOutcomeSaysSo(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				lot, seen := &noteLot{}, &gaveUps{}
-				rt := &holdoff.Transport{Base: tt.base, Park: lot, MaxAttempts: 2, Route: wholeKey, Observe: seen.observe}
+				rt := &holdoff.Transport{Base: tt.base, Park: lot, MaxAttempts: 2, Observe: seen.observe, Route: oneScope}
 				if tt.ending == holdoff.EndHeld {
 					sendParked(rt, newRequest(t, "GET", "https://api.example.com/", ""))
 					lot.parked = nil

@@ -350,9 +350,9 @@ func TestHealthyPathWithQuotaHeadersDoesNotAllocate(t *testing.T) {
 				t.Fatalf("got %v, %v; want Base's response", r, err)
 			}
 		})
-		var counter quota.Counter
-		counter.Read(resp.Header, 0, time.Now(), time.Minute)
-		if used := counter.Used(); used != (headers != nil) {
+		var counters quota.Counters
+		counters.Read(resp.Header, 0, time.Now(), time.Minute)
+		if used := counters.Used(); used != (headers != nil) {
 			t.Errorf("%q: it has numbers of a quota: %t", headers, used)
 		}
 		if got != 0 {

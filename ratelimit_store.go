@@ -24,20 +24,23 @@ import (
 // replica continues alone. A store keeps its watchers until they stop: a
 // Transport should live as long as its store.
 type Store interface {
-	// Report adds r to the record of key, and returns the state thereafter, with
-	// the permits that the replica was granted: see [Record.Add]. It is called from
+	// Report adds r to a record, and returns the state thereafter, with the permits
+	// that the replica was granted: see [Record.Add]. The name of a record is that of
+	// its key; for a scope of the key, a space and the scope follow, as in
+	// "https://api.example.com /v1/search". Keys have no space. Report is called from
 	// the Transport's own goroutines, and may block within reason.
-	Report(ctx context.Context, key string, r Report) (Reply, error)
+	Report(ctx context.Context, record string, r Report) (Reply, error)
 
 	// Commit starts the round of d, unless another replica has decided since: see
 	// [Record.Commit].
-	Commit(ctx context.Context, key string, d Decision) (Reply, error)
+	Commit(ctx context.Context, record string, d Decision) (Reply, error)
 
-	// Watch calls changed with the state of key as it is known here, before it
-	// returns if the key isn't healthy, and whenever it changes thereafter, through
-	// any replica, until stop is called. It must not block, and neither does
-	// changed.
-	Watch(key string, changed func(State)) (stop func())
+	// Watch calls changed with the state of each record of key as it is known here:
+	// of its own, for which scope is "", and of its scopes. It does so before it
+	// returns for those that are not healthy, and for each whenever it changes
+	// thereafter, through any replica, until stop is called. It must not block, and
+	// neither does changed.
+	Watch(key string, changed func(scope string, state State)) (stop func())
 }
 
 type (
@@ -63,7 +66,7 @@ type (
 	// NotShared is the error of a store that works, but does not share this key, for
 	// example because it keeps too many.
 	NotShared = hold.NotShared
-	// State is what a [Store] knows of a key: N sends until T. Phase, Until and Permits
+	// State is what a [Store] knows of a record: N sends until T. Phase, Until and Permits
 	// say just that. Level is how many holds in a row came before this one, Word
 	// tells that the server itself asked for it, Rate is in sends per second where
 	// the key is paced or rationed. Attempts, Last, Status and Witnesses are of the
@@ -75,118 +78,89 @@ type (
 // MaxHold before.
 const maxMemoryHold = 366 * 24 * time.Hour
 
+// keepRecord is for how long a MemoryStore keeps a record after its last time, when no
+// replica has reported about it.
+const keepRecord = 2 * time.Minute
+
 // MemoryStore shares states among the Transports of one process: several
 // clients of one service, or replicas in a test. The zero value is ready for
 // use.
 type MemoryStore struct {
+	mirror  Mirror
 	mu      sync.Mutex // guards what follows
-	keys    map[string]*memoryKey
-	version uint64 // of the last change of any key
+	records map[string]*memoryRecord
+	version uint64 // of the last change of any record
+	swept   time.Time
 }
 
-// memoryKey is one key of a MemoryStore.
-type memoryKey struct {
-	record   Record
-	version  uint64
-	watchers map[*func(State)]bool
+type memoryRecord struct {
+	Record
+	version uint64
 }
 
 // Report implements [Store]. It never fails.
-func (s *MemoryStore) Report(_ context.Context, key string, r Report) (Reply, error) {
-	return s.update(key, func(rec *Record, now time.Time) Reply { return rec.Add(r, now, maxMemoryHold) })
+func (s *MemoryStore) Report(_ context.Context, record string, r Report) (Reply, error) {
+	return s.update(record, func(rec *Record, now time.Time) Reply { return rec.Add(r, now, maxMemoryHold) })
 }
 
 // Commit implements [Store]. It never fails.
-func (s *MemoryStore) Commit(_ context.Context, key string, d Decision) (Reply, error) {
-	return s.update(key, func(rec *Record, now time.Time) Reply { return rec.Commit(d, now) })
+func (s *MemoryStore) Commit(_ context.Context, record string, d Decision) (Reply, error) {
+	return s.update(record, func(rec *Record, now time.Time) Reply { return rec.Commit(d, now) })
 }
 
-// update changes a record, and notifies the watchers.
-func (s *MemoryStore) update(key string, change func(*Record, time.Time) Reply) (Reply, error) {
+// update changes a record, and notifies the watchers of its key.
+func (s *MemoryStore) update(name string, change func(*Record, time.Time) Reply) (Reply, error) {
 	s.mu.Lock()
-	k := s.key(key)
-	reply := change(&k.record, time.Now())
-	var watchers []func(State)
+	now := time.Now()
+	s.sweep(now)
+	r := s.records[name]
+	if r == nil {
+		if s.records == nil {
+			s.records = make(map[string]*memoryRecord)
+		}
+		r = &memoryRecord{version: s.version} // not less than a watcher may have seen of it
+		s.records[name] = r
+	}
+	reply := change(&r.Record, now)
 	if reply.Changed {
 		s.version++
-		k.version = s.version
-		for w := range k.watchers {
-			watchers = append(watchers, *w)
-		}
+		r.version = s.version
 	}
-	reply.Snapshot.Version = k.version
-	s.drop(key, k)
+	reply.Snapshot.Version = r.version
+	s.forget(name, r.Forgettable(now))
 	s.mu.Unlock()
 
-	state := reply.Snapshot
-	state.Permits = 0
-	for _, changed := range watchers {
-		changed(state)
+	if reply.Changed || !reply.Snapshot.Expired(now) {
+		s.mirror.Put(name, reply.Snapshot, false)
 	}
 	return reply, nil
 }
 
-// All yields the keys that are not healthy, with their states.
-func (s *MemoryStore) All() iter.Seq2[string, State] {
-	return func(yield func(string, State) bool) {
-		s.mu.Lock()
-		all := make(map[string]State)
-		for key, k := range s.keys {
-			if state := k.state(); !state.Expired(time.Now()) {
-				all[key] = state
-			}
-		}
-		s.mu.Unlock()
-		for key, state := range all {
-			if !yield(key, state) {
-				return
-			}
-		}
+// sweep forgets, now and then, what no replica has reported about for long.
+// The caller holds mu.
+func (s *MemoryStore) sweep(now time.Time) {
+	if now.Sub(s.swept) < hold.Grace {
+		return
+	}
+	s.swept = now
+	for name, r := range s.records {
+		last := max(r.Until, r.HintUntil, r.Keep, r.LastFailure, r.ClaimUntil).Time()
+		s.forget(name, now.Sub(last) > keepRecord || r.Forgettable(now))
 	}
 }
+
+// forget forgets a record that is over. That of a key in use is kept for what it
+// remembers, as by a process alone. The caller holds mu.
+func (s *MemoryStore) forget(name string, over bool) {
+	if over && !s.mirror.Watched(name) {
+		delete(s.records, name)
+	}
+}
+
+// All yields the records that are not healthy, by name, with their states.
+func (s *MemoryStore) All() iter.Seq2[string, State] { return s.mirror.All() }
 
 // Watch implements [Store].
-func (s *MemoryStore) Watch(key string, changed func(State)) (stop func()) {
-	s.mu.Lock()
-	k := s.key(key)
-	w := &changed
-	k.watchers[w] = true
-	state := k.state()
-	s.mu.Unlock()
-	if !state.Expired(time.Now()) {
-		changed(state)
-	}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(k.watchers, w)
-		s.drop(key, k)
-	}
-}
-
-// key returns the key of that name. The caller holds mu.
-func (s *MemoryStore) key(name string) *memoryKey {
-	if s.keys == nil {
-		s.keys = make(map[string]*memoryKey)
-	}
-	k := s.keys[name]
-	if k == nil {
-		k = &memoryKey{watchers: make(map[*func(State)]bool)}
-		s.keys[name] = k
-	}
-	return k
-}
-
-// drop forgets a key of which nothing is left, and that has no watcher. The caller
-// holds mu.
-func (s *MemoryStore) drop(name string, k *memoryKey) {
-	if len(k.watchers) == 0 && k.record.Forgettable(time.Now()) {
-		delete(s.keys, name)
-	}
-}
-
-func (k *memoryKey) state() State {
-	state := k.record.Snapshot()
-	state.Version = k.version
-	return state
+func (s *MemoryStore) Watch(key string, changed func(scope string, state State)) (stop func()) {
+	return s.mirror.Watch(key, changed)
 }

@@ -84,7 +84,7 @@ func (s *RedisStore) Commit(ctx context.Context, key string, d Decision) (Reply,
 func (s *RedisStore) Replica() string { return s.replica }
 
 // Watch implements [Store].
-func (s *RedisStore) Watch(key string, changed func(State)) (stop func()) {
+func (s *RedisStore) Watch(key string, changed func(scope string, state State)) (stop func()) {
 	return s.store.Watch(key, changed)
 }
 

@@ -62,10 +62,12 @@ func tell(t testing.TB, s holdoff.Store, key string, r holdoff.Report) holdoff.S
 func follow(t testing.TB, s holdoff.Store, key string) func() holdoff.State {
 	var mu sync.Mutex
 	var last holdoff.State
-	stop := s.Watch(key, func(state holdoff.State) {
+	stop := s.Watch(key, func(scope string, state holdoff.State) {
 		mu.Lock()
 		defer mu.Unlock()
-		last = state
+		if scope == "" {
+			last = state
+		}
 	})
 	t.Cleanup(stop)
 	return func() holdoff.State {

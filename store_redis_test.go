@@ -54,7 +54,7 @@ func fleetOf(t *testing.T, srv *redistest.Server, n int, base http.RoundTripper,
 	t.Helper()
 	var fleet []*holdoff.Transport
 	for range n {
-		tr := &holdoff.Transport{Base: base, Store: redisStore(t, srv.Client(), holdoff.RedisOptions{}), MaxWait: -1, Route: wholeKey}
+		tr := &holdoff.Transport{Base: base, Store: redisStore(t, srv.Client(), holdoff.RedisOptions{}), MaxWait: -1, Route: oneScope}
 		fetch(t, tr, host)
 		fleet = append(fleet, tr)
 	}
@@ -214,7 +214,7 @@ func TestHoldThatIsLostAtOnceIsAssertedAgain(t *testing.T) {
 	store := redisStore(t, client, holdoff.RedisOptions{PollInterval: 3 * time.Second})
 	proxy.Set(redistest.Faults{LoseReplies: true, OnlySubscribed: true})
 	const host = "https://api.example.com"
-	tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 240")), Store: store, Route: wholeKey}
+	tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 240")), Store: store, Route: oneScope}
 	fetch(t, tr, host)
 	rdb := srv.Client()
 	record := recordName("default", host)
@@ -233,7 +233,7 @@ func TestCloseTellsWhatWasLearnt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 8")), Store: s, MaxAttempts: 1, Route: wholeKey}
+		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 8")), Store: s, MaxAttempts: 1, Route: oneScope}
 		wants(t, tr, "http://h.example/", 429)
 		s.Close()
 		if got := srv.Client().HGet(t.Context(), recordName("default", "http://h.example"), "phase").Val(); got != "held" {

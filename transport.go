@@ -74,14 +74,18 @@ type Transport struct {
 
 	// Key names what a hold applies to. If nil, or where it returns "", that is
 	// scheme://host[:port], normalised. Split hosts whose limits are per
-	// credential or bucket. A key appears in logs: it must hold no secret.
+	// credential or bucket. A key appears in logs: it must hold no secret. Spaces
+	// and control characters in it are escaped.
 	Key func(*http.Request) string
 
 	// Route names the part of the key that a request is about. Limits are found by
-	// route, by credential and by replica: see docs/RETRY_LOGIC.md. If nil, the shape
-	// of the path: segments with digits or like tokens count as one. Where it returns
-	// "", a limit that this request meets is one of the whole key. It is called only
-	// while something of the key is limited, appears in logs, and must hold no secret.
+	// route, by credential and by replica: see [Scope]. If nil, [RouteOf]; package
+	// vendors has some for APIs whose paths do not tell. [WithScope] wins over it, and
+	// it wins over the names that servers give to limits.
+	// Where it returns "", a limit that the request meets is one of the whole key. It
+	// is called only while something of the key is limited. A route appears in logs:
+	// it must hold no secret. Of it 96 bytes count, and what is not printable ASCII
+	// becomes "_".
 	Route func(*http.Request) string
 
 	// Store shares what is learnt about a key among replicas: a [MemoryStore]
@@ -136,11 +140,7 @@ func (t *Transport) init() {
 	}
 	t.watch = watcher{log: t.Logger, hook: t.Observe}
 	if t.invalid = t.validate(); t.invalid == nil { // else nothing may be called on the fields
-		var st admission.Store
-		if t.Store != nil {
-			st = tmpStore{t.Store}
-		}
-		t.table.Init(st, func(c admission.Change) { t.watch.observe(context.Background(), eventOf(c)) })
+		t.table.Init(t.Store, func(c admission.Change) { t.watch.observe(context.Background(), eventOf(c)) })
 	}
 }
 

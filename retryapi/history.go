@@ -45,24 +45,25 @@ func (h *history) note(e holdoff.Event, now time.Time) {
 	if h.keys == nil {
 		h.keys, h.held = make(map[string][]Interval), make(map[string]time.Time)
 	}
-	list := h.keys[e.Key]
+	key := e.Scope.Of(e.Key)
+	list := h.keys[key]
 	if list == nil && len(h.keys) >= historyKeys {
 		h.evict()
 	}
 	open := len(list) > 0 && list[len(list)-1].To.IsZero()
 	if e.Kind == holdoff.HoldEnded {
-		delete(h.held, e.Key)
+		delete(h.held, key)
 		if open {
 			list[len(list)-1].To = now
 		}
 		return
 	}
 	if e.Phase == holdoff.Held {
-		h.held[e.Key] = now
+		h.held[key] = now
 	}
 	if !open {
 		list = append(list, Interval{From: now, Status: e.Status})
-		h.keys[e.Key] = list[max(len(list)-historyLen, 0):]
+		h.keys[key] = list[max(len(list)-historyLen, 0):]
 	}
 }
 

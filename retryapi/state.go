@@ -128,7 +128,7 @@ func (t *Totals) add(k holdoff.KeyState, now time.Time) {
 
 func (h *Handler) keyState(k holdoff.KeyState, now time.Time) KeyState {
 	s := KeyState{
-		Key: k.Key, Phase: k.Phase.String(), Attempts: k.Attempts, Last: k.Last.Round(0), Status: k.Status,
+		Key: k.Scope.Of(k.Key), Phase: k.Phase.String(), Attempts: k.Attempts, Last: k.Last.Round(0), Status: k.Status,
 		Level: k.Level, Witnesses: k.Witnesses, Waiters: k.Waiters, Shared: k.Shared, Word: k.Word,
 		Told: k.Shared && !k.Witness, History: []Interval{},
 	}
@@ -139,7 +139,7 @@ func (h *Handler) keyState(k holdoff.KeyState, now time.Time) KeyState {
 		// In steps, so that what has not changed looks the same.
 		s.Until = k.Until.Round(0).Round(50 * time.Millisecond)
 		s.Left = max(k.Until.Sub(now), 0).Milliseconds()
-		if from := h.history.since(k.Key); k.Phase == holdoff.Held && !from.IsZero() {
+		if from := h.history.since(k.Scope.Of(k.Key)); k.Phase == holdoff.Held && !from.IsZero() {
 			s.Hold = k.Until.Round(0).Sub(from).Milliseconds()
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-holdoff/holdoff"
@@ -85,7 +86,7 @@ var brokenStores = []struct {
 	})},
 	{"keeps hints for ever", "a decision ends the hint", over(committed(func(d *decision) { d.SeenHint = 1 }))},
 	{"has an end of a hold decided that nobody wants", "the end of a hint needs a decision", over(in(func(r *report) { r.Want = max(r.Want, 1) }))},
-	{"takes short hints for long ones", "a hint below 2 s", over(in(func(r *report) { r.ServerDirected = r.Hint > 0 }))},
+	{"takes short hints for long ones", "a hint holds nobody where", over(in(func(r *report) { r.ServerDirected = r.Hint > 0 }))},
 	{"believes any hint", "a hint without bounds", out2(func(rec *holdoff.Record, got *reply) {
 		if rec.HintUntil.Time().Sub(got.Now) > 50*time.Minute {
 			got.Snapshot.Until = got.Now.Add(290 * 365 * 24 * time.Hour)
@@ -179,29 +180,77 @@ var brokenStores = []struct {
 		got.Snapshot.Witnesses = len(witnesses)
 		return got
 	})},
-	{"tells a new watcher nothing", "told before Watch returns", over(broken{watch: func(s holdoff.Store, key string, changed func(state)) func() {
+	{"tells a new watcher nothing", "told before Watch returns", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
 		begun := false
-		stop := s.Watch(key, func(s state) {
+		stop := s.Watch(key, func(scope string, s state) {
 			if begun {
-				changed(s)
+				changed(scope, s)
 			}
 		})
 		begun = true
 		return stop
 	}})},
-	{"tells of healthy keys", "a watcher of a healthy key", over(broken{watch: func(s holdoff.Store, key string, changed func(state)) func() {
-		changed(state{})
+	{"tells of healthy keys", "a watcher of a healthy key", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		changed("", state{})
 		return s.Watch(key, changed)
 	}})},
-	{"tells of nothing", "told of each change", over(broken{watch: func(holdoff.Store, string, func(state)) func() { return func() {} }})},
-	{"tells of holds alone", "failures of a healthy key begin to count", over(broken{watch: func(s holdoff.Store, key string, changed func(state)) func() {
-		return s.Watch(key, func(s state) {
+	{"tells of nothing", "told of each change", over(broken{watch: func(holdoff.Store, string, func(string, state)) func() { return func() {} }})},
+	{"tells of holds alone", "failures of a healthy key begin to count", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		return s.Watch(key, func(scope string, s state) {
 			if s.Phase != holdoff.Healthy {
-				changed(s)
+				changed(scope, s)
 			}
 		})
 	}})},
-	{"tells for ever", "a watcher that stopped", over(broken{watch: func(s holdoff.Store, key string, changed func(state)) func() {
+	{"tells of no scope", "a watcher of a key is told of its scopes", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		return s.Watch(key, func(scope string, s state) {
+			if scope == "" {
+				changed(scope, s)
+			}
+		})
+	}})},
+	{"tells a new watcher of no scope", "told before Watch returns of scopes", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		begun := false
+		stop := s.Watch(key, func(scope string, s state) {
+			if begun || scope == "" {
+				changed(scope, s)
+			}
+		})
+		begun = true
+		return stop
+	}})},
+	{"takes scopes for their key", "a watcher of a key is told of its scopes", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		return s.Watch(key, func(_ string, s state) { changed("", s) })
+	}})},
+	{"takes a key that begins alike for the key", "a key that begins like it", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		s.Watch(key+"x", changed)
+		return s.Watch(key, changed)
+	}})},
+	{"takes the beginning of a key for the key", "that it begins like", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		s.Watch(key[:max(len(key)-1, 0)], changed)
+		return s.Watch(key, changed)
+	}})},
+	{"tells of the first change of a scope", "each change of a scope", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		var told sync.Map
+		return s.Watch(key, func(scope string, s state) {
+			if _, again := told.LoadOrStore(scope, true); scope == "" || !again {
+				changed(scope, s)
+			}
+		})
+	}})},
+	{"tells of scopes for ever", "told of no scope", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
+		s.Watch(key, func(scope string, s state) {
+			if scope != "" {
+				changed(scope, s)
+			}
+		})
+		return s.Watch(key, func(scope string, s state) {
+			if scope == "" {
+				changed(scope, s)
+			}
+		})
+	}})},
+	{"tells for ever", "a watcher that stopped is told no more", over(broken{watch: func(s holdoff.Store, key string, changed func(string, state)) func() {
 		s.Watch(key, changed)
 		return func() {}
 	}})},

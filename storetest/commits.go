@@ -13,8 +13,8 @@ var commitRules = []rule{
 	{"a commit comes back as it was made", func(r *rig) {
 		want := hold.Memory{
 			Version: hold.Version, Level: 3, Good: 1, Bad: 2, Failures: 4, RecoveredAt: 1_700_000_000_001, ServerDirected: true, Length: 500,
-			Rate: 1.0 / 3, ProvenRate: 12345.678, CooldownUntil: 1_700_000_000_002, CooldownExp: 2, RefusedRetryScore: 5,
-			RetrySuccesses: 6, RetryAfter: 1_700_000_000_003, Remaining: 7, ResetAt: 1_700_000_000_004,
+			Rate: 1.0 / 3, ProvenRate: 12345.678, CooldownUntil: 1_700_000_000_002, CooldownExp: 2, Before: hold.Part{From: 2.5, Good: 5, Bad: 6},
+			Present: hold.Part{From: 1.25, Good: 7}, RetryAfter: 1_700_000_000_003, Remaining: 7, ResetAt: 1_700_000_000_004,
 		}
 		alarms := hold.Alarms{Good: 9, Bad: 8, Refused: 7, Returned: 1, Failures: 5, Witnesses: 4, Refusals: true, RefusalsFrom: 5, Near: true, Spent: true}
 		r.begin(5*time.Second, alarmed(1<<50))
@@ -77,13 +77,13 @@ var commitRules = []rule{
 		r.begin(5*time.Second, alarmed(7))
 		r.a.report(report{Generation: 7, Good: 4, Bad: 1, Status: 503})
 		seen := r.record(r.a, 7)
-		r.b.report(report{Generation: 7, Good: 2, GoodRetries: 1, Refused: 3, Status: 429})
+		r.b.report(report{Generation: 7, Good: 2, Refused: 3, Status: 429})
 		d := r.dated(5*time.Second, alarmed(7))
 		d.Rev, d.Seen, d.SeenAttempts, d.Attempts, d.NewRound = r.rev, seen.Totals, seen.Attempts, 1, true
 		if got := r.a.commit(d).Snapshot; got.Attempts != 4 || got.Status != 429 {
 			r.fatalf("one failure that the decision left, and three refusals since: %+v", got)
 		}
-		r.equal(r.record(r.b, 7).Totals, hold.Totals{Good: 2, GoodRetries: 1, Refused: 3, Returned: 1}, "what came between, and the alarm")
+		r.equal(r.record(r.b, 7).Totals, hold.Totals{Good: 2, Refused: 3, Returned: 1}, "what came between, and the alarm")
 	}},
 	{"results that came between are dropped where the commit begins a generation", func(r *rig) {
 		r.begin(5*time.Second, alarmed(7))

@@ -14,7 +14,7 @@ var keyRules = []rule{
 	{"keys are apart, whatever their names", func(r *rig) {
 		base := r.key
 		names := []string{
-			base, base + "/", base + ":443", strings.ToUpper(base), base + " ", base + "\n", base + "\x00", base + "\x00x", base + "{}", base + "{x}",
+			base, base + "/", base + ":443", strings.ToUpper(base), base + "%20", base + "\n", base + "\x00", base + "\x00x", base + "{}", base + "{x}",
 			base + "*", base + "?", base + "'", base + `"`, base + "\\", base + "%s", base + "ü", base + "\u202e", base + ":meta", base + ",", base + "a:1",
 		}
 		for i, name := range names {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ type register struct {
 type registered struct {
 	record   holdoff.Record
 	version  uint64 // of the last change
-	watchers map[*func(state)]bool
+	watchers map[*func(string, state)]bool
 }
 
 func (s *register) key(name string) *registered {
@@ -34,7 +35,7 @@ func (s *register) key(name string) *registered {
 		s.keys = make(map[string]*registered)
 	}
 	if s.keys[name] == nil {
-		s.keys[name] = &registered{watchers: make(map[*func(state)]bool)}
+		s.keys[name] = &registered{watchers: make(map[*func(string, state)]bool)}
 	}
 	return s.keys[name]
 }
@@ -65,11 +66,12 @@ func (s *register) update(key string, change func(*holdoff.Record, time.Time) re
 	}
 	got := change(&k.record, time.Now().Add(s.skew))
 	got.Snapshot = s.local(got.Snapshot)
-	var watchers []func(state)
+	var watchers []func(string, state)
+	base, scope, _ := strings.Cut(key, " ")
 	if got.Changed {
 		s.version++
 		k.version = s.version
-		for w := range k.watchers {
+		for w := range s.key(base).watchers {
 			watchers = append(watchers, *w)
 		}
 	}
@@ -78,20 +80,28 @@ func (s *register) update(key string, change func(*holdoff.Record, time.Time) re
 	told := got.Snapshot
 	told.Permits = 0
 	for _, changed := range watchers {
-		changed(told)
+		changed(scope, told)
 	}
 	return got, nil
 }
 
-func (s *register) Watch(key string, changed func(state)) (stop func()) {
+func (s *register) Watch(key string, changed func(string, state)) (stop func()) {
 	s.mu.Lock()
 	k := s.key(key)
 	k.watchers[&changed] = true
-	told := s.local(k.record.Snapshot())
-	told.Version = k.version
+	told := make(map[string]state)
+	for name, other := range s.keys {
+		if base, scope, _ := strings.Cut(name, " "); base == key {
+			got := s.local(other.record.Snapshot())
+			got.Version = other.version
+			told[scope] = got
+		}
+	}
 	s.mu.Unlock()
-	if !told.Expired(time.Now()) {
-		changed(told)
+	for scope, got := range told {
+		if !got.Expired(time.Now()) {
+			changed(scope, got)
+		}
 	}
 	return func() {
 		s.mu.Lock()

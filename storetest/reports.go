@@ -23,16 +23,16 @@ var reportRules = []rule{
 	}},
 	{"results of one generation add up over all replicas", func(r *rig) {
 		r.begin(5*time.Second, alarmed(7))
-		r.a.report(report{Generation: 7, Good: 3, GoodRetries: 1, Status: 200})
-		r.b.report(report{Generation: 7, Good: 4, Bad: 2, Refused: 5, RefusedRetries: 3, Status: 503})
+		r.a.report(report{Generation: 7, Good: 3, Status: 200})
+		r.b.report(report{Generation: 7, Good: 4, Bad: 2, Refused: 5, Status: 503})
 		r.a.report(report{Generation: 7, Refused: 1, Status: 429})
 		totals := r.record(r.b, 7).Totals
-		r.equal(totals, hold.Totals{Good: 7, GoodRetries: 1, Bad: 2, Refused: 6, RefusedRetries: 3, Returned: 1}, "the totals")
+		r.equal(totals, hold.Totals{Good: 7, Bad: 2, Refused: 6, Returned: 1}, "the totals")
 	}},
 	{"results of another generation are dropped", func(r *rig) {
 		r.begin(5*time.Second, alarmed(7))
 		for _, late := range []uint64{0, 6, 8} {
-			got := r.b.report(report{Generation: late, Good: 3, GoodRetries: 1, Bad: 3, Refused: 3, RefusedRetries: 1, Returned: 1, Status: 503})
+			got := r.b.report(report{Generation: late, Good: 3, Bad: 3, Refused: 3, Returned: 1, Status: 503})
 			if got.Decide || got.Due || got.Snapshot.Attempts != 0 {
 				r.fatalf("results of generation %d count in generation 7: %+v", late, got)
 			}

@@ -122,6 +122,13 @@ func (p *replica) hint(d time.Duration) reply {
 	return p.report(report{Hint: d, ServerDirected: true, Status: 429})
 }
 
+// hintOf holds a record of the rig's key, or of another one.
+func (p *replica) hintOf(record string, d time.Duration) {
+	if _, err := p.store.Report(context.Background(), record, p.filled(report{Hint: d, ServerDirected: true, Status: 429})); err != nil {
+		p.rig.notNow(fmt.Errorf("the report failed: %w", err))
+	}
+}
+
 // begin starts a round by hand, that lasts for length. What the machine would
 // decide is not the store's business.
 func (r *rig) begin(length time.Duration, d decision) state {

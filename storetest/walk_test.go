@@ -65,7 +65,7 @@ func TestWalk_ProcessAloneAndStoreAgree(t *testing.T) {
 			share := time.Duration(w.rng.IntN(101))
 			w.jitter = func(d time.Duration) time.Duration { return (d * share / 100).Truncate(ms) }
 			// A record that is watched is not forgotten, as the machine is not here.
-			defer w.store.Watch("key", func(s state) { w.told = s })()
+			defer w.store.Watch("key", func(_ string, s state) { w.told = s })()
 			for range 200 {
 				w.step()
 				if t.Failed() {
@@ -196,7 +196,7 @@ func (w *walk) ramping() {
 	case refusable && w.one(2):
 		w.results(w.refused(n), hold.Quota{})
 	default:
-		w.results(report{Good: n, GoodRetries: n / 2}, hold.Quota{})
+		w.results(report{Good: n}, hold.Quota{})
 	}
 	w.compare("results of a ramp")
 	w.endRound(holdoff.Ramping)
@@ -236,7 +236,7 @@ func (w *walk) limited() {
 	case phase == holdoff.Paced && fast && w.one(3):
 		w.results(w.refused(n), hold.Quota{})
 	default:
-		w.results(report{Good: n, GoodRetries: w.rng.IntN(n + 1)}, hold.Quota{})
+		w.results(report{Good: n}, hold.Quota{})
 	}
 	w.compare("results of a slot")
 	w.endRound(phase)

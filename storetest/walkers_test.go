@@ -20,7 +20,7 @@ func (w *walk) refused(n int) report {
 	if w.one(3) {
 		bad = (n + 9) / 10
 	}
-	return report{Good: n - bad, Refused: bad, RefusedRetries: w.rng.IntN(bad + 1), Status: 429, Hint: time.Duration(w.between(0, 1900)) * ms}
+	return report{Good: n - bad, Refused: bad, Status: 429, Hint: time.Duration(w.between(0, 1900)) * ms}
 }
 
 // quota returns news of a quota that is nearly used up.
@@ -59,10 +59,9 @@ func (w *walk) take(n int) int {
 // results are results of permits, and perhaps the news of a quota.
 func (w *walk) results(r report, q hold.Quota) {
 	permit := hold.Permit{Generation: w.alone.Generation(), Round: w.alone.Round(), Limited: w.alone.Phase() != holdoff.Healthy}
-	each := func(n int, retries func(i int) bool, result hold.Result) {
-		for i := range n {
+	each := func(n int, result hold.Result) {
+		for range n {
 			result.Permit = permit
-			result.Retry = retries(i)
 			w.alone.Record(result, time.Now(), w.jitter)
 		}
 	}
@@ -75,10 +74,10 @@ func (w *walk) results(r report, q hold.Quota) {
 	}
 	last := good
 	good.HasQuota = false // the last answer is the one that tells of it
-	each(r.Good-1, func(i int) bool { return i >= r.Good-r.GoodRetries }, good)
-	each(min(r.Good, 1), func(int) bool { return r.GoodRetries > 0 }, last)
-	each(r.Bad, func(int) bool { return false }, hold.Result{Lesson: hold.Failed, Status: r.Status, Hint: r.Hint})
-	each(r.Refused, func(i int) bool { return i < r.RefusedRetries }, hold.Result{Lesson: hold.Refused, Status: r.Status, Hint: r.Hint})
+	each(r.Good-1, good)
+	each(min(r.Good, 1), last)
+	each(r.Bad, hold.Result{Lesson: hold.Failed, Status: r.Status, Hint: r.Hint})
+	each(r.Refused, hold.Result{Lesson: hold.Refused, Status: r.Status, Hint: r.Hint})
 	if r.Generation = w.shared.Generation; r.Well {
 		r.Good = 0 // a key that is healthy has no permits
 	}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -15,10 +16,17 @@ type feed struct {
 	states []state
 }
 
-// watch begins to watch the key through p's handle.
-func (p *replica) watch() *feed {
+// watch begins to watch the record of the rig through p's handle.
+func (p *replica) watch() *feed { return p.watchRecord(p.rig.key) }
+
+// watchRecord begins to watch the key of a record, and keeps what is told of the record.
+func (p *replica) watchRecord(record string) *feed {
+	key, own, _ := strings.Cut(record, " ")
 	f := &feed{rig: p.rig}
-	f.stop = p.store.Watch(p.rig.key, func(s state) {
+	f.stop = p.store.Watch(key, func(scope string, s state) {
+		if scope != own {
+			return
+		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.states = append(f.states, s)
@@ -50,6 +58,58 @@ func (f *feed) phase(p holdoff.Phase) state {
 	return f.until(p.String(), func(s state) bool { return s.Phase == p })
 }
 
+// ofScope checks a rule with the record of a scope.
+func ofScope(check func(*rig)) func(*rig) {
+	return func(r *rig) {
+		r.key += " /v1/search/* #01ab"
+		check(r)
+	}
+}
+
+func changesAreTold(r *rig) {
+	feeds := []*feed{r.a.watch(), r.b.watch()}
+	for _, f := range feeds {
+		defer f.stop()
+	}
+	held := r.a.hint(20 * time.Second).Snapshot
+	for _, f := range feeds {
+		f.until("the hold", func(s state) bool { return s.Phase == holdoff.Held && s.Until.Sub(held.Until).Abs() < slack && s.Word })
+	}
+	longer := r.b.hint(25 * time.Second).Snapshot
+	for _, f := range feeds {
+		f.until("the longer hold", func(s state) bool {
+			return s.Phase == holdoff.Held && s.Until.Sub(longer.Until).Abs() < slack && s.Word
+		})
+	}
+	r.key += "x"
+	feeds = []*feed{r.a.watch(), r.b.watch()}
+	for i, phase := range []holdoff.Phase{holdoff.Probing, holdoff.Ramping, holdoff.Counted, holdoff.Paced, holdoff.Rationed, holdoff.Held, holdoff.Healthy} {
+		got := r.commit(r.pick(i), 5*time.Second, decision{Phase: phase, Generation: uint64(7 + i), Permits: 3, Want: 1})
+		r.rev++
+		for _, f := range feeds {
+			s := f.until(phase.String(), func(s state) bool { return s.Phase == phase && s.Generation == uint64(7+i) })
+			if s.Permits != 0 || (phase != holdoff.Healthy && s.Until.Sub(got.Snapshot.Until).Abs() > slack) {
+				r.fatalf("told %+v, want %+v without permits", s, got.Snapshot)
+			}
+		}
+	}
+	for _, f := range feeds {
+		f.stop()
+	}
+}
+
+func stopEnds(r *rig) {
+	f, other := r.b.watch(), r.b.watch()
+	f.stop()
+	f.stop()
+	defer other.stop()
+	r.a.hint(20 * time.Second)
+	other.phase(holdoff.Held)
+	if told := f.all(); len(told) > 0 {
+		r.fatalf("told %+v after stop", told)
+	}
+}
+
 // What a replica learns of changes that others made.
 var watchRules = []rule{
 	{"a watcher of a key that is not healthy is told before Watch returns", func(r *rig) {
@@ -74,37 +134,7 @@ var watchRules = []rule{
 			r.fatalf("told %+v", told)
 		}
 	}},
-	{"a watcher is told of each change, whichever replica made it", func(r *rig) {
-		feeds := []*feed{r.a.watch(), r.b.watch()}
-		for _, f := range feeds {
-			defer f.stop()
-		}
-		held := r.a.hint(20 * time.Second).Snapshot
-		for _, f := range feeds {
-			f.until("the hold", func(s state) bool { return s.Phase == holdoff.Held && s.Until.Sub(held.Until).Abs() < slack && s.Word })
-		}
-		longer := r.b.hint(25 * time.Second).Snapshot
-		for _, f := range feeds {
-			f.until("the longer hold", func(s state) bool {
-				return s.Phase == holdoff.Held && s.Until.Sub(longer.Until).Abs() < slack && s.Word
-			})
-		}
-		r.key += "x"
-		feeds = []*feed{r.a.watch(), r.b.watch()}
-		for i, phase := range []holdoff.Phase{holdoff.Probing, holdoff.Ramping, holdoff.Counted, holdoff.Paced, holdoff.Rationed, holdoff.Held, holdoff.Healthy} {
-			got := r.commit(r.pick(i), 5*time.Second, decision{Phase: phase, Generation: uint64(7 + i), Permits: 3, Want: 1})
-			r.rev++
-			for _, f := range feeds {
-				s := f.until(phase.String(), func(s state) bool { return s.Phase == phase && s.Generation == uint64(7+i) })
-				if s.Permits != 0 || (phase != holdoff.Healthy && s.Until.Sub(got.Snapshot.Until).Abs() > slack) {
-					r.fatalf("told %+v, want %+v without permits", s, got.Snapshot)
-				}
-			}
-		}
-		for _, f := range feeds {
-			f.stop()
-		}
-	}},
+	{"a watcher is told of each change, whichever replica made it", changesAreTold},
 	{"a watcher is told when failures of a healthy key begin to count, and when they are cleared", func(r *rig) {
 		f := r.b.watch()
 		defer f.stop()
@@ -113,23 +143,56 @@ var watchRules = []rule{
 		r.a.report(report{Well: true})
 		f.until("that it is well", func(s state) bool { return s.Phase == holdoff.Healthy && s.Attempts == 0 })
 	}},
-	{"a watcher that stopped is told no more, and others are", func(r *rig) {
-		f, other := r.b.watch(), r.b.watch()
-		f.stop()
-		f.stop()
-		defer other.stop()
-		r.a.hint(20 * time.Second)
-		other.phase(holdoff.Held)
+	{"a watcher that stopped is told no more, and others are", stopEnds},
+	{"a watcher of a key is told of its scopes, each by its name, and of no other key's", func(r *rig) {
+		own, route, longer := r.b.watch(), r.b.watchRecord(r.key+" /v1/search"), r.b.watchRecord(r.key+" /v1/search #01ab")
+		defer own.stop()
+		defer route.stop()
+		defer longer.stop()
+		r.a.hintOf(r.key+"x /v1/search", 20*time.Second) // a key that begins like this one
+		r.a.hintOf(r.key+" /v1/search #01ab", 10*time.Second)
+		longer.phase(holdoff.Held)
+		if told := append(own.all(), route.all()...); len(told) > 0 {
+			r.fatalf("told %+v of other scopes, or another key", told)
+		}
+		r.a.hintOf(r.key+" /v1/search", 20*time.Second)
+		route.phase(holdoff.Held)
+		r.a.hint(30 * time.Second)
+		own.phase(holdoff.Held)
+	}},
+	{"a watcher of a key is told nothing of a key that begins like it, or that it begins like", func(r *rig) {
+		f, others := r.b.watchRecord(r.key+" /v1"), []string{r.key + "x", r.key[:len(r.key)-1]}
+		defer f.stop()
+		for _, other := range others {
+			r.a.hintOf(other+" /v1", 20*time.Second)
+			own := r.b.watchRecord(other + " /v1")
+			own.phase(holdoff.Held)
+			own.stop()
+		}
 		if told := f.all(); len(told) > 0 {
-			r.fatalf("told %+v after stop", told)
+			r.fatalf("told %+v of another key's scope", told)
+		}
+		r.a.hintOf(r.key+" /v1", 20*time.Second)
+		f.phase(holdoff.Held)
+	}},
+	{"a watcher is told of each change of a scope, whichever replica made it", ofScope(changesAreTold)},
+	{"a watcher that stopped is told of no scope, and others are", ofScope(stopEnds)},
+	{"a watcher is told before Watch returns of scopes that are not healthy", func(r *rig) {
+		r.a.hintOf(r.key+" /v1/search", 20*time.Second)
+		for _, p := range []*replica{r.a, r.b} {
+			r.soon("the hold of a scope is told before Watch returns", func() bool {
+				f := p.watchRecord(r.key + " /v1/search")
+				f.stop()
+				return len(f.all()) == 1 && f.all()[0].Phase == holdoff.Held
+			})
 		}
 	}},
 	{"a watcher may call its store", func(r *rig) {
 		done := make(chan struct{})
 		var once sync.Once
-		stop := r.b.store.Watch(r.key, func(state) {
+		stop := r.b.store.Watch(r.key, func(string, state) {
 			once.Do(func() {
-				r.b.store.Watch(r.key, func(state) {})()
+				r.b.store.Watch(r.key, func(string, state) {})()
 				close(done)
 			})
 		})

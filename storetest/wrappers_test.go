@@ -14,7 +14,7 @@ type broken struct {
 	holdoff.Store
 	report func(s holdoff.Store, key string, r report) (reply, error)
 	commit func(s holdoff.Store, key string, d decision) (reply, error)
-	watch  func(s holdoff.Store, key string, changed func(state)) (stop func())
+	watch  func(s holdoff.Store, key string, changed func(string, state)) (stop func())
 }
 
 func (b broken) Report(ctx context.Context, key string, r report) (reply, error) {
@@ -31,7 +31,7 @@ func (b broken) Commit(ctx context.Context, key string, d decision) (reply, erro
 	return b.commit(b.Store, key, d)
 }
 
-func (b broken) Watch(key string, changed func(state)) (stop func()) {
+func (b broken) Watch(key string, changed func(string, state)) (stop func()) {
 	if b.watch == nil {
 		return b.Store.Watch(key, changed)
 	}
@@ -90,17 +90,17 @@ func out2(change func(rec *holdoff.Record, got *reply)) func() holdoff.Store {
 func lockedWatcher() holdoff.Store {
 	lock := make(chan struct{}, 1)
 	b := broken{Store: &holdoff.MemoryStore{}}
-	b.watch = func(s holdoff.Store, key string, changed func(state)) func() {
+	b.watch = func(s holdoff.Store, key string, changed func(string, state)) func() {
 		select {
 		case lock <- struct{}{}:
 			defer func() { <-lock }()
 		case <-time.After(2 * patience): // a test must end: else it would wait for ever
 		}
-		return s.Watch(key, func(s state) {
+		return s.Watch(key, func(scope string, s state) {
 			go func() { // as the feed of a real store does
 				lock <- struct{}{}
 				defer func() { <-lock }()
-				changed(s)
+				changed(scope, s)
 			}()
 		})
 	}

@@ -14,18 +14,24 @@ import (
 
 const preface = `Wasted sends, which the server refused or failed, and failed callers: medians of %d runs
 in virtual time. The best peer is the retry library with the fewest failed callers, and
-of those the one with the fewest wasted sends.
+of those the one with the fewest wasted sends. Where a limit is of a part, *the others* are
+the requests from outside it.
 `
 
 // works are the scenarios that the README shows.
-var works = []string{"throttle", "outage", "quota", "bucket", "slight overload", "flapping", "brown-out"}
+var works = []string{"limited route", "limited credential", "limited replica", "bucket of a route", "throttle", "outage", "quota", "bucket", "slight overload", "flapping", "brown-out"}
 
 // Markdown shows a few of the rows of a run.
 func Markdown(rows []virtual.Row, run report.Run) string {
 	t := report.Table{Head: []string{"16 replicas meet", "callers", "the best peer", "holdoff, each alone", "holdoff, shared"}}
-	for _, s := range fleet.Scenarios {
+	for _, name := range works {
+		i := slices.IndexFunc(fleet.Scenarios, func(s fleet.Scenario) bool { return s.Name == name })
+		if i < 0 {
+			continue
+		}
+		s := fleet.Scenarios[i]
 		of := virtual.Select(rows, s.Name, s.Work.Replicas)
-		if !slices.Contains(works, s.Name) || len(of) == 0 {
+		if len(of) == 0 {
 			continue
 		}
 		peer := best(of)
@@ -49,5 +55,8 @@ func best(rows []virtual.Row) virtual.Row {
 }
 
 func cell(r virtual.Row) string {
+	if r.Others != nil {
+		return fmt.Sprintf("%s wasted, %s of the others served", report.Count(int(r.InVain.Median)), r.Others.Exact())
+	}
 	return fmt.Sprintf("%s wasted, %s failed", report.Count(int(r.InVain.Median)), report.Count(int(r.Failed.Median)))
 }

@@ -23,8 +23,34 @@ type Work struct {
 	Rate     float64       // requests per second of each replica
 	Sending  time.Duration // for how long new requests are made
 	Timeout  time.Duration // of each caller
-	Paths    int           // that requests are spread over: /0 and on
+	Paths    int           // that requests are spread over: /a and on, see Path
+	IDs      bool          // paths are /users/0 and on
+	// Credentials is how many senders requests are spread over, each with a token of its
+	// own. If zero, requests have none.
+	Credentials int `json:",omitempty"`
 }
+
+// Path returns the i-th path of a server: a word, since limits are found by the shape of
+// paths, in which numbers are ids.
+func Path(i int) string {
+	word := ""
+	for {
+		word = string(rune('a'+i%26)) + word
+		if i = i/26 - 1; i < 0 {
+			return "/" + word
+		}
+	}
+}
+
+func (w Work) path(i int) string {
+	if w.IDs {
+		return fmt.Sprintf("/users/%d", i)
+	}
+	return Path(i)
+}
+
+// Token returns what the i-th sender is authorized with.
+func Token(i int) string { return fmt.Sprintf("Bearer token-of-the-bench-%08d", i) }
 
 // Offered is how many requests per second the whole fleet makes.
 func (w Work) Offered() float64 { return float64(w.Replicas) * w.Rate }
@@ -40,6 +66,8 @@ func (w Work) Among(replicas int) Work {
 type Answer struct {
 	Asked, Took time.Duration
 	Served      bool
+
+	Path, Credential, Replica int `json:",omitempty"`
 }
 
 // Run makes the work's requests through the clients, one per replica, whether or
@@ -68,14 +96,22 @@ func (w Work) Each(ctx context.Context, url string, clients func(replica int) *h
 			for at := time.Duration(0); at < w.Sending; at += interval {
 				due := at + time.Duration(random.Int64N(int64(interval)))
 				path := random.IntN(max(w.Paths, 1))
+				credential := 0
+				if w.Credentials > 0 {
+					credential = random.IntN(w.Credentials)
+				}
 				if due >= w.Sending {
 					return // where intervals are long, the last one ends too late
 				}
 				time.Sleep(time.Until(start.Add(due)))
 				wg.Go(func() {
 					asked := time.Since(start)
-					err := get(ctx, clients(i), fmt.Sprintf("%s/%d", url, path), w.Timeout)
-					got(Answer{asked, time.Since(start) - asked, err == nil})
+					token := ""
+					if w.Credentials > 0 {
+						token = Token(credential)
+					}
+					err := get(ctx, clients(i), url+w.path(path), token, w.Timeout)
+					got(Answer{asked, time.Since(start) - asked, err == nil, path, credential, i})
 				})
 			}
 		})
@@ -83,12 +119,15 @@ func (w Work) Each(ctx context.Context, url string, clients func(replica int) *h
 	wg.Wait()
 }
 
-func get(ctx context.Context, client *http.Client, url string, timeout time.Duration) error {
+func get(ctx context.Context, client *http.Client, url, token string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", token)
 	}
 	resp, err := client.Do(req)
 	if err != nil {

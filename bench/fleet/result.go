@@ -40,6 +40,9 @@ func NewResult(answers []Answer, slots Slots) Result {
 	return r
 }
 
+// Share is how much of what callers asked for was served.
+func (r Result) Share() float64 { return float64(r.Served) / float64(max(r.Requests, 1)) }
+
 // Goodput is how many callers were served from one time to another, per second. What
 // the server served to nobody, as its caller had given up, is none.
 func (r Result) Goodput(from, to time.Duration) float64 {

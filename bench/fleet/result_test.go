@@ -10,7 +10,7 @@ import (
 func TestResult(t *testing.T) {
 	ms := time.Millisecond
 	r := NewResult([]Answer{
-		{0, 10 * ms, true}, {100 * ms, 30 * ms, true}, {200 * ms, 900 * ms, true}, {300 * ms, time.Minute, false},
+		{Asked: 0, Took: 10 * ms, Served: true}, {Asked: 100 * ms, Took: 30 * ms, Served: true}, {Asked: 200 * ms, Took: 900 * ms, Served: true}, {Asked: 300 * ms, Took: time.Minute, Served: false},
 	}, Slots{{2, 2}, {3, 1}, {}, {1, 1}})
 	if r.Requests != 4 || r.Served != 3 || r.Failed != 1 || r.Sent != 6 || r.Refused != 2 {
 		t.Errorf("got %+v", r)
@@ -42,7 +42,7 @@ func TestRecovery(t *testing.T) {
 		if released <= at && at < released+2*time.Second {
 			took = 3 * time.Second
 		}
-		answers = append(answers, Answer{at, took, true})
+		answers = append(answers, Answer{Asked: at, Took: took, Served: true})
 	}
 	slices.Reverse(answers)
 	if got, ok := NewResult(answers, nil).Recovery(released); !ok || got != 2*time.Second {

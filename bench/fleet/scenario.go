@@ -23,6 +23,9 @@ type Scenario struct {
 	Released time.Duration
 	// Unreachable is how many of the replicas have a network that is broken.
 	Unreachable int
+	// Limited tells which answers are of the part that is limited, where a limit is of
+	// a part: all others are to be served as if there were none.
+	Limited func(Answer) bool
 	// Restarts is when the first replica is started anew, and after how long the
 	// next: what a replica knows by itself is lost, what it has begun it ends. If
 	// zero, none is.
@@ -49,13 +52,13 @@ var Scenarios = []Scenario{
 		Name:   "quota",
 		About:  "a quota of 400 per 2 s, which answers tell of; 640 per second are offered",
 		Server: func() http.Handler { return &Quota{Limit: 400, Window: 2 * time.Second} },
-		Work:   Work{16, 40, 8 * time.Second, time.Minute, 20}, Capacity: 200,
+		Work:   Work{Replicas: 16, Rate: 40, Sending: 8 * time.Second, Timeout: time.Minute, Paths: 20}, Capacity: 200,
 	},
 	{
 		Name:   "quota, rounded down",
 		About:  "the same, of a server that rounds the seconds down",
 		Server: func() http.Handler { return &Quota{Limit: 400, Window: 2 * time.Second, Floor: true} },
-		Work:   Work{16, 40, 8 * time.Second, time.Minute, 20}, Capacity: 200,
+		Work:   Work{Replicas: 16, Rate: 40, Sending: 8 * time.Second, Timeout: time.Minute, Paths: 20}, Capacity: 200,
 	},
 	{
 		Name:   "bucket",
@@ -73,13 +76,13 @@ var Scenarios = []Scenario{
 		Name:   "scarce bucket",
 		About:  "5 per second, hint 1 s; 10 are offered",
 		Server: func() http.Handler { return &Bucket{Rate: 5, Burst: 5, Hint: 1} },
-		Work:   Work{10, 1, 20 * time.Second, time.Minute, 20}, Capacity: 5,
+		Work:   Work{Replicas: 10, Rate: 1, Sending: 20 * time.Second, Timeout: time.Minute, Paths: 20}, Capacity: 5,
 	},
 	{
 		Name:   "rich bucket",
 		About:  "2 000 per second, hint 1 s; 4 000 are offered",
 		Server: func() http.Handler { return &Bucket{Rate: 2000, Burst: 200, Hint: 1} },
-		Work:   Work{16, 250, 4 * time.Second, time.Minute, 20}, Capacity: 2000,
+		Work:   Work{Replicas: 16, Rate: 250, Sending: 4 * time.Second, Timeout: time.Minute, Paths: 20}, Capacity: 2000,
 	},
 	{
 		Name:   "slow bucket",
@@ -93,21 +96,71 @@ var Scenarios = []Scenario{
 		Server: func() http.Handler {
 			return &Incidents{All: []Incident{{0, 10 * time.Second, &Bucket{Rate: 10, Burst: 10, Hint: 1}}}}
 		},
-		Work: Work{16, 4, 30 * time.Second, time.Minute, 20}, Capacity: 64, Released: 10 * time.Second,
+		Work: Work{Replicas: 16, Rate: 4, Sending: 30 * time.Second, Timeout: time.Minute, Paths: 20}, Capacity: 64, Released: 10 * time.Second,
 	},
 	{
 		Name:  "bucket of a path",
 		About: "two paths of 10 have buckets of 2 per second each, hint 1 s; 40 are offered to each",
 		Server: func() http.Handler {
-			return Paths{"/0": &Bucket{Rate: 2, Burst: 2, Hint: 1}, "/1": &Bucket{Rate: 2, Burst: 2, Hint: 1}}
+			return Paths{"/a": &Bucket{Rate: 2, Burst: 2, Hint: 1}, "/b": &Bucket{Rate: 2, Burst: 2, Hint: 1}}
 		},
-		Work: Work{16, 25, 20 * time.Second, time.Minute, 10}, Capacity: 324,
+		Work: Work{Replicas: 16, Rate: 25, Sending: 20 * time.Second, Timeout: time.Minute, Paths: 10}, Capacity: 324,
 	},
 	{
 		Name:   "slight overload",
 		About:  "a bucket of 400 per second, hint 1 s; 416 are offered",
 		Server: func() http.Handler { return &Bucket{Rate: 400, Burst: 40, Hint: 1} },
-		Work:   Work{16, 26, 20 * time.Second, time.Minute, 20}, Capacity: 400,
+		Work:   Work{Replicas: 16, Rate: 26, Sending: 20 * time.Second, Timeout: time.Minute, Paths: 20}, Capacity: 400,
+	},
+	{
+		Name:   "limited route",
+		About:  "one path of 20 is always answered 429, Retry-After 30",
+		Server: func() http.Handler { return Paths{"/a": always(30)} },
+		Work:   part, Capacity: 380, Limited: func(a Answer) bool { return a.Path == 0 },
+	},
+	{
+		Name:  "limited credential",
+		About: "the same of one credential of 8",
+		Server: func() http.Handler {
+			return Of{func(r *http.Request) bool { return r.Header.Get("Authorization") == Token(0) }, always(30)}
+		},
+		Work: credentials(part, 8), Capacity: 350, Limited: func(a Answer) bool { return a.Credential == 0 },
+	},
+	{
+		Name:   "bucket of a route",
+		About:  "one path of 8 has a bucket of 5 per second, Retry-After 3",
+		Server: func() http.Handler { return Paths{"/a": &Bucket{Rate: 5, Burst: 5, Hint: 3}} },
+		Work:   paths(part, 8), Capacity: 355, Limited: func(a Answer) bool { return a.Path == 0 },
+	},
+	{
+		Name:  "limited replica",
+		About: "one replica of 16 is refused by its address, Retry-After 30",
+		Server: func() http.Handler {
+			return Of{func(r *http.Request) bool { return r.Header.Get(Address) == "0" }, always(30)}
+		},
+		Work: part, Capacity: 375, Limited: func(a Answer) bool { return a.Replica == 0 },
+	},
+	{
+		Name:   "limited resource",
+		About:  "as GitHub: what draws on `search`, one path of 20, is used up for 45 s, and says so; `core` has enough",
+		Server: func() http.Handler { return &Resources{} },
+		Work:   part, Capacity: 380, Limited: func(a Answer) bool { return a.Path == 0 },
+	},
+	{
+		Name:   "throttle, 500 routes",
+		About:  "throttle, over 500 paths and 8 credentials",
+		Server: throttle, Work: credentials(paths(usual(15*time.Second, 30*time.Second), 500), 8), Capacity: 400, Released: 10 * time.Second,
+	},
+	{
+		Name:   "throttle, ids in paths",
+		About:  "throttle, over 500 paths that are one route",
+		Server: throttle, Work: ids(paths(usual(15*time.Second, 30*time.Second), 500)), Capacity: 400, Released: 10 * time.Second,
+	},
+	{
+		Name:   "outage, 500 routes",
+		About:  "outage, over 500 paths and 8 credentials",
+		Server: func() http.Handler { return &Phased{Bad: Between(2*time.Second, 10*time.Second), Status: 503} },
+		Work:   credentials(paths(usual(15*time.Second, 30*time.Second), 500), 8), Capacity: 400, Released: 10 * time.Second,
 	},
 	{
 		Name:   "noise",
@@ -118,13 +171,13 @@ var Scenarios = []Scenario{
 	{
 		Name:   "partial",
 		About:  "one path of 20 is always answered 500",
-		Server: func() http.Handler { return Paths{"/0": &Random{Share: 1, Status: http.StatusInternalServerError}} },
+		Server: func() http.Handler { return Paths{"/a": &Random{Share: 1, Status: http.StatusInternalServerError}} },
 		Work:   usual(10*time.Second, time.Minute), Capacity: 380,
 	},
 	{
 		Name:   "refused path",
 		About:  "one path of 20 is always answered 429, hint 1 s",
-		Server: func() http.Handler { return Paths{"/0": &Random{1, http.StatusTooManyRequests, 1}} },
+		Server: func() http.Handler { return Paths{"/a": &Random{1, http.StatusTooManyRequests, 1}} },
 		Work:   usual(20*time.Second, time.Minute), Capacity: 380,
 	},
 	{
@@ -132,7 +185,7 @@ var Scenarios = []Scenario{
 		About: "the same, 8 paths of 20",
 		Server: func() http.Handler {
 			s := Paths{}
-			for _, path := range []string{"/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7"} {
+			for _, path := range []string{"/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h"} {
 				s[path] = &Random{1, http.StatusTooManyRequests, 1}
 			}
 			return s
@@ -151,7 +204,7 @@ var Scenarios = []Scenario{
 		Server: func() http.Handler {
 			return &Queue{Workers: 4, Room: 1000, Work: 10 * time.Millisecond, Slower: 4, Bad: Between(3*time.Second, 10*time.Second)}
 		},
-		Work: Work{16, 18, 30 * time.Second, 30 * time.Second, 20}, Capacity: 288, Released: 10 * time.Second,
+		Work: Work{Replicas: 16, Rate: 18, Sending: 30 * time.Second, Timeout: 30 * time.Second, Paths: 20}, Capacity: 288, Released: 10 * time.Second,
 	},
 	{
 		Name:   "flapping",
@@ -188,12 +241,34 @@ var Scenarios = []Scenario{
 	{
 		Name:   "long",
 		About:  "an hour with five incidents: 429 with hints, 503, a slow minute, flapping, and a quota",
-		Server: long, Work: Work{16, 0.5, time.Hour, 30 * time.Second, 20}, Capacity: 8,
+		Server: long, Work: Work{Replicas: 16, Rate: 0.5, Sending: time.Hour, Timeout: 30 * time.Second, Paths: 20}, Capacity: 8,
 	},
 }
 
 // usual is the work of most scenarios.
-func usual(sending, timeout time.Duration) Work { return Work{16, 25, sending, timeout, 20} }
+func usual(sending, timeout time.Duration) Work {
+	return Work{Replicas: 16, Rate: 25, Sending: sending, Timeout: timeout, Paths: 20}
+}
+
+// part is the work of scenarios in which a part is limited.
+var part = usual(20*time.Second, 10*time.Second)
+
+func paths(w Work, n int) Work {
+	w.Paths = n
+	return w
+}
+
+func credentials(w Work, n int) Work {
+	w.Credentials = n
+	return w
+}
+
+func ids(w Work) Work {
+	w.IDs = true
+	return w
+}
+
+func always(hint int) http.Handler { return &Random{1, http.StatusTooManyRequests, hint} }
 
 func throttle() http.Handler {
 	return &Phased{Bad: Between(2*time.Second, 10*time.Second), Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"2"}}}

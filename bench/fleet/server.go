@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -82,6 +83,47 @@ type Paths map[string]http.Handler
 func (s Paths) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h, ok := s[r.URL.Path]; ok {
 		h.ServeHTTP(w, r)
+	}
+}
+
+// Of serves some requests with a handler of its own, and all others well.
+type Of struct {
+	These  func(*http.Request) bool
+	Server http.Handler
+}
+
+func (s Of) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.These(r) {
+		s.Server.ServeHTTP(w, r)
+	}
+}
+
+// Address is the header field in which a network says which replica sends.
+const Address = "Bench-Address"
+
+// Resources counts as GitHub does: search, at /a, has nothing left for 45 s from the
+// first request on, and core has enough.
+type Resources struct {
+	clock clock
+	core  atomic.Int64
+}
+
+func (s *Resources) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	const refilled = 45 * time.Second
+	say := func(resource string, remaining int64, reset time.Duration) {
+		w.Header().Set("X-RateLimit-Resource", resource)
+		w.Header().Set("X-RateLimit-Remaining", strconv.FormatInt(remaining, 10))
+		w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(reset).Unix()+1, 10))
+	}
+	since := s.clock.since()
+	switch {
+	case r.URL.Path != Path(0):
+		say("core", 100_000-s.core.Add(1), time.Hour-since)
+	case since < refilled:
+		say("search", 0, refilled-since)
+		w.WriteHeader(http.StatusForbidden)
+	default:
+		say("search", 29, time.Minute)
 	}
 }
 

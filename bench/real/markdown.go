@@ -19,7 +19,8 @@ been served then. *Amplification*: sends per request. *Peak*: the most sends in
 100 ms once the trouble was over, as a multiple of what was offered. *Recovered*:
 from the end of the trouble to a second in which 97 % of those who asked were served
 within one. *p50*, *p99*: of callers that were served. *Redis*: commands that it
-executed, within scripts too, in the whole run.
+executed, within scripts too, in the whole run. *Others*: the requests from outside a
+limit that is of a part.
 `
 
 // Markdown shows rows as tables, one for each of the trials that have any.
@@ -46,6 +47,9 @@ func (t Trial) story() string {
 
 func (t Trial) table(rows []Row) string {
 	table := report.Table{Head: []string{"", "refused", "served", "failed", "goodput", "amplification", "peak", "recovered", "p50", "p99", "Redis"}}
+	if t.Limited != nil {
+		table.Head = append(table.Head, "others served", "others' p99")
+	}
 	for _, r := range rows {
 		peak, recovered, p50, p99, commands := "-", "-", "-", "-", "-"
 		if t.Released > 0 {
@@ -60,11 +64,15 @@ func (t Trial) table(rows []Row) string {
 		if r.Commands > 0 {
 			commands = count(r.Commands)
 		}
-		table.Rows = append(table.Rows, []string{
+		cells := []string{
 			r.Contender, count(r.Refused), count(r.Served), count(r.Failed),
 			fmt.Sprintf("%.0f %%", 100*r.Goodput), fmt.Sprintf("%.2f", r.PerRequest()), peak, recovered,
 			p50, p99, commands,
-		})
+		}
+		if t.Limited != nil {
+			cells = append(cells, fmt.Sprintf("%.2f %%", 100*r.Others), seconds(r.OthersP99))
+		}
+		table.Rows = append(table.Rows, cells)
 	}
 	return table.String()
 }

@@ -28,7 +28,7 @@ func small(contenders ...string) Trial {
 	return Trial{
 		Scenario: fleet.Scenario{
 			Name:   "small",
-			Server: func() http.Handler { return fleet.Paths{"/0": &fleet.Random{Share: 1, Status: http.StatusNotFound}} },
+			Server: func() http.Handler { return fleet.Paths{"/a": &fleet.Random{Share: 1, Status: http.StatusNotFound}} },
 			Work:   fleet.Work{Replicas: 2, Rate: 20, Sending: time.Second, Timeout: 10 * time.Second, Paths: 2}, Capacity: 40,
 		},
 		Contenders: contenders,

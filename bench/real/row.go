@@ -1,6 +1,7 @@
 package real
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-holdoff/holdoff/bench/fleet"
@@ -10,6 +11,11 @@ import (
 type Row struct {
 	Scenario, Contender string
 	fleet.Result
+
+	// Where a limit is of a part, what came of the requests from outside it.
+	Others    float64       `json:",omitempty"`
+	OthersP99 time.Duration `json:",omitempty"`
+
 	// Goodput is how many callers were served while requests were made, as a share
 	// of what could have been served.
 	Goodput float64
@@ -26,6 +32,10 @@ type Row struct {
 
 func row(s fleet.Scenario, contender string, answers []fleet.Answer, slots fleet.Slots) Row {
 	r := Row{Scenario: s.Name, Contender: contender, Result: fleet.NewResult(answers, slots)}
+	if s.Limited != nil {
+		others := fleet.NewResult(slices.DeleteFunc(slices.Clone(answers), s.Limited), nil)
+		r.Others, r.OthersP99 = others.Share(), others.P99
+	}
 	r.Goodput = r.Result.Goodput(0, s.Work.Sending) / s.Capacity
 	if s.Released > 0 {
 		end := time.Duration(len(slots)) * fleet.Slot

@@ -22,6 +22,13 @@ type Trial struct {
 // Trials are all that there are. Of peers that would behave alike, one is tried.
 var Trials = []Trial{
 	{
+		Scenario: known("limited route"), Contenders: []string{shared, alone, hashi},
+		Why: "The callers of that path fail, whatever is done; nobody else's should.",
+	},
+	{
+		Scenario: known("limited credential"), Contenders: []string{shared, alone, hashi},
+	},
+	{
 		Scenario: known("throttle"), Contenders: []string{shared, alone, hashi, re, bare},
 		Why: "go-retryablehttp stands for peers that obey the hint (oras, failsafehttp), rehttp for those that know of none (go-containerregistry).",
 	},

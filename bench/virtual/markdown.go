@@ -2,7 +2,9 @@ package virtual
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +20,8 @@ runs, with their range. *Shared* replicas have a MemoryStore that takes 1 ms; *a
 they have none; "bare" does not retry. *Refused* counts sends that the server did not
 serve, *in vain* those that served no caller, since some were served too late (it is
 left out where there were none). *Used* is how much of what the server could have
-served was served while requests were made, at first from a bucket's burst;
+served was served while requests were made, at first from a bucket's burst; *others*
+are the requests from outside a limit that is of a part;
 *exchanges* are those of the whole fleet with its store. Where the trouble ends:
 *peak* is the most that was sent in 100 ms from there on, as a multiple of what is
 offered, and *recovers* says after what time 97 %% of those who ask are served within
@@ -66,6 +69,8 @@ type column struct {
 
 var columns = []column{
 	{"", func(r Row) string { return r.Contender }},
+	{"others served", func(r Row) string { return r.Others.Exact() }},
+	{"others' p99, s", func(r Row) string { return r.OthersP99.figure() }},
 	{"refused", func(r Row) string { return r.Refused.count() }},
 	{"in vain", func(r Row) string { return r.InVain.count() }},
 	{"sends per request", func(r Row) string { return r.PerRequest.figure() }},
@@ -85,6 +90,10 @@ func table(rows []Row) string {
 	}
 	if !slices.ContainsFunc(rows, func(r Row) bool { return r.InVain != r.Refused }) {
 		drop("in vain")
+	}
+	if rows[0].Others == nil {
+		drop("others served")
+		drop("others' p99, s")
 	}
 	if rows[0].Peak == nil {
 		drop("peak")
@@ -148,6 +157,11 @@ func (s Stat) count() string  { return s.format(func(f float64) string { return 
 func (s Stat) figure() string { return s.format(report.Figure) }
 func (s Stat) percent() string {
 	return s.format(func(f float64) string { return fmt.Sprintf("%.0f %%", 100*f) })
+}
+
+// Exact is a share that is nearly all.
+func (s Stat) Exact() string {
+	return s.format(func(f float64) string { return strconv.FormatFloat(math.Floor(1000*f)/10, 'f', -1, 64) + " %" })
 }
 
 // format writes the median, and the range where it can be told from it.

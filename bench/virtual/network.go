@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -16,16 +17,22 @@ import (
 const oneWay = 4 * time.Millisecond
 
 // network carries requests to a server in this process.
-type network struct{ server http.Handler }
+type network struct {
+	server  http.Handler
+	replica int
+}
 
 // RoundTrip gives up as an [http.Transport] with a ResponseHeaderTimeout does: the
 // server goes on.
 func (n network) RoundTrip(req *http.Request) (*http.Response, error) {
+	addressed := req.WithContext(req.Context())
+	addressed.Header = req.Header.Clone()
+	addressed.Header.Set(fleet.Address, strconv.Itoa(n.replica))
 	answered := make(chan *http.Response, 1)
 	go func() {
 		travel()
 		w := httptest.NewRecorder()
-		n.server.ServeHTTP(w, req)
+		n.server.ServeHTTP(w, addressed)
 		travel()
 		answered <- w.Result()
 	}()

@@ -27,6 +27,11 @@ type Row struct {
 	P99        Stat `json:"p99_s"`
 	Exchanges  Stat `json:"exchanges"` // with the store, of the whole fleet
 
+	// Of scenarios in which a part is limited: the share of the others that were served,
+	// and the time that 99 of 100 of them took at most.
+	Others    *Stat `json:"others,omitempty"`
+	OthersP99 *Stat `json:"others_p99_s,omitempty"`
+
 	// Of scenarios whose trouble ends: the most sent in a slot from there on, as a
 	// multiple of what is offered; how many of the runs recovered, and after what
 	// time.
@@ -61,10 +66,19 @@ func row(s fleet.Scenario, contender string, runs []fleet.Result) Row {
 		P99:        of(func(r fleet.Result) float64 { return r.P99.Seconds() }),
 		Exchanges:  of(func(r fleet.Result) float64 { return float64(r.Exchanges) }),
 	}
+	if s.Limited != nil {
+		r.Others = new(of(func(r fleet.Result) float64 { return others(s, r).Share() }))
+		r.OthersP99 = new(of(func(r fleet.Result) float64 { return others(s, r).P99.Seconds() }))
+	}
 	if s.Released > 0 {
 		r.release(s, runs, of)
 	}
 	return r
+}
+
+// others is what came of the requests from outside the part that is limited.
+func others(s fleet.Scenario, r fleet.Result) fleet.Result {
+	return fleet.NewResult(slices.DeleteFunc(slices.Clone(r.Answers), s.Limited), nil)
 }
 
 func (r *Row) release(s fleet.Scenario, runs []fleet.Result, of func(func(fleet.Result) float64) Stat) {

@@ -28,7 +28,7 @@ func run(ctx context.Context, s fleet.Scenario, c Contender, seed uint64) fleet.
 		if i < s.Unreachable {
 			return &http.Client{Transport: c.New(noRoute{}, store)}
 		}
-		return &http.Client{Transport: c.New(network{tally}, store)}
+		return &http.Client{Transport: c.New(network{tally, i}, store)}
 	}
 	answers := s.Work.Run(ctx, "http://api.example", f.client, seed)
 	time.Sleep(rest)

@@ -27,7 +27,7 @@ func TestNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var work time.Duration
 		var served atomic.Int64
-		rt := network{http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		rt := network{server: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 			time.Sleep(work)
 			served.Add(1)
 		})}

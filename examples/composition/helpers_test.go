@@ -96,3 +96,6 @@ func flaky(served http.HandlerFunc) *httptest.Server {
 		served(w, r)
 	}))
 }
+
+// oneScope is a Route for a host that is limited as a whole.
+func oneScope(*http.Request) string { return "" }

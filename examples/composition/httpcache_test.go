@@ -34,10 +34,10 @@ func Example_httpcacheOutside() {
 	cache.Transport = &holdoff.Transport{MaxWait: 5 * time.Second}
 	client := cache.Client()
 
-	for _, path := range []string{"/page", "/refused", "/page", "/other"} {
+	for _, path := range []string{"/page", "/refused", "/page", "/refused"} {
 		resp, err := client.Get(server.URL + path)
 		if held(err) {
-			fmt.Println(path, "is not sent: the host is held")
+			fmt.Println(path, "is not sent: it is held")
 			continue
 		}
 		if err != nil {
@@ -53,7 +53,7 @@ func Example_httpcacheOutside() {
 	// /page 200
 	// /refused 429
 	// /page 200
-	// /other is not sent: the host is held
+	// /refused is not sent: it is held
 	// sends: 2
 }
 
@@ -85,7 +85,7 @@ func TestCachedDuringAHold(t *testing.T) {
 					return respond(200, "Cache-Control: max-age=600", "Date: "+time.Now().UTC().Format(http.TimeFormat))
 				}}
 				cache := httpcache.NewMemoryCacheTransport()
-				transport := &holdoff.Transport{Base: host, MaxAttempts: 1}
+				transport := &holdoff.Transport{Base: host, MaxAttempts: 1, Route: oneScope}
 				var rt http.RoundTripper = cache
 				if cache.Transport = transport; name == "inside" {
 					cache.Transport, transport.Base, rt = host, cache, transport
@@ -115,7 +115,7 @@ func TestStaleIfHeld(t *testing.T) {
 					return respond(200, "Cache-Control: max-age=1, stale-if-error=600", "Date: "+time.Now().UTC().Format(http.TimeFormat))
 				}}
 				cache := httpcache.NewMemoryCacheTransport()
-				cache.Transport = &holdoff.Transport{Base: host, MaxWait: time.Second}
+				cache.Transport = &holdoff.Transport{Base: host, MaxWait: time.Second, Route: oneScope}
 				read(t.Context(), cache, "http://h/page")
 				time.Sleep(5 * time.Second)
 				read(t.Context(), cache, "http://h"+refused)

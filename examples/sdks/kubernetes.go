@@ -14,7 +14,7 @@ import (
 // switched off for single requests only: so the Transport leaves it to them.
 func Kubernetes(config *rest.Config, store holdoff.Store) {
 	config.Wrap(func(base http.RoundTripper) http.RoundTripper {
-		return &holdoff.Transport{Base: base, Store: store, Classify: ClassifyKubernetes}
+		return &holdoff.Transport{Base: base, Store: store, Classify: ClassifyKubernetes, Route: vendors.KubernetesRoute}
 	})
 }
 

@@ -67,6 +67,11 @@ func TestKubernetesEvictionHoldsNobody(t *testing.T) {
 		{"wrapped as here", func(config *rest.Config) { sdks.Kubernetes(config, nil) }, false},
 		{"with the default", func(config *rest.Config) {
 			config.Wrap(func(base http.RoundTripper) http.RoundTripper { return &holdoff.Transport{Base: base} })
+		}, false},
+		{"with one scope", func(config *rest.Config) {
+			config.Wrap(func(base http.RoundTripper) http.RoundTripper {
+				return &holdoff.Transport{Base: base, Route: func(*http.Request) string { return "" }}
+			})
 		}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -10,14 +10,17 @@ import (
 )
 
 const (
-	// enoughPoints is how many points must have been refused before what they have in
-	// common is held: two may be two limits of their own.
+	// enoughPoints is how many routes, or credentials, must have been refused before
+	// what they have in common is held: two may have limits of their own.
 	enoughPoints = 3
-	// enoughReplicas is the same where only the replica differs.
+	// enoughReplicas is the same where only the replica differs, and where the wider
+	// scope is known to be limited.
 	enoughReplicas = 2
 	// enoughRefusals is how many refusals of one point tell that most of its requests
-	// are refused, and not by chance.
-	enoughRefusals = 5
+	// are refused, and not by chance. A process alone measures the whole key first, and
+	// has to find out sooner.
+	enoughRefusals      = 5
+	enoughRefusalsAlone = 2
 	// narrowMemory is how long it is remembered that a key has limits of a part: the
 	// next one puts the rest on no trial.
 	narrowMemory = 10 * time.Minute
@@ -82,11 +85,6 @@ func (e *evidence) drop(s scope.Scope) {
 	e.limits = slices.DeleteFunc(e.limits, func(l limit) bool { return l.scope == s })
 }
 
-// met reports whether a limit is one that a replica has met itself.
-func (e *evidence) met(replica string) bool {
-	return slices.ContainsFunc(e.limits, func(l limit) bool { return l.scope.Replica == replica })
-}
-
 // covers reports whether a point is in a limit.
 func (e *evidence) covers(at scope.Scope, now time.Time) bool {
 	return slices.ContainsFunc(e.limits, func(l limit) bool { return l.until.After(now) && l.scope.Covers(at) })
@@ -141,20 +139,24 @@ func (e *evidence) common(at scope.Scope, now time.Time, confirmed func(scope.Sc
 		if wide == at || wide == other.scope || (ok && wide.Fixed() <= s.Fixed()) {
 			continue
 		}
-		enough := enoughPoints
-		if confirmed(wide) || (wide.Route == at.Route && wide.Credential == at.Credential) {
+		enough, what := enoughPoints, scope.Scope.Shared
+		switch {
+		case wide.Route == at.Route && wide.Credential == at.Credential:
+			enough, what = enoughReplicas, func(l scope.Scope) scope.Scope { return l }
+		case confirmed(wide):
 			enough = enoughReplicas
 		}
-		n, latest, served := 0, time.Time{}, e.lastGood(wide)
+		latest, served := time.Time{}, e.lastGood(wide)
+		seen := make(map[scope.Scope]bool, len(e.limits))
 		for _, l := range e.limits {
 			if wide.Covers(l.scope) && l.epoch > served && l.until.After(now) {
-				n++
+				seen[what(l.scope)] = true
 				if l.until.After(latest) {
 					latest = l.until
 				}
 			}
 		}
-		if n >= enough {
+		if len(seen) >= enough {
 			s, until, ok = wide, latest, true
 		}
 	}
@@ -183,15 +185,16 @@ func (e *evidence) refused(meant func(scope.Scope) bool) float64 {
 	return float64(bad) / float64(n)
 }
 
-// contradicted reports whether a scope is not limited as a whole, although so large a
-// share of some of its requests is refused: of the points outside those, too many are
-// served as often as they ask.
+// contradicted reports whether a scope is not known to be limited as a whole, although so
+// large a share of some of its requests is refused: of the points outside those, too many
+// are served as often as they ask, or none of them tells.
 func (e *evidence) contradicted(wide scope.Scope, inside func(scope.Scope) bool, refused float64) bool {
-	well, told := 0, 0
+	well, told, known := 0, 0, 0
 	for _, r := range e.points {
 		if !wide.Covers(r.scope) || inside(r.scope) {
 			continue
 		}
+		known++
 		chance := math.Pow(1-refused, float64(r.good)) // of so many successes in a row
 		switch {
 		case r.bad > 0:
@@ -201,5 +204,5 @@ func (e *evidence) contradicted(wide scope.Scope, inside func(scope.Scope) bool,
 			well++
 		}
 	}
-	return told > 0 && float64(well) >= clean*float64(told)
+	return known > 0 && float64(well) >= clean*float64(told)
 }

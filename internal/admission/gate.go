@@ -53,6 +53,9 @@ func (g *Gate) settle(now time.Time) {
 	if phase, was := g.hold.Phase(), g.shown.Phase(); phase != was && (was == hold.Healthy || phase == hold.Held) && !g.alone {
 		g.key.absorb(g, now)
 	}
+	if g.hold.Phase() == hold.Paced && g.shown.Phase() != hold.Paced && g.scope != (scope.Scope{}) {
+		g.key.joinPaced(g, now)
+	}
 	g.release(now)
 	g.setTimer(now)
 	g.schedule(now)
@@ -83,7 +86,7 @@ func (g *Gate) take(o hold.Result, now time.Time) {
 	case mine && g.serving() && o.Hint >= hold.MinHold && (o.Lesson == hold.Refused || o.Lesson == hold.Failed):
 		// Others of this scope are served meanwhile: the server asks for less, and
 		// not for silence. The request that got the hint obeys it by itself.
-		o.Lesson, o.Hint = hold.Refused, hold.MinHold-time.Millisecond
+		o.Lesson, o.Meanwhile = hold.Refused, true
 	}
 	if g.shared() {
 		g.recordShared(o, now)
@@ -101,7 +104,7 @@ func (g *Gate) takeTrial(o hold.Result, mine bool, now time.Time) {
 		o.Lesson, o.Hint = hold.Nothing, 0
 		g.hold.Record(o, now, jitter.Uniform)
 	default:
-		g.hold.StartTrial(now, g.key.lease())
+		g.hold.StartTrial(now, trialTime)
 	}
 }
 
@@ -136,7 +139,15 @@ func (k *Key) tooMany() bool {
 
 // grant returns a permit for one send, once that is due.
 func (g *Gate) grant(now time.Time) (hold.Permit, bool) {
-	return g.hold.Grant(now, g.key.lease(), jitter.Uniform)
+	return g.hold.Grant(now, g.lease(), jitter.Uniform)
+}
+
+// lease is how long a probe may take.
+func (g *Gate) lease() time.Duration {
+	if g.alone {
+		return trialTime
+	}
+	return g.key.lease()
 }
 
 // setTimer arranges for a look at the next T, while a request waits for it or a
@@ -169,8 +180,13 @@ func (g *Gate) tick() {
 	if g.dropped {
 		return
 	}
-	g.hold.Advance(time.Now(), jitter.Uniform)
+	now := time.Now()
 	g.touch()
+	if g.alone && !now.Before(g.hold.Until()) {
+		g.key.endTrial(now) // no answer, and no refusal
+		return
+	}
+	g.hold.Advance(now, jitter.Uniform)
 }
 
 func (g *Gate) stopTimers() {

@@ -19,14 +19,14 @@ func fullTable(tb testing.TB, n int) *Table {
 	return gs
 }
 
-// waitAt holds k for an hour, and puts n requests in its line that have more
+// waitAt holds g for an hour, and puts n requests in its line that have more
 // patience than that.
-func waitAt(tb testing.TB, k *Key, n int, retry bool) {
+func waitAt(tb testing.TB, g *Key, n int, retry bool) {
 	tb.Helper()
-	k.change(func(g *Gate) { enterPhase(g, hold.Held, 0, time.Now().Add(time.Hour)) })
+	g.unlocked(func() { enterPhase(&g.whole, hold.Held, 0, time.Now().Add(time.Hour)) })
 	latest := time.Now().Add(3 * time.Hour)
 	for i := range n {
-		if inLine, err := k.Enqueue(&Waiter{Latest: latest.Add(time.Duration(i)), Retry: retry}); !inLine {
+		if inLine, err := g.Enqueue(&Waiter{Latest: latest.Add(time.Duration(i)), Retry: retry}); !inLine {
 			tb.Fatalf("a request of a held key does not wait: %v", err)
 		}
 	}
@@ -45,38 +45,38 @@ func BenchmarkNewKeyAmongWaited(b *testing.B) {
 	}
 }
 
-// What one refusal costs under the lock of the key while 50,000 requests wait: each
+// What one refusal costs under the gate's lock while 50,000 requests wait: each
 // refusal in flight ends a little later than the one before.
 func BenchmarkRefusalWithLongLine(b *testing.B) {
-	k := newTestKey()
-	waitAt(b, k, 50_000, false)
+	g := newKey(named("h"), &Table{emit: func(Change) {}})
+	waitAt(b, g, 50_000, false)
 	for b.Loop() {
-		k.take(hold.Result{Permit: hold.Permit{Generation: k.whole.hold.Generation()}, Lesson: hold.Refused, Hint: time.Hour, Status: 429})
+		g.record(hold.Permit{Generation: g.whole.hold.Generation()}, hold.Result{Lesson: hold.Refused, Hint: time.Hour, Status: 429})
 	}
 }
 
 // What a probe costs while 50,000 requests wait that have all failed before.
 func BenchmarkProbeWithLongLine(b *testing.B) {
-	k := newTestKey()
-	waitAt(b, k, 50_000, true)
+	g := newKey(named("h"), &Table{emit: func(Change) {}})
+	waitAt(b, g, 50_000, true)
 	for b.Loop() {
 		w := &Waiter{Latest: time.Now().Add(3 * time.Hour), Retry: true}
-		if _, err := k.Enqueue(w); err != nil {
+		if _, err := g.Enqueue(w); err != nil {
 			b.Fatal(err)
 		}
-		k.change(func(g *Gate) { enterPhase(g, hold.Probing, 1, time.Now().Add(time.Hour)) })
+		g.unlocked(func() { enterPhase(&g.whole, hold.Probing, 1, time.Now().Add(time.Hour)) })
 	}
 }
 
 // What it costs to let 100,000 requests go that wait for a key.
 func BenchmarkAdmitLongLine(b *testing.B) {
 	const n = 100_000
-	k := newTestKey()
+	g := newKey(named("h"), &Table{emit: func(Change) {}})
 	for b.Loop() {
 		b.StopTimer()
-		waitAt(b, k, n, false)
+		waitAt(b, g, n, false)
 		b.StartTimer()
-		k.change(func(g *Gate) { enterPhase(g, hold.Ramping, n, time.Now().Add(time.Hour)) })
+		g.unlocked(func() { enterPhase(&g.whole, hold.Ramping, n, time.Now().Add(time.Hour)) })
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/waiter")
 }
@@ -84,19 +84,19 @@ func BenchmarkAdmitLongLine(b *testing.B) {
 // What it costs that 100,000 requests leave the line of a key together.
 func BenchmarkLeaveLongLine(b *testing.B) {
 	const n = 100_000
-	k := newTestKey()
+	g := newKey(named("h"), &Table{emit: func(Change) {}})
 	latest := time.Now().Add(3 * time.Hour)
 	waiters := make([]*Waiter, n)
 	for b.Loop() {
 		b.StopTimer()
-		waitAt(b, k, 0, false)
+		waitAt(b, g, 0, false)
 		for i := range waiters {
 			waiters[i] = &Waiter{Latest: latest.Add(time.Duration(i))}
-			k.Enqueue(waiters[i])
+			g.Enqueue(waiters[i])
 		}
 		b.StartTimer()
 		for i := range waiters {
-			k.Leave(waiters[(i*7919)%n], false) // 7919 and n have no common factor: each leaves once
+			g.Leave(waiters[(i*7919)%n], false) // 7919 and n have no common factor: each leaves once
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/waiter")

@@ -11,26 +11,26 @@ import (
 )
 
 // The lease of a probe follows the host's latency, within bounds.
-func TestKey_LeaseFollowsLatencyWithinBounds(t *testing.T) {
+func TestGate_LeaseFollowsLatencyWithinBounds(t *testing.T) {
 	for _, tt := range []struct{ latency, want time.Duration }{
 		{0, time.Second}, {time.Millisecond, time.Second}, {time.Second, 4 * time.Second}, {time.Minute, 30 * time.Second},
 	} {
-		k := newTestKey()
-		k.latency.Store(int64(tt.latency))
-		if got := k.lease(); got != tt.want {
+		var g Key
+		g.latency.Store(int64(tt.latency))
+		if got := g.lease(); got != tt.want {
 			t.Errorf("lease at a latency of %v: got %v, want %v", tt.latency, got, tt.want)
 		}
 	}
 }
 
 // The latency is smoothed with the gain of RFC 6298.
-func TestKey_SampleSmoothsTheLatency(t *testing.T) {
-	k := newTestKey()
+func TestGate_SampleSmoothsTheLatency(t *testing.T) {
+	var g Key
 	for _, tt := range []struct{ sample, want time.Duration }{
 		{800, 800}, {1600, 900}, {100, 800}, {800, 800},
 	} {
-		k.Sample(tt.sample)
-		if got := k.Latency(); got != tt.want {
+		g.Sample(tt.sample)
+		if got := g.Latency(); got != tt.want {
 			t.Errorf("after a sample of %d: got %d, want %d", tt.sample, got, tt.want)
 		}
 	}
@@ -40,58 +40,60 @@ func TestKey_SampleSmoothsTheLatency(t *testing.T) {
 // that, a result of a request that was sent before is history.
 func TestGate_RecordCountsOldResultsWhileCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := newTestKey()
-		pass, _ := k.TryFastPath()
+		g := newKey(named("h"), &Table{emit: func(Change) {}})
+		pass, _ := g.TryFastPath()
 		p := pass.whole
-		k.change(func(g *Gate) { g.hold.Measure(time.Now()) })
+		change(g, func() { g.whole.hold.Measure(time.Now()) })
 		for range 10 {
-			k.take(hold.Result{Permit: p, Lesson: hold.Good})
-			k.take(hold.Result{Permit: p, Lesson: hold.Refused})
+			g.record(p, hold.Result{Lesson: hold.Good})
+			g.record(p, hold.Result{Lesson: hold.Refused})
 		}
-		if h := k.now(); h.Phase() != hold.Counted {
+		if h := g.now(); h.Phase() != hold.Counted {
 			t.Errorf("%v, want counted", h.Phase())
 		}
 		time.Sleep(501 * time.Millisecond)
-		k.take(hold.Result{Permit: p, Lesson: hold.Refused})
-		if h := k.now(); h.Phase() != hold.Paced {
+		g.record(p, hold.Result{Lesson: hold.Refused})
+		if h := g.now(); h.Phase() != hold.Paced {
 			t.Errorf("%v, want paced", h.Phase())
 		}
 		time.Sleep(time.Minute)
 	})
 }
 
-// A key that was evicted takes in no outcome: the caller gives it to the key that
+// A gate that was evicted takes in no outcome: the caller gives it to the gate that
 // took its place.
-func TestKey_RecordOfAnEvictedKeyIsRefused(t *testing.T) {
+func TestGate_RecordOfAnEvictedGateIsRefused(t *testing.T) {
 	gs, _ := tableOf(0)
 	old := gs.Key(keyed(0))
 	evict(gs, old)
-	if old.take(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429}) {
-		t.Error("an evicted key took in an outcome")
+	if old.record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429}) {
+		t.Error("an evicted gate took in an outcome")
 	}
 	if got := gs.Key(keyed(0)); got == old {
-		t.Error("the evicted key is still in the table")
+		t.Error("the evicted gate is still in the table")
 	}
 }
 
-// A request that comes to a key at the moment at which that is evicted is sent when
-// the hold ends, though no other request will use the key.
-func TestKey_WaiterOfAnEvictedKeyIsServed(t *testing.T) {
+// A request that comes to a gate at the moment at which that is evicted is sent when
+// the hold ends, though no other request will use the gate.
+func TestGate_WaiterOfAnEvictedGateIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gs := &Table{}
 		gs.Init(&memory{}, func(Change) {})
-		k := gs.Key(keyed(0))
-		k.take(hold.Result{Lesson: hold.Refused, Hint: 3 * time.Second, Status: 429})
+		g := gs.Key(keyed(0))
+		g.record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: 3 * time.Second, Status: 429})
 		synctest.Wait()
-		k.end()
+		g.mu.Lock()
+		g.discard()
+		g.mu.Unlock()
 		begun := time.Now()
 		w := &Waiter{Latest: begun.Add(time.Minute)}
-		if inLine, err := k.Enqueue(w); !inLine || err != nil {
+		if inLine, err := g.Enqueue(w); !inLine || err != nil {
 			t.Fatalf("in line: %t, %v; want a held key", inLine, err)
 		}
-		err := k.Wait(t.Context(), w, false)
-		if d := time.Since(begun); err != nil || !w.Pass.whole.Limited || d > 4*time.Second {
-			t.Errorf("after %v: %v, %+v; want the probe's permit after 3 s", d, err, w.Pass.whole)
+		err := g.Wait(t.Context(), w, false)
+		if d := time.Since(begun); err != nil || !w.Pass.Limited() || d > 4*time.Second {
+			t.Errorf("after %v: %v, %+v; want the probe's permit after 3 s", d, err, w.Pass)
 		}
 		time.Sleep(time.Hour)
 	})
@@ -103,9 +105,9 @@ func TestTable_ManyHealthyKeysAreBoundedAndEvictedFirst(t *testing.T) {
 	gs, _ := tableOf(0)
 	var held []*Key
 	for i := range 10 {
-		k := gs.Key(keyed(i))
-		k.take(hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429})
-		held = append(held, k)
+		g := gs.Key(keyed(i))
+		g.record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429})
+		held = append(held, g)
 	}
 	for i := range maxKeys + 100 {
 		gs.Key(keyed(10 + i))
@@ -115,11 +117,13 @@ func TestTable_ManyHealthyKeysAreBoundedAndEvictedFirst(t *testing.T) {
 	if n > maxKeys || n != remembered(gs) {
 		t.Errorf("got %d keys, counted as %d; want at most %d, rightly counted", n, remembered(gs), maxKeys)
 	}
-	for _, k := range held {
-		if k.evicted.Load() {
-			t.Errorf("%s was evicted, which is held", k.Text())
+	for _, g := range held {
+		if g.evicted.Load() {
+			t.Errorf("%s was evicted, which is held", g.Text())
 		}
-		k.end()
+		g.mu.Lock()
+		g.discard()
+		g.mu.Unlock()
 	}
 }
 
@@ -141,7 +145,7 @@ func TestDispatcher_EvictedKeysLeaveTheQueue(t *testing.T) {
 		gs := &Table{}
 		gs.Init(store, func(Change) {})
 		for i := range 3 * maxKeys {
-			gs.Key(named(fmt.Sprint(i, ".example"))).take(hold.Result{Lesson: hold.Refused, Hint: 4 * time.Minute, Status: 429})
+			gs.Key(named(fmt.Sprint(i, ".example"))).record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: 4 * time.Minute, Status: 429})
 		}
 		d := gs.dispatcher
 		d.mu.Lock()

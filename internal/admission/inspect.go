@@ -47,7 +47,8 @@ func (k *Key) HeldUntil(at scope.Scope) (until time.Time, waits bool) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, g := range k.around(k.point(at)) {
+	var room [usual]*Gate
+	for _, g := range k.around(k.point(at), room[:0]) {
 		if g.hold.Phase() == hold.Held && g.hold.Until().After(until) {
 			until = g.hold.Until()
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hostkey"
 	"github.com/go-holdoff/holdoff/internal/quota"
 	"github.com/go-holdoff/holdoff/internal/retrybudget"
-	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
 // A Key is what a process knows of one key: its retry budget, its latency, and a
@@ -21,7 +20,7 @@ type Key struct {
 	text      string // name, as people see it
 	Budget    retrybudget.Budget
 	Tolerance retrybudget.Budget // refusals that are left to retries
-	Quota     quota.Counter      // what the server says of one
+	Quota     quota.Counters     // what the server says of them
 	latency   atomic.Int64       // smoothed time to response headers, in ns; 0 = unknown
 	// fastPath is the generation of the whole key's machine, doubled, plus one while
 	// a scope is in trouble: all that a request has to read to pass. It is written
@@ -30,16 +29,18 @@ type Key struct {
 	epoch      atomic.Uint64 // counts the limits that were met or heard of; written under mu
 	evicted    atomic.Bool   // the table has forgotten this key, and has or makes another; set under mu
 	emit       func(Change)
-	dispatcher *dispatcher // nil without a store
-	stop       func()      // ends the watch of the store
+	dispatcher *dispatcher   // nil without a store
+	stop       func()        // ends the watch of the store
+	scopes     *atomic.Int64 // how many narrow gates all keys have
 
 	mu      sync.Mutex // guards what follows, and all that the gates have
 	whole   Gate       // of the key as a whole
 	rest    *Gate      // of what is outside the limits that are known, while it is on trial; nil before
 	narrow  []*Gate    // of narrower scopes: those in trouble, and some that were
 	limits  evidence
-	changed []*Gate  // since the key was locked
-	events  []Change // likewise
+	names   map[string]string // of limits, by route: see learnName
+	changed []*Gate           // since the key was locked
+	events  []Change          // likewise
 
 	// Of the table that the key is in, whose lock is needed as well to change what
 	// follows; nil where it is in none yet, or was evicted.
@@ -49,8 +50,8 @@ type Key struct {
 	place    *list.Element // among the keys of this standing
 }
 
-func newKey(name hostkey.Name, d *dispatcher, emit func(Change)) *Key {
-	k := &Key{name: name, text: name.String(), emit: emit, dispatcher: d}
+func newKey(name hostkey.Name, t *Table) *Key {
+	k := &Key{name: name, text: name.String(), emit: t.emit, dispatcher: t.dispatcher, scopes: &t.scopes}
 	k.whole = Gate{key: k, record: k.text}
 	return k
 }
@@ -89,16 +90,6 @@ func (k *Key) replica() string {
 		return ""
 	}
 	return k.dispatcher.replica
-}
-
-// point returns where a request stands: with this process's name, unless the key has
-// one scope only.
-func (k *Key) point(at scope.Scope) scope.Scope {
-	if at == (scope.Scope{}) {
-		return at
-	}
-	at.Replica = k.replica()
-	return at
 }
 
 // unlock does what the changes of the gates since the key was locked call for, opens
@@ -167,4 +158,5 @@ func (k *Key) discard() {
 		k.stop()
 	}
 	k.gates((*Gate).stopTimers)
+	k.scopes.Add(-int64(len(k.narrow)))
 }

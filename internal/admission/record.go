@@ -11,25 +11,55 @@ import (
 // for it. A failure or a refusal is told to one gate, that of the narrowest scope which
 // explains it; to the others the request has told nothing.
 
-// Record takes in what came of a send at a point, or reports false where the key was
-// evicted.
-func (k *Key) Record(p *Pass, at scope.Scope, o hold.Result) bool {
+// An Outcome is what came of a send.
+type Outcome struct {
+	hold.Result
+	At      scope.Scope // where the request stood
+	Limit   string      // the name that the server gives to the limit that it speaks of; "" for none
+	Global  bool        // that is the limit of the whole key
+	QuotaOf string      // the name of the limit whose Quota it is; "" for none
+}
+
+// Record takes in what came of a send, or reports false where the key was evicted.
+func (k *Key) Record(p *Pass, o Outcome) bool {
 	k.mu.Lock()
 	defer k.unlock()
 	if k.evicted.Load() {
 		return false
 	}
 	now := time.Now()
-	at = k.point(at)
+	p.keepOf(k)
+	k.learnName(o)
+	at := k.point(o.At)
+	k.takeQuota(&o, now)
 	switch {
 	case o.Lesson == hold.Good:
-		k.succeeded(p, at, o, now)
+		k.succeeded(p, at, o.Result, now)
 	case o.Lesson == hold.Nothing, o.Lesson == hold.Unreachable:
-		k.tell(p, nil, o, now)
+		k.tell(p, nil, o.Result, now)
+	case o.Global:
+		k.tell(p, &k.whole, o.Result, now)
 	default:
-		k.failed(p, at, o, now)
+		k.failed(p, at, o.Result, now)
 	}
 	return true
+}
+
+// takeQuota takes in the numbers of a limit that has a name: they are not those of the
+// whole key.
+func (k *Key) takeQuota(o *Outcome, now time.Time) {
+	if !o.HasQuota || o.QuotaOf == "" {
+		return
+	}
+	o.HasQuota = false
+	s := scope.Scope{Route: scope.Named(o.QuotaOf)}
+	g := k.gate(s)
+	if g == nil && o.NearExhaustion {
+		g = k.open(s)
+	}
+	if g != nil {
+		g.take(hold.Result{Permit: hold.Permit{Generation: g.hold.Generation()}, Quota: o.Quota, HasQuota: true}, now)
+	}
 }
 
 // tell gives the gates that gave a permit for a result what it means to them. Where a
@@ -104,8 +134,12 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 		return k.meet(at, o, now)
 	case hinted, o.Lesson == hold.Failed, g != nil && !own:
 		return &k.whole
-	case own, k.whole.hold.Phase() == hold.Healthy:
-		k.exceeded(p, at, o, own, now)
+	case own:
+		k.exceeded(at, true, now)
+		return nil
+	case k.whole.hold.Phase() == hold.Healthy:
+		k.exceeded(at, false, now)
+		return &k.whole // which counts it, for people
 	}
 	return nil // it was sent long ago
 }
@@ -113,7 +147,8 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 // responsible returns the gate of the narrowest scope that gave a permit for what was
 // sent from a point, or that holds or counts what is sent from there.
 func (k *Key) responsible(p *Pass, at scope.Scope) *Gate {
-	for _, g := range k.around(at) {
+	var room [usual]*Gate
+	for _, g := range k.around(at, room[:0]) {
 		if g == k.rest {
 			continue
 		}

@@ -10,9 +10,17 @@ import (
 
 // How a key keeps the gates of its scopes.
 
-// maxScopes bounds the scopes of a key that have a gate of their own. What is met
-// beyond them is taken for a limit of the whole key.
+// maxScopes bounds the scopes of a key that have a gate of their own, and maxKeys those
+// of all keys. What is met beyond them is taken for a limit of the whole key.
 const maxScopes = 64
+
+// usual is how many scopes in trouble a request is in at most, as a rule.
+const usual = 4
+
+// trialTime is how long the rest of a key waits for an answer to a request that tries
+// whether it is well. Refusals come soon; where none has come, the rest is open. A
+// server that takes seconds to answer must not make the rest wait for it.
+const trialTime = 250 * time.Millisecond
 
 // gate returns the gate of a scope, or nil if it has none.
 func (k *Key) gate(s scope.Scope) *Gate {
@@ -36,9 +44,10 @@ func (k *Key) open(s scope.Scope) *Gate {
 	if len(k.narrow) >= maxScopes {
 		k.narrow = slices.DeleteFunc(k.narrow, (*Gate).dropIdle)
 	}
-	if len(k.narrow) >= maxScopes {
+	if len(k.narrow) >= maxScopes || k.scopes.Load() >= maxKeys {
 		return &k.whole
 	}
+	k.count(1)
 	g := &Gate{key: k, scope: s, record: s.Of(k.text)}
 	k.narrow = append(k.narrow, g)
 	return g
@@ -82,17 +91,25 @@ func (g *Gate) dropIdle() bool {
 // drop ends a gate.
 func (g *Gate) drop() {
 	g.dropped = true
+	g.key.count(-1)
 	g.stopTimers()
 }
 
-// around returns the gates that a request at a point has to pass, narrow ones first.
-func (k *Key) around(point scope.Scope) (gates []*Gate) {
+// count counts the narrow gates of a key that is in the table.
+func (k *Key) count(n int64) {
+	if !k.evicted.Load() {
+		k.scopes.Add(n)
+	}
+}
+
+// around appends the gates that a request at a point has to pass, narrow ones first.
+func (k *Key) around(point scope.Scope, gates []*Gate) []*Gate {
 	for _, g := range k.narrow {
 		if g.troubled() && g.scope.Covers(point) {
 			gates = append(gates, g)
 		}
 	}
-	slices.SortStableFunc(gates, func(a, b *Gate) int { return b.scope.Fixed() - a.scope.Fixed() })
+	slices.SortStableFunc(gates, narrower)
 	if len(gates) == 0 && k.rest.troubled() {
 		gates = append(gates, k.rest) // it is outside the limits that are known
 	}
@@ -101,6 +118,8 @@ func (k *Key) around(point scope.Scope) (gates []*Gate) {
 	}
 	return gates
 }
+
+func narrower(a, b *Gate) int { return b.scope.Fixed() - a.scope.Fixed() }
 
 // absorb drops the gates of narrower scopes than that of g, whose trouble is that of
 // g, and lets the requests that wait there go on. A hold that outlasts g's stays.
@@ -134,13 +153,13 @@ func (n *Gate) outlasts(g *Gate) bool {
 // tryRest puts what is outside the known limits on trial: one request at a time, until
 // one is answered well.
 func (k *Key) tryRest(now time.Time) {
-	if k.whole.hold.Phase() != hold.Healthy || k.rest.troubled() {
+	if k.whole.troubled() || k.rest.troubled() {
 		return
 	}
 	if k.rest == nil {
 		k.rest = &Gate{key: k, record: k.text, alone: true}
 	}
-	k.rest.hold.StartTrial(now, k.lease())
+	k.rest.hold.StartTrial(now, trialTime)
 	k.rest.touch()
 }
 
@@ -177,8 +196,10 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 		}
 	}
 	g.touch()
+	was := g.hold.Phase()
 	g.apply(state, false)
-	if s != (scope.Scope{}) {
+	if s != (scope.Scope{}) && (was == hold.Healthy || state.Phase != hold.Held) {
+		// What was measured or paced before is no news: others were served meanwhile.
 		k.hear(s, state, now)
 	}
 }
@@ -187,26 +208,41 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 func (k *Key) has(s scope.Scope, state hold.Snapshot) bool {
 	has := false
 	k.gates(func(g *Gate) {
-		if !g.alone && g.scope != s && g.hold.Phase() != hold.Healthy && g.scope.Covers(s) {
+		if !g.alone && g.hold.Phase() != hold.Healthy && g.scope.Covers(s) {
 			has = has || state.Phase != hold.Held || (g.hold.Phase() == hold.Held && state.Until.Sub(g.hold.Until()) <= hold.Rounding)
 		}
 	})
 	return has
 }
 
-// hear takes in what the fleet knows of a narrow scope. A limit that is new and those
-// that this replica has met may be one, since several replicas are refused before they
-// hear of each other; else it puts the rest on trial here as well.
+// hear takes in what the fleet knows of a narrow scope: a limit that is new puts the
+// rest on trial here as well.
 func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
-	switch {
-	case state.Phase != hold.Held || !state.Until.After(now):
+	if state.Phase != hold.Held || !state.Until.After(now) {
 		k.limits.drop(s)
-	case k.has(s, state), !k.limits.add(s, k.epoch.Load()+1, state.Until, now):
-		// It is no news.
-	default:
-		k.epoch.Add(1)
-		if !k.limits.met(k.replica()) || k.widen(s, hold.Result{Lesson: hold.Refused, Status: state.Status}, now) == nil {
-			k.doubt(now)
+		return
+	}
+	if !k.limits.add(s, k.epoch.Load()+1, state.Until, now) {
+		return
+	}
+	k.epoch.Add(1)
+	if wide, latest, ok := k.limits.common(s, now, k.confirmed); ok {
+		// What was met elsewhere at this moment, and what was met here, is one limit.
+		if status, met := k.metIn(wide); met {
+			k.holdAll(wide, latest, status, now)
+			return
 		}
 	}
+	k.doubt(now)
+}
+
+// metIn reports whether this process itself has met a limit in a scope, and with what
+// status.
+func (k *Key) metIn(s scope.Scope) (status int, met bool) {
+	for _, g := range k.narrow {
+		if s.Covers(g.scope) && g.hold.Phase() == hold.Held && g.bad.After(g.hold.RecoveredAt()) {
+			return g.hold.Status(), true
+		}
+	}
+	return 0, false
 }

@@ -97,12 +97,11 @@ type session struct {
 // for this process at once, and what is to be reported.
 func (g *Gate) recordShared(o hold.Result, now time.Time) {
 	h, s := &g.hold, &g.session
-	word := o.Hint >= hold.MinHold
+	word := o.Hint >= hold.MinHold && !o.Meanwhile
 	mine := o.Limited && h.Shared() && o.Generation == h.Generation()
 	fresh := h.Phase() == hold.Healthy && o.Generation == h.Generation()
 	if mine && s.report.Generation != o.Generation {
 		s.report.Good, s.report.Bad, s.report.Refused, s.report.Returned = 0, 0, 0, 0
-		s.report.GoodRetries, s.report.RefusedRetries = 0, 0
 		s.report.Generation = o.Generation
 	}
 	if o.HasQuota && o.Generation == h.Generation() && (o.NearExhaustion || o.Inconsistent || h.Phase() != hold.Healthy) {
@@ -121,9 +120,6 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 	case hold.Good:
 		if mine {
 			s.report.Good++
-			if o.Retry {
-				s.report.GoodRetries++
-			}
 		}
 		s.consecutiveFailures = 0
 		s.report.Well = s.failing
@@ -148,9 +144,6 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 	switch {
 	case mine && o.Lesson == hold.Refused:
 		s.report.Refused++
-		if o.Retry {
-			s.report.RefusedRetries++
-		}
 		if !h.IsPaced() {
 			h.ForfeitPermits() // what is left of them would be refused as well
 		}
@@ -274,7 +267,7 @@ func (g *Gate) takeReport(now time.Time) (report hold.Report, hint time.Time, wo
 	_, want := g.permitsDue(now)
 	report, hint = s.report, s.hint
 	report.Replica, report.Call, report.Version = g.key.dispatcher.replica, calls.Add(1), hold.Version
-	report.Lease = g.key.lease()
+	report.Lease = g.lease()
 	if hint.After(now) {
 		report.Hint, report.ServerDirected = hint.Sub(now), s.serverDirected
 	}

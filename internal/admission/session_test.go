@@ -25,32 +25,38 @@ func (s *undecided) Report(ctx context.Context, key string, r hold.Report) (hold
 	return reply, err
 }
 
-// heldKey returns a key that the store holds for d, with a request that waits.
-func heldKey(t *testing.T, s *undecided, d time.Duration) *Key {
+// heldGate returns a gate whose key the store holds for d, with a request that waits.
+func heldGate(t *testing.T, s *undecided, d time.Duration) *Key {
 	t.Helper()
 	holdInStore(t, &s.memory, "http://h", d)
 	var table Table
 	table.Init(s, func(Change) {})
-	k := table.Key(named("h"))
-	if inLine, err := k.Enqueue(&Waiter{Latest: time.Now().Add(time.Hour)}); !inLine {
+	g := table.Key(named("h"))
+	if inLine, err := g.Enqueue(&Waiter{Latest: time.Now().Add(time.Hour)}); !inLine {
 		t.Fatalf("the request does not wait: %v", err)
 	}
-	return k
+	return g
+}
+
+func (g *Key) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.discard()
 }
 
 func TestSession_UndecidedForLongContinuesAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &undecided{due: true}
-		k := heldKey(t, s, 2*time.Second)
+		g := heldGate(t, s, 2*time.Second)
 		time.Sleep(2*time.Second + maxUndecided/2)
-		if m := k.now(); !m.Shared() {
+		if m := g.now(); !m.Shared() {
 			t.Errorf("the replica is alone %v after the hold", maxUndecided/2)
 		}
 		time.Sleep(maxUndecided)
-		if m := k.now(); m.Shared() || m.Phase() != hold.Probing {
+		if m := g.now(); m.Shared() || m.Phase() != hold.Probing {
 			t.Errorf("%v, shared %v; want the replica to probe alone", m.Phase(), m.Shared())
 		}
-		k.end()
+		g.end()
 	})
 }
 
@@ -59,14 +65,14 @@ func TestSession_UndecidedForLongContinuesAlone(t *testing.T) {
 func TestSession_PublishedDecisionEndsTheWaitForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &undecided{due: true}
-		k := heldKey(t, s, 2*time.Second)
+		g := heldGate(t, s, 2*time.Second)
 		time.Sleep(2*time.Second + maxUndecided/2)
-		k.onStoreChange("", hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
+		g.onStoreChange("", hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
 		time.Sleep(5*time.Second + maxUndecided/2)
-		if m := k.now(); !m.Shared() {
+		if m := g.now(); !m.Shared() {
 			t.Error("the replica is alone, though this decision is not due for long")
 		}
-		k.end()
+		g.end()
 	})
 }
 
@@ -107,12 +113,12 @@ func TestSession_RoundThatOvertakesAReplyIsAskedForPermits(t *testing.T) {
 		holdInStore(t, &s.memory, "http://h", 2*time.Second)
 		var table Table
 		table.Init(s, func(Change) {})
-		k := table.Key(named("h"))
+		g := table.Key(named("h"))
 		s.publish = func() {
-			k.onStoreChange("", hold.Snapshot{Phase: hold.Ramping, Until: time.Now().Add(hold.Slot), Generation: 7, Version: 2})
+			g.onStoreChange("", hold.Snapshot{Phase: hold.Ramping, Until: time.Now().Add(hold.Slot), Generation: 7, Version: 2})
 		}
 		w := &Waiter{Latest: time.Now().Add(time.Hour)}
-		if inLine, err := k.Enqueue(w); !inLine {
+		if inLine, err := g.Enqueue(w); !inLine {
 			t.Fatalf("the request does not wait: %v", err)
 		}
 		time.Sleep(2*time.Second + askSpread + hold.Slot/2)
@@ -122,7 +128,7 @@ func TestSession_RoundThatOvertakesAReplyIsAskedForPermits(t *testing.T) {
 		default:
 			t.Errorf("permits asked for: %v; want the request to be sent in the round that was published", s.asked())
 		}
-		k.end()
+		g.end()
 	})
 }
 
@@ -132,16 +138,16 @@ func TestSession_UnreportedHintOutlastsAHealthyState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table Table
 		table.Init(&memory{}, func(Change) {})
-		k := table.Key(named("h"))
-		k.onStoreChange("", hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
-		k.change(func(g *Gate) {
-			g.hold.Adopt(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(10 * time.Second), Word: true, Generation: 7}, time.Now(), func(time.Duration) time.Duration { return 0 })
-			g.session.hint, g.session.serverDirected = time.Now().Add(10*time.Second), true
-		})
-		k.onStoreChange("", hold.Snapshot{Phase: hold.Healthy, Generation: 7, Version: 3})
-		if m := k.now(); m.Phase() != hold.Held {
+		g := table.Key(named("h"))
+		g.onStoreChange("", hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
+		g.mu.Lock()
+		g.whole.hold.Adopt(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(10 * time.Second), Word: true, Generation: 7}, time.Now(), func(time.Duration) time.Duration { return 0 })
+		g.whole.session.hint, g.whole.session.serverDirected = time.Now().Add(10*time.Second), true
+		g.mu.Unlock()
+		g.onStoreChange("", hold.Snapshot{Phase: hold.Healthy, Generation: 7, Version: 3})
+		if m := g.now(); m.Phase() != hold.Held {
 			t.Errorf("the key is %v, want held until its hint is reported", m.Phase())
 		}
-		k.end()
+		g.end()
 	})
 }

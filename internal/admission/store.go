@@ -64,6 +64,7 @@ type Rejection struct {
 	Until    time.Time   // when a request may be sent again, at the earliest
 	Attempts int
 	Status   int
+	RestOpen bool // requests from outside the scope are sent
 }
 
 // Error says until when the key is held.

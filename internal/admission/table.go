@@ -41,6 +41,7 @@ type Table struct {
 	emit       func(Change)
 	last       atomic.Pointer[Key] // the last one found: most clients talk to one host
 	byName     sync.Map            // hostkey.Name -> *Key
+	scopes     atomic.Int64        // how many narrow gates all keys have
 	mu         sync.Mutex          // guards what follows; held for all insertion and removal
 	idle       [waited]list.List   // of *Key, by standing: those that may be evicted, in this order
 }
@@ -92,7 +93,7 @@ func (t *Table) Keys() iter.Seq[*Key] {
 func (t *Table) add(name hostkey.Name) *Key {
 	// The name may be a part of a much longer string of the request's.
 	name = hostkey.Name{Scheme: strings.Clone(name.Scheme), Host: strings.Clone(name.Host)}
-	k := newKey(name, t.dispatcher, t.emit)
+	k := newKey(name, t)
 	if t.dispatcher != nil {
 		// Before any request passes: the fleet may hold the key already.
 		k.stop = t.dispatcher.store.Watch(k.text, k.onStoreChange)

@@ -3,6 +3,7 @@ package admission
 import (
 	"container/list"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
@@ -40,6 +41,11 @@ func (p *Pass) permit(g *Gate) (hold.Permit, bool) {
 	return hold.Permit{}, false
 }
 
+// keepOf drops the permits of another key's gates: of one that was evicted meanwhile.
+func (p *Pass) keepOf(k *Key) {
+	p.narrow = slices.DeleteFunc(p.narrow, func(n pass) bool { return n.gate.key != k })
+}
+
 func (p *Pass) add(g *Gate, permit hold.Permit) {
 	switch {
 	case g == &g.key.whole:
@@ -60,6 +66,17 @@ type Waiter struct {
 	ready  chan struct{} // closed when Pass or held is set
 	Pass   Pass
 	held   *Rejection
+}
+
+// TryPass lets a request pass that is in no scope in trouble.
+func (k *Key) TryPass(at scope.Scope) (Pass, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var room [usual]*Gate
+	if len(k.around(k.point(at), room[:0])) > 0 {
+		return Pass{}, false
+	}
+	return Pass{epoch: k.epoch.Load(), whole: hold.Permit{Generation: k.whole.hold.Generation()}}, true
 }
 
 // Enqueue lets a request pass at once, refuses it with a *Rejection where a hold
@@ -88,7 +105,8 @@ func (k *Key) advance(w *Waiter, from *Gate, now time.Time) (done bool) {
 			close(w.ready)
 		}
 	}()
-	gates := k.around(w.Point)
+	var room [usual]*Gate
+	gates := k.around(w.Point, room[:0])
 	for _, g := range gates {
 		if g != from && g.hold.Phase() == hold.Held && now.Before(g.hold.Until()) {
 			k.giveBack(&w.Pass, now)
@@ -229,5 +247,9 @@ func (g *Gate) rejection() *Rejection {
 	if soon := time.Now().Add(hold.Slot); g.hold.Phase() != hold.Held && until.Before(soon) {
 		until = soon
 	}
-	return &Rejection{Key: g.key.text, Scope: g.scope, Until: until, Attempts: g.hold.Attempts(), Status: g.hold.Status()}
+	k := g.key
+	return &Rejection{
+		Key: k.text, Scope: g.scope, Until: until, Attempts: g.hold.Attempts(), Status: g.hold.Status(),
+		RestOpen: !k.whole.troubled() && !k.rest.troubled(),
+	}
 }

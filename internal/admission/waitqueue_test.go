@@ -70,15 +70,15 @@ func FuzzQueue(f *testing.F) {
 	})
 }
 
-// blindLine returns a key that is held for an hour and has a line of n requests of
+// blindLine returns a gate that is held for an hour and has a line of n requests of
 // which only the oldest, and the least patient, can be looked at: to look at
 // another one panics.
 func blindLine(t *testing.T, n int, retry bool) *Key {
-	k := newTestKey()
-	waitAt(t, k, n, retry)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	q := &k.whole.waiters
+	g := newKey(named("h"), &Table{emit: func(Change) {}})
+	waitAt(t, g, n, retry)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q := &g.whole.waiters
 	for _, half := range []*list.List{&q.first, &q.retries} {
 		for e := half.Front(); e != nil; e = e.Next() {
 			if e != half.Front() {
@@ -87,44 +87,44 @@ func blindLine(t *testing.T, n int, retry bool) *Key {
 		}
 	}
 	clear(q.ends[1:])
-	return k
+	return g
 }
 
 func TestGate_RefusalLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, retry := range []bool{false, true} {
-			k := blindLine(t, 1000, retry)
+			g := blindLine(t, 1000, retry)
 			for range 100 {
 				time.Sleep(time.Millisecond)
-				k.take(hold.Result{Lesson: hold.Refused, Hint: time.Hour, Status: 429}) // the hold is extended
+				g.record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: time.Hour, Status: 429}) // the hold is extended
 			}
-			if got, want := k.now().Until(), time.Now().Add(time.Hour); !got.Equal(want) {
+			if got, want := g.now().Until(), time.Now().Add(time.Hour); !got.Equal(want) {
 				t.Errorf("the hold ends at %v, want %v", got, want)
 			}
-			if got := k.waiting(); got != 1000 {
+			if got := g.waiting(); got != 1000 {
 				t.Errorf("got %d waiters, want 1000", got)
 			}
-			k.mu.Lock()
-			k.discard()
-			k.mu.Unlock()
+			g.mu.Lock()
+			g.discard()
+			g.mu.Unlock()
 		}
 	})
 }
 
 func TestGate_ProbeLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := blindLine(t, 1000, true)
-		k.mu.Lock()
-		w := k.whole.waiters.oldest()
-		k.mu.Unlock()
+		g := blindLine(t, 1000, true)
+		g.mu.Lock()
+		w := g.whole.waiters.oldest()
+		g.mu.Unlock()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		k.mu.Lock()
-		if k.whole.hold.Phase() != hold.Probing || !w.Pass.whole.Limited {
-			t.Errorf("got phase %v and pass %+v of the oldest, want probing with a permit", k.whole.hold.Phase(), w.Pass.whole)
+		g.mu.Lock()
+		if g.whole.hold.Phase() != hold.Probing || !w.Pass.Limited() {
+			t.Errorf("got phase %v and pass %+v of the oldest, want probing with a permit", g.whole.hold.Phase(), w.Pass)
 		}
-		k.discard()
-		k.mu.Unlock()
+		g.discard()
+		g.mu.Unlock()
 	})
 }
 
@@ -132,31 +132,31 @@ func TestGate_ProbeLooksAtNoMoreThanTheFrontOfTheLine(t *testing.T) {
 // wherever they stand.
 func TestGate_HopelessAreLetGoWhereverTheyStand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := newTestKey()
-		waitAt(t, k, 0, false)
+		g := newKey(named("h"), &Table{emit: func(Change) {}})
+		waitAt(t, g, 0, false)
 		start := time.Now()
 		var line []*Waiter
 		for i := range 1000 {
 			w := &Waiter{Latest: start.Add(time.Hour + time.Duration(1+(i*37)%1000)*time.Second), Retry: i%3 == 0}
-			if inLine, err := k.Enqueue(w); !inLine {
+			if inLine, err := g.Enqueue(w); !inLine {
 				t.Fatal(err)
 			}
 			line = append(line, w)
 		}
 		for _, more := range []time.Duration{0, 1, 500, 499, 999, 1000} { // seconds; a shorter hint changes nothing
-			k.take(hold.Result{Lesson: hold.Refused, Hint: time.Hour + more*time.Second, Status: 429})
+			g.record(hold.Permit{}, hold.Result{Lesson: hold.Refused, Hint: time.Hour + more*time.Second, Status: 429})
 			for _, w := range line {
-				gone := !w.Latest.After(k.whole.hold.Until())
+				gone := !w.Latest.After(g.whole.hold.Until())
 				if told := w.held != nil; told != gone || (w.place == nil) != gone {
 					t.Fatalf("after a hint of 1 h and %d s: a request that waits for %v more was let go %v, want %v", more, w.Latest.Sub(start), told, gone)
 				}
 			}
 		}
-		if got := k.waiting(); got != 0 {
+		if got := g.waiting(); got != 0 {
 			t.Errorf("%d waiters left, want none", got)
 		}
-		k.mu.Lock()
-		k.discard()
-		k.mu.Unlock()
+		g.mu.Lock()
+		g.discard()
+		g.mu.Unlock()
 	})
 }

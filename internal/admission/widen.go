@@ -14,30 +14,25 @@ import (
 // meet takes in a hint at a point where no limit was known, and returns the gate of the
 // scope that it holds: the point, or the least scope that has it and earlier ones.
 func (k *Key) meet(at scope.Scope, o hold.Result, now time.Time) *Gate {
-	k.limits.add(at, k.epoch.Add(1), now.Add(o.Hint), now)
-	if g := k.widen(at, o, now); g != nil {
-		return g
-	}
-	k.doubt(now)
-	return k.open(at)
-}
-
-// widen holds the least scope that has a limit which is new and so many others that
-// they are one, until the end of the longest of them, and returns its gate: nil if there
-// is no such scope. It leaves it to the caller to record the result o.
-func (k *Key) widen(at scope.Scope, o hold.Result, now time.Time) *Gate {
+	until := now.Add(o.Hint)
+	k.limits.add(at, k.epoch.Add(1), until, now)
 	wide, latest, ok := k.limits.common(at, now, k.confirmed)
 	if !ok {
-		return nil
+		k.doubt(now)
+		return k.open(at)
 	}
-	g := k.open(wide)
-	if hint := latest.Sub(now); hint > o.Hint {
-		// What other requests were told counts as well.
-		r := o
-		r.Permit, r.HasQuota, r.Hint = hold.Permit{}, false, hint
-		g.take(r, now)
+	if latest.After(until) {
+		return k.holdAll(wide, latest, o.Status, now) // what the others were told counts as well
 	}
-	k.limits.add(wide, k.epoch.Load(), latest, now)
+	k.limits.add(wide, k.epoch.Load(), until, now)
+	return k.open(wide)
+}
+
+// holdAll holds a scope until the server may be asked again in all of it.
+func (k *Key) holdAll(s scope.Scope, until time.Time, status int, now time.Time) *Gate {
+	g := k.open(s)
+	g.take(hold.Result{Lesson: hold.Refused, Hint: max(until.Sub(now), hold.MinHold), Status: status}, now)
+	k.limits.add(s, k.epoch.Load(), until, now)
 	return g
 }
 
@@ -71,37 +66,58 @@ func (e *evidence) piled() bool {
 // exceeded takes in a refusal without a hint that holds others: the server asks for
 // less. It measures the scope that is too much for the server: the point's own, or what
 // it has in common with others.
-func (k *Key) exceeded(p *Pass, at scope.Scope, o hold.Result, own bool, now time.Time) {
-	if !own {
-		o.Permit, o.HasQuota = p.whole, false
-		k.whole.take(o, now) // it is counted, for people to see
-		if !k.tooMany() {
-			return
-		}
+func (k *Key) exceeded(at scope.Scope, own bool, now time.Time) {
+	if !own && !k.tooMany() {
+		return
 	}
 	s := at.Shared()
-	if wide, ok := k.tooMuch(s); ok && !own {
+	switch wide, ok := k.tooMuch(s); {
+	case own:
+	case ok:
 		s = wide
+	case k.dispatcher == nil:
+		s = scope.Scope{} // one route of one process has too few requests to be measured
 	}
 	k.open(s).measure(now)
 }
 
-// tooMuch returns the least scope that has a scope and so many others that are paced or
-// measured that they are one.
+// joinPaced measures what several paced scopes have in common, where it seems that they
+// are one limit. A process that has met none of its refusals leaves that to others.
+func (k *Key) joinPaced(g *Gate, now time.Time) {
+	if bad, _ := k.limits.count(g.scope.Covers); bad == 0 {
+		return
+	}
+	if wide, ok := k.tooMuch(g.scope); ok {
+		k.open(wide).measure(now)
+	}
+}
+
+// partly reports whether requests of the scope are served, though not all: it is paced, or
+// it is measured, and some were served here and some refused.
+func (g *Gate) partly() bool {
+	if g.hold.Phase() == hold.Paced {
+		return true
+	}
+	bad, n := g.key.limits.count(g.scope.Covers)
+	return (g.hold.Phase() == hold.Counted || g.session.report.Refusals > 0) && 0 < bad && bad < n
+}
+
+// tooMuch returns the least scope that has a scope and so many others of which a part
+// is served that they are one limit.
 func (k *Key) tooMuch(s scope.Scope) (found scope.Scope, ok bool) {
 	for _, other := range k.narrow {
 		wide := s.Join(other.scope)
-		if !other.soft() || wide == s || wide == other.scope || (ok && wide.Fixed() <= found.Fixed()) {
+		if !other.partly() || wide == s || wide == other.scope || (ok && wide.Fixed() <= found.Fixed()) {
 			continue
 		}
 		n := 1
 		for _, g := range k.narrow {
-			if g.soft() && g.scope != s && wide.Covers(g.scope) {
+			if g.partly() && g.scope != s && wide.Covers(g.scope) {
 				n++
 			}
 		}
 		inside := func(p scope.Scope) bool {
-			g := k.narrowSoft(p)
+			g := k.partlyAt(p)
 			return s.Covers(p) || g != nil && wide.Covers(g.scope)
 		}
 		if n >= enoughPoints && !k.limits.contradicted(wide, inside, k.limits.refused(inside)) {
@@ -111,15 +127,11 @@ func (k *Key) tooMuch(s scope.Scope) (found scope.Scope, ok bool) {
 	return found, ok
 }
 
-// soft reports whether requests of the scope are measured or paced.
-func (g *Gate) soft() bool {
-	return g.hold.Phase() == hold.Counted || g.hold.Phase() == hold.Paced || g.session.report.Refusals > 0
-}
-
-// narrowSoft returns the gate of a scope that is measured or paced, and has the point.
-func (k *Key) narrowSoft(p scope.Scope) *Gate {
+// partlyAt returns the gate of a narrow scope of which a part is served, and that has the
+// point.
+func (k *Key) partlyAt(p scope.Scope) *Gate {
 	for _, g := range k.narrow {
-		if g.soft() && g.scope.Covers(p) {
+		if g.scope.Covers(p) && g.partly() {
 			return g
 		}
 	}
@@ -130,6 +142,10 @@ func (k *Key) narrowSoft(p scope.Scope) *Gate {
 // that it has a limit of its own: of the most of its requests, while others are served.
 func (k *Key) apart(at scope.Scope) bool {
 	route := at.Shared()
+	enough := enoughRefusals
+	if k.dispatcher == nil {
+		enough = enoughRefusalsAlone
+	}
 	bad, n := k.limits.count(route.Covers)
-	return bad >= enoughRefusals && 2*bad > n && k.limits.contradicted(scope.Scope{}, route.Covers, float64(bad)/float64(n))
+	return bad >= enough && 2*bad > n && k.limits.contradicted(scope.Scope{}, route.Covers, float64(bad)/float64(n))
 }

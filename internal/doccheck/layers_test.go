@@ -37,6 +37,7 @@ var layers = []layer{
 	{name: "replay"},
 	// Pure: it is told the time and the jitter.
 	{name: "hold", std: []string{"math", "time"}},
+	{name: "mirror", own: []string{"hold", "scope"}},
 	{name: "quota", own: []string{"ratelimitheader", "hold"}},
 	{
 		name:  "admission",
@@ -44,11 +45,11 @@ var layers = []layer{
 		never: []string{"net/http"},
 	},
 	{name: "redisrun", other: []string{goRedis}},
-	{name: "redisstore", own: []string{"jitter", "hostkey", "scope", "hold", "redisrun"}, other: []string{goRedis, zap}},
+	{name: "redisstore", own: []string{"jitter", "hostkey", "scope", "hold", "mirror", "redisrun"}, other: []string{goRedis, zap}},
 	{
 		name: "",
 		own: []string{
-			"jitter", "hostkey", "scope", "retrybudget", "redact", "ratelimitheader", "replay", "hold", "quota", "admission", "redisstore",
+			"jitter", "hostkey", "scope", "retrybudget", "redact", "ratelimitheader", "replay", "hold", "mirror", "quota", "admission", "redisstore",
 		},
 		other: []string{cleanhttp, goRedis, zap, zapcore},
 	},

@@ -330,6 +330,9 @@ func (r *rig) start() {
 	}
 }
 
+// oneScope is a Route: what Redis does to one hold of a host is tried here.
+func oneScope(*http.Request) string { return "" }
+
 func (r *rig) add(name string, rdb redis.UniversalClient) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	store, err := holdoff.NewRedisStore(rdb, holdoff.RedisOptions{Logger: zap.New(core)})
@@ -338,7 +341,7 @@ func (r *rig) add(name string, rdb redis.UniversalClient) {
 	}
 	rep := &replica{name: name, rdb: rdb, store: store, logs: logs, known: make(map[string]hint)}
 	rep.http = &http.Transport{MaxIdleConns: 24, MaxIdleConnsPerHost: 16, DialContext: dialTo(r.origin.Listener.Addr().String())}
-	rep.tr = &holdoff.Transport{Base: rep, Store: store, Observe: func(_ context.Context, e holdoff.Event) {
+	rep.tr = &holdoff.Transport{Route: oneScope, Base: rep, Store: store, Observe: func(_ context.Context, e holdoff.Event) {
 		switch e.Kind {
 		case holdoff.StoreFailed:
 			rep.fails.Add(1)

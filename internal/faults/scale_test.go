@@ -122,7 +122,7 @@ func TestHostNamesOfAnAttacker(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		transports = append(transports, &holdoff.Transport{Base: refusing{}, Store: store})
+		transports = append(transports, &holdoff.Transport{Route: oneScope, Base: refusing{}, Store: store})
 	}
 	get := func(tr *holdoff.Transport, host string) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -204,7 +204,7 @@ func runStopped(config string) {
 		panic(err)
 	}
 	base := &http.Transport{DialContext: dialTo(cfg.Server)}
-	tr := &holdoff.Transport{Base: base, Store: store}
+	tr := &holdoff.Transport{Route: oneScope, Base: base, Store: store}
 	fmt.Println("ready")
 	for {
 		go func() {

@@ -44,7 +44,7 @@ func TestNoRequestWaitsForRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	tr := &holdoff.Transport{Base: byName{}, Store: store, MaxAttempts: 1}
+	tr := &holdoff.Transport{Route: oneScope, Base: byName{}, Store: store, MaxAttempts: 1}
 
 	if late := notBefore(t, srv, tr, 30*time.Second); len(late) > 0 {
 		t.Errorf("these have waited for Redis: %q", late)

@@ -42,8 +42,7 @@ func (m *Machine) apply(rec Record, now time.Time, longest time.Duration, jitter
 		at = m.until.Add(-1)
 	}
 	good := Result{Permit: mine, Lesson: Good}
-	for i := range t.Good {
-		good.Retry = i >= t.Good-t.GoodRetries
+	for range t.Good {
 		m.Record(good, at, jitter)
 	}
 	m.attempts += t.Hints
@@ -67,17 +66,15 @@ func (m *Machine) apply(rec Record, now time.Time, longest time.Duration, jitter
 }
 
 func (m *Machine) applyFailures(t Totals, mine Permit, status int, now time.Time, jitter Jitter) {
-	bad := Result{Permit: mine, Lesson: Failed, Status: status, Hint: max(t.RetryAt.Time().Sub(now), 0)}
+	bad := Result{Permit: mine, Lesson: Failed, Status: status, Hint: max(t.RetryAt.Time().Sub(now), 0), Meanwhile: true}
 	if t.RetryAt == 0 {
 		bad.Hint = 0
 	}
-	bad.Hint = min(bad.Hint, MinHold-1) // longer ones are not among these
 	for range t.Bad {
 		m.Record(bad, now, jitter)
 	}
 	bad.Lesson = Refused
-	for i := range t.Refused {
-		bad.Retry = i < t.RefusedRetries
+	for range t.Refused {
 		m.Record(bad, now, jitter)
 	}
 	if m.phase != Healthy {

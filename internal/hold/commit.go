@@ -42,7 +42,7 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 	}
 	rest := r.Totals.without(d.Seen)
 	if d.Generation != r.Generation {
-		rest.Good, rest.Bad, rest.Refused, rest.GoodRetries, rest.RefusedRetries, rest.Returned = 0, 0, 0, 0, 0, 0
+		rest.Good, rest.Bad, rest.Refused, rest.Returned = 0, 0, 0, 0
 	}
 	rest.Failures = plus(rest.Failures, d.Failures)
 	r.Attempts = max(r.Attempts-d.SeenAttempts, 0) + d.Attempts

@@ -11,7 +11,7 @@ func Constants() []Constant {
 	return []Constant{
 		{"tripAfter", tripAfter}, {"quorum", Quorum}, {"holdBase", holdBase}, {"holdCap", holdCap},
 		{"slot", Slot}, {"grace", Grace}, {"maxPermits", MaxPermits}, {"measureWindow", measureWindow},
-		{"pacingCooldown", pacingCooldown}, {"retryRefusalLimit", retryRefusalLimit}, {"retrySuccessWeight", retrySuccessWeight},
+		{"pacingCooldown", pacingCooldown}, {"lessOften", lessOften}, {"moreOften", moreOften},
 		{"maxCooldownDoublings", maxCooldownDoublings}, {"steadyAfterDecrease", steadyAfterDecrease}, {"idleAfter", idleAfter},
 		{"increaseFactor", increaseFactor}, {"accelerateAfterSlots", accelerateAfterSlots}, {"sendsPerSlot", sendsPerSlot}, {"maxSlot", maxSlot},
 		{"minRate", minRate}, {"maxRate", maxRate}, {"allRefusedThreshold", allRefusedThreshold}, {"quotaSlack", QuotaSlack},

@@ -84,6 +84,7 @@ type Result struct {
 	Lesson         Lesson
 	Hint           time.Duration // how long the server asked for, cut to the longest hold
 	ServerDirected bool          // the hint holds other requests, although less than MinHold may be left of it
+	Meanwhile      bool          // others are served meanwhile: the hint holds this request alone
 	Status         int
 	Quota          // what the answer said of a quota
 	HasQuota       bool

@@ -29,24 +29,24 @@ func (m Millis) Time() time.Time {
 // and a report leaves it as it is stored: a replica of another version may have
 // written fields that this one does not read.
 type Memory struct {
-	Version           int     `json:"v"`
-	At                Millis  `json:"at,omitempty"` // when it was written
-	Level             int     `json:"level,omitempty"`
-	Good              int     `json:"good,omitempty"`
-	Bad               int     `json:"bad,omitempty"`
-	Failures          int     `json:"failures,omitempty"`
-	RecoveredAt       Millis  `json:"recovered,omitempty"`
-	ServerDirected    bool    `json:"directed,omitempty"`
-	Length            int64   `json:"length,omitempty"` // of the round, ms
-	Rate              float64 `json:"rate,omitempty"`
-	ProvenRate        float64 `json:"proven,omitempty"`
-	CooldownUntil     Millis  `json:"cooldown,omitempty"`
-	CooldownExp       int     `json:"cooldowns,omitempty"`
-	RefusedRetryScore int     `json:"score,omitempty"`
-	RetrySuccesses    int     `json:"retry_successes,omitempty"`
-	RetryAfter        Millis  `json:"after,omitempty"`
-	Remaining         int     `json:"remaining,omitempty"`
-	ResetAt           Millis  `json:"reset,omitempty"`
+	Version        int     `json:"v"`
+	At             Millis  `json:"at,omitempty"` // when it was written
+	Level          int     `json:"level,omitempty"`
+	Good           int     `json:"good,omitempty"`
+	Bad            int     `json:"bad,omitempty"`
+	Failures       int     `json:"failures,omitempty"`
+	RecoveredAt    Millis  `json:"recovered,omitempty"`
+	ServerDirected bool    `json:"directed,omitempty"`
+	Length         int64   `json:"length,omitempty"` // of the round, ms
+	Rate           float64 `json:"rate,omitempty"`
+	ProvenRate     float64 `json:"proven,omitempty"`
+	CooldownUntil  Millis  `json:"cooldown,omitempty"`
+	CooldownExp    int     `json:"cooldowns,omitempty"`
+	Before         Part    `json:"before,omitzero"`  // of a descent of the rate: until it was last halved
+	Present        Part    `json:"present,omitzero"` // since then
+	RetryAfter     Millis  `json:"after,omitempty"`
+	Remaining      int     `json:"remaining,omitempty"`
+	ResetAt        Millis  `json:"reset,omitempty"`
 }
 
 // memory returns the part of m that a register does not compare.
@@ -55,7 +55,7 @@ func (m *Machine) memory() Memory {
 		Version: Version, Level: m.level, Good: m.good, Bad: m.bad, Failures: m.failures,
 		RecoveredAt: millis(m.recoveredAt), ServerDirected: m.serverDirected, Length: m.length.Milliseconds(),
 		Rate: m.rate, ProvenRate: m.provenRate, CooldownUntil: millis(m.cooldownUntil), CooldownExp: m.cooldownExp,
-		RefusedRetryScore: m.refusedRetryScore, RetrySuccesses: m.retrySuccesses, RetryAfter: millis(m.retryAfter),
+		Before: m.descent.before, Present: m.descent.present, RetryAfter: millis(m.retryAfter),
 		Remaining: m.remaining, ResetAt: millis(m.resetAt),
 	}
 }
@@ -95,8 +95,8 @@ func (r *Record) machine(now time.Time, longest time.Duration) Machine {
 	}
 	m.pacing = pacing{
 		rate: finite(s.Rate), provenRate: finite(s.ProvenRate), cooldownUntil: soon(s.CooldownUntil, pacingCooldown<<maxCooldownDoublings),
-		cooldownExp: within(s.CooldownExp, 1<<20), refusedRetryScore: within(s.RefusedRetryScore, maxCount),
-		retrySuccesses: within(s.RetrySuccesses, maxCount), retryAfter: soon(s.RetryAfter, longest),
+		cooldownExp: within(s.CooldownExp, 1<<20), descent: descent{s.Before.bounded(), s.Present.bounded()},
+		retryAfter: soon(s.RetryAfter, longest),
 		lastDenied: soon(r.DeniedAt, 0), remaining: within(s.Remaining, maxCount), resetAt: soon(s.ResetAt, longest),
 		length: min(max(time.Duration(s.Length)*time.Millisecond, Slot), maxLength),
 	}

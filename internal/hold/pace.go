@@ -6,11 +6,6 @@ import (
 )
 
 const (
-	// retryRefusalLimit is the score at which pacing is given up: the same
-	// requests are refused at any rate, so the rate is not the cause. A refused
-	// retry adds 1, an accepted one subtracts retrySuccessWeight, slot by slot.
-	retryRefusalLimit  = 5
-	retrySuccessWeight = 3
 	// steadyAfterDecrease is how long a rate does not grow after a refusal. A
 	// rate that grows again at once has more refused than no pacing would.
 	steadyAfterDecrease = time.Second
@@ -38,9 +33,8 @@ type pacing struct {
 	// measured again. Growth accelerates with the slots since then.
 	cooldownUntil time.Time
 	cooldownExp   int // consecutive times that pacing did not help
-	// The score of retryRefusalLimit up to the slot before, plus this slot's
-	// refused retries; and this slot's accepted ones.
-	refusedRetryScore, retrySuccesses int
+	// descent tells whether lower rates are refused less.
+	descent descent
 	// latency is how long the server takes to answer, if that is long: what a
 	// slot says is not known before.
 	latency    time.Duration
@@ -63,7 +57,7 @@ func (m *Machine) NextSendAt() time.Time {
 
 // endPaceSlot sets the rate of the next slot by the results of the last one.
 func (m *Machine) endPaceSlot(now time.Time, jitter Jitter) {
-	m.refusedRetryScore, m.retrySuccesses = max(m.refusedRetryScore-retrySuccessWeight*m.retrySuccesses, 0), 0
+	m.descent.add(m.rate, m.good, m.bad)
 	switch {
 	case m.allRefused():
 		m.startHold(Result{Hint: m.retryAfter.Sub(now)}, false, now, jitter)
@@ -85,15 +79,14 @@ func (m *Machine) endPaceSlot(now time.Time, jitter Jitter) {
 // decreaseRate lowers the rate to what the server accepted, or to the share that
 // it accepted, since a slot may be late. It lowers it by a quarter at most, since
 // the results of a slot are not all of requests sent in it, unless the rate was
-// more than that above the proven one. A rate far below the proven one, or
-// retries that are refused again and again, say that the rate is not the cause:
-// a path, or a caller, has a limit of its own.
+// more than that above the proven one. Where lower rates are refused as often as
+// higher ones, the rate is not the cause, and is left alone for a while.
 func (m *Machine) decreaseRate(now time.Time) {
 	share := m.rate * float64(m.good) / float64(m.good+m.bad)
 	accepted := max(m.acceptedRate(now), share)
 	m.rate = max(min(m.rate, accepted), min(m.rate*3/4, m.provenRate), minRate)
 	m.cooldownUntil = now.Add(steadyAfterDecrease + 2*m.latency)
-	if m.rate < m.provenRate/4 || m.refusedRetryScore >= retryRefusalLimit {
+	if m.descent.isInVain(m.rate) {
 		m.startCooldown(now)
 		m.startRamp(now)
 		return
@@ -123,7 +116,7 @@ func (m *Machine) applicationLimited(now time.Time) bool {
 func (m *Machine) startPacing(rate float64, now time.Time) {
 	m.rate = min(max(rate, minRate), maxRate)
 	m.provenRate, m.cooldownUntil = m.rate, now.Add(steadyAfterDecrease+2*m.latency)
-	m.refusedRetryScore, m.retrySuccesses = 0, 0
+	m.descent = descent{}
 	m.nextPaceSlot(now)
 }
 

@@ -247,33 +247,34 @@ func TestPace_StopsFarBelowProvenRate(t *testing.T) {
 	}
 }
 
-// Those that are refused again and again are refused whatever the rate, where
-// others that had failed before are taken no oftener than one in four.
-func TestPace_StopsWhenRetriesKeepBeingRefused(t *testing.T) {
-	for _, tt := range []struct {
-		slots []string // what becomes of each request: good, refused; capital: had failed before
-		want  Phase
+// Where half the rate is refused as often, the rate is not the cause, and the key is left
+// alone. A limit is met less often by half the rate.
+func TestPace_StopsWhereLowerRatesAreRefusedAsOften(t *testing.T) {
+	for name, tt := range map[string]struct {
+		refused func(slot, sent int, length time.Duration) int // of those that were sent in a slot
+		want    Phase
 	}{
-		{[]string{"gggggggggggggggRRRRR"}, Ramping},
-		{[]string{"gggggggggggggggrrrrr"}, Paced},
-		{[]string{"ggggggggggggggggRRRR"}, Paced},
-		{[]string{"gggggggggggggggggRRR", "gggggggggggggggRR"}, Ramping},
-		{[]string{"gggggggggggggggggRRR", "gggggggggggggggGR"}, Paced},
-		{[]string{"gggGggggggggRRRRRRRR"}, Ramping},
-		{[]string{"gggggggGggggRRRRRRRg"}, Paced},
-		{[]string{"GGGGGGGGGGGGGGGGGGGG", "gggggggggggggggRRRRR"}, Ramping}, // that was another slot
+		"three in ten, at random": {func(_, sent int, _ time.Duration) int { return sent * 3 / 10 }, Ramping},
+		"two in three, at random": {func(_, sent int, _ time.Duration) int { return sent * 2 / 3 }, Ramping},
+		"all but 40 per second":   {func(_, sent int, length time.Duration) int { return max(sent-int(40*length.Seconds()), 0) }, Paced},
+		"all but 100 per second":  {func(_, sent int, length time.Duration) int { return max(sent-int(100*length.Seconds()), 0) }, Paced},
+		"a full bucket, then 40 per second": {func(slot, sent int, length time.Duration) int {
+			return max(sent-int(40*length.Seconds()), 0) * min(slot, 1)
+		}, Paced},
+		"nothing": {func(int, int, time.Duration) int { return 0 }, Paced},
 	} {
 		tr := paced20(t)
 		now := tr.start.Add(500 * ms)
-		for _, Slot := range tt.slots {
-			for _, fate := range Slot {
+		for slot := 0; slot < 40 && tr.h.phase == Paced; slot++ {
+			sent := tr.h.permits
+			refused := tt.refused(slot, sent, tr.h.length)
+			for i := range sent {
 				p, ok := tr.h.grant(now, traceLease, uniform)
 				if !ok {
-					t.Fatalf("%v: %c may not send", tt.slots, fate)
+					t.Fatalf("%s: request %d of slot %d may not be sent", name, i, slot)
 				}
-				p.Retry = fate < 'a'
 				o := Result{Permit: p, Lesson: Good, Status: 200}
-				if fate == 'r' || fate == 'R' {
+				if i < refused {
 					o.Lesson, o.Status = Refused, 429
 				}
 				tr.h.Record(o, now, tr.jitter)
@@ -282,7 +283,7 @@ func TestPace_StopsWhenRetriesKeepBeingRefused(t *testing.T) {
 			tr.h.Advance(now, tr.jitter)
 		}
 		if tr.h.phase != tt.want {
-			t.Errorf("%v: the key is %v, want %v", tt.slots, tr.h.phase, tt.want)
+			t.Errorf("%s: the key is %v, want %v", name, tr.h.phase, tt.want)
 		}
 	}
 }

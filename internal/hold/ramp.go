@@ -30,8 +30,8 @@ func (m *Machine) endRampSlot(now time.Time, jitter Jitter) {
 // rampRefused paces the key at the rate that was accepted a slot ago, except
 // during a cooldown: then a refusal in the ramp is refused at any rate.
 func (m *Machine) rampRefused(r Result, now time.Time) {
+	m.countRefusal(r, now)
 	if now.Before(m.cooldownUntil) {
-		m.countRefusal(r, now)
 		return
 	}
 	m.startPacing(float64(m.permits)/2/Slot.Seconds(), now)

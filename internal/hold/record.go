@@ -8,7 +8,7 @@ func (m *Machine) Record(r Result, now time.Time, jitter Jitter) {
 	if r.HasQuota && r.Generation == m.generation {
 		defer m.recordQuota(r.Quota, now)
 	}
-	r.ServerDirected = r.ServerDirected || r.Hint >= MinHold
+	r.ServerDirected = !r.Meanwhile && (r.ServerDirected || r.Hint >= MinHold)
 	if r.Lesson == Good {
 		// Successes count before the round ends: a result that arrives before a
 		// slot is closed belongs to that slot.
@@ -35,9 +35,6 @@ func (m *Machine) recordGood(r Result, mine bool, now time.Time) {
 	case mine && m.phase >= Ramping:
 		m.good++
 		m.failures = 0
-		if r.Retry && m.phase == Paced {
-			m.retrySuccesses++
-		}
 	}
 }
 
@@ -84,9 +81,6 @@ func (m *Machine) releasePermit(now time.Time) {
 // countRefusal counts a refused permit in this slot.
 func (m *Machine) countRefusal(r Result, now time.Time) {
 	m.bad++
-	if r.Retry && m.phase == Paced {
-		m.refusedRetryScore++
-	}
 	if end := now.Add(r.Hint); end.After(m.retryAfter) {
 		m.retryAfter = end
 	}

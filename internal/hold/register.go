@@ -189,7 +189,7 @@ func (r *Record) addHint(rep Report, at Millis, longest time.Duration) {
 		return
 	}
 	until := at + toMillis(min(rep.Hint, longest))
-	if !rep.ServerDirected && rep.Hint < MinHold {
+	if !rep.ServerDirected {
 		r.Totals.RetryAt = max(r.Totals.RetryAt, until)
 		return
 	}
@@ -292,7 +292,9 @@ func (v view) differs(before view) bool {
 // Forgettable reports whether nothing is left in the record that a later request
 // would need.
 func (r *Record) Forgettable(now time.Time) bool {
-	return r.Phase == Healthy && r.HintUntil == 0 && r.Attempts == 0 && millis(now) >= r.Keep
+	at := millis(now)
+	pending := r.Totals.Refusals > 0 || r.Totals.Failures > 0 || r.Totals.NearExhaustion || at < r.ClaimUntil
+	return r.Phase == Healthy && r.HintUntil == 0 && r.Attempts == 0 && at >= r.Keep && !pending
 }
 
 func (r *Record) clone() Record {

@@ -14,10 +14,8 @@ type Report struct {
 	// Generation is that of the permits whose results follow.
 	Generation uint64
 	// Good, Bad and Refused count results of permits: successes, failures that the
-	// server answered, and refusals. GoodRetries and RefusedRetries are those of
-	// them that were retries.
-	Good, Bad, Refused          int
-	GoodRetries, RefusedRetries int
+	// server answered, and refusals.
+	Good, Bad, Refused int
 	// Returned counts permits that were not used, or whose result is unknown.
 	Returned int
 	// Failures counts failures that the server answered while the key was healthy.
@@ -40,7 +38,8 @@ type Report struct {
 	// Status is the last status code among all those.
 	Status int
 	// Hint is how much is left of the longest hint that the server gave.
-	// ServerDirected tells that it holds every request, whatever is left of it.
+	// ServerDirected tells that it holds every request; else it is of requests that
+	// are refused while others are served.
 	Hint           time.Duration
 	ServerDirected bool
 	// Want is how many permits the replica has use for, and Lease is how long a
@@ -53,16 +52,15 @@ type Report struct {
 // counters add up, times are maxima, and of two quotas the later window counts, or
 // the smaller remainder in one window.
 type Totals struct {
-	Good, Bad, Refused          int
-	GoodRetries, RefusedRetries int
-	Returned                    int
-	Failures, Refusals          int
-	Hints                       int    // hints that came without another result
-	RetryAt                     Millis // the latest time that hints below MinHold asked for
-	Remaining                   int
-	ResetAt                     Millis
-	NearExhaustion              bool
-	Inconsistent                bool
+	Good, Bad, Refused int
+	Returned           int
+	Failures, Refusals int
+	Hints              int    // hints that came without another result
+	RetryAt            Millis // the latest time that hints asked for which hold nobody else
+	Remaining          int
+	ResetAt            Millis
+	NearExhaustion     bool
+	Inconsistent       bool
 }
 
 const (
@@ -77,7 +75,6 @@ func plus(a, b int) int { return min(a+within(b, MaxReported), maxCount) }
 // addResults adds the results of permits.
 func (t *Totals) addResults(r Report) {
 	t.Good, t.Bad, t.Refused = plus(t.Good, r.Good), plus(t.Bad, r.Bad), plus(t.Refused, r.Refused)
-	t.GoodRetries, t.RefusedRetries = plus(t.GoodRetries, r.GoodRetries), plus(t.RefusedRetries, r.RefusedRetries)
 	t.Returned = plus(t.Returned, r.Returned)
 }
 
@@ -103,7 +100,6 @@ func (t *Totals) addQuota(r Report, now Millis, longest time.Duration) {
 // without returns the totals that came after seen.
 func (t Totals) without(seen Totals) Totals {
 	t.Good, t.Bad, t.Refused = max(t.Good-seen.Good, 0), max(t.Bad-seen.Bad, 0), max(t.Refused-seen.Refused, 0)
-	t.GoodRetries, t.RefusedRetries = max(t.GoodRetries-seen.GoodRetries, 0), max(t.RefusedRetries-seen.RefusedRetries, 0)
 	t.Returned, t.Failures = max(t.Returned-seen.Returned, 0), max(t.Failures-seen.Failures, 0)
 	t.Refusals, t.Hints = max(t.Refusals-seen.Refusals, 0), max(t.Hints-seen.Hints, 0)
 	if t.RetryAt == seen.RetryAt {
@@ -118,7 +114,7 @@ func (t Totals) without(seen Totals) Totals {
 // bounded returns totals that a machine can take in one by one, whoever wrote them.
 func (t Totals) bounded() Totals {
 	for _, n := range []*int{
-		&t.Good, &t.Bad, &t.Refused, &t.GoodRetries, &t.RefusedRetries, &t.Returned, &t.Failures, &t.Refusals, &t.Hints,
+		&t.Good, &t.Bad, &t.Refused, &t.Returned, &t.Failures, &t.Refusals, &t.Hints,
 	} {
 		*n = within(*n, 1<<20)
 	}

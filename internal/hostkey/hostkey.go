@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxLen bounds the names that requests can make this process remember.
@@ -31,13 +32,39 @@ func (k Name) String() string {
 func Of(req *http.Request, custom func(*http.Request) string) Name {
 	if custom != nil {
 		if name := custom(req); name != "" {
-			return Name{Host: Bounded(name)}
+			return Name{Host: Bounded(escaped(name))}
 		}
 	}
 	return Name{
-		Scheme: lower(req.URL.Scheme),
-		Host:   Bounded(normalHost(req.URL.Scheme, req.URL.Host)),
+		Scheme: escaped(lower(req.URL.Scheme)),
+		Host:   Bounded(escaped(normalHost(req.URL.Scheme, req.URL.Host))),
 	}
+}
+
+// escaped returns a name without spaces and control characters, as in a URL: in the
+// names of records a space ends the key. A URL that a program made may have them too.
+// Of a name that is not UTF-8, all bytes that are not ASCII are escaped as well: stores
+// get text. A name that is plain is returned as it is, without an allocation.
+func escaped(name string) string {
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c >= 0x7f {
+			return escape(name)
+		}
+	}
+	return name
+}
+
+func escape(name string) string {
+	text := utf8.ValidString(name)
+	var b strings.Builder
+	for i := range len(name) {
+		if c := name[i]; c > ' ' && c != 0x7f && (text || c < utf8.RuneSelf) {
+			b.WriteByte(c)
+		} else {
+			b.WriteString("%" + hex.EncodeToString([]byte{c}))
+		}
+	}
+	return b.String()
 }
 
 // normalHost folds the spellings of one address into one: lower case, no

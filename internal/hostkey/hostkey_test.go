@@ -177,13 +177,15 @@ func TestKeyHoldsNoSecrets(t *testing.T) {
 	}
 }
 
-// A Key of the user's own is taken as it is, within the bound; an empty one means the
+// A Key of the user's own is taken as it is, within the bound, but for spaces and
+// control characters, which are escaped; an empty one means the
 // default.
 func TestKeyOfTheUsersOwn(t *testing.T) {
 	t.Parallel()
 	req := &http.Request{URL: &url.URL{Scheme: "https", Host: "A.example:443"}}
 	for _, test := range []struct{ custom, want string }{
-		{"tenant 7", "tenant 7"},
+		{"tenant-7", "tenant-7"},
+		{"tenant 7\r\nö", "tenant%207%0d%0aö"},
 		{"Tenant:443.", "Tenant:443."},
 		{"", "https://a.example"},
 		{strings.Repeat("k", MaxLen), strings.Repeat("k", MaxLen)},
@@ -203,6 +205,38 @@ func TestKeyOfTheUsersOwn(t *testing.T) {
 	}
 	if a, b := long("a"), long("b"); a == b || len(a) > MaxLen || !utf8.ValidString(a) || a != long("a") {
 		t.Errorf("long keys are %q and %q; want them bounded, valid, different and stable", a, b)
+	}
+}
+
+// No key has a space or a control character: in the name of a record, a space ends it.
+func TestOf_EscapesSpacesAndControlCharacters(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ scheme, host, custom, want string }{
+		{"https", "a b", "", "https://a%20b"},
+		{"http", "a\r\nHost: b", "", "http://a%0d%0ahost:%20b"},
+		{"ht tp", "a\x00", "", "ht%20tp://a%00"},
+		{"https", "a", " tenant\t7\x7f ", "%20tenant%097%7f%20"},
+		{"https", "a", "tenant%207", "tenant%207"},
+		{"https", "a", "ten\xffant ö", "ten%ffant%20%c3%b6"},
+	} {
+		req := &http.Request{URL: &url.URL{Scheme: test.scheme, Host: test.host}}
+		got := Of(req, func(*http.Request) string { return test.custom }).String()
+		if got != test.want {
+			t.Errorf("%q: got %q, want %q", test, got, test.want)
+		}
+	}
+	long := Of(&http.Request{}, func(*http.Request) string { return strings.Repeat(" ", MaxLen) }).String()
+	if len(long) > MaxLen || strings.ContainsAny(long, " ") {
+		t.Errorf("the key %q has a space, or is too long", long)
+	}
+}
+
+func TestOf_CustomKeyThatNeedsNoEscapeAllocatesNothing(t *testing.T) {
+	req := httptest.NewRequest("GET", "https://api.example.com/v1", nil)
+	custom := func(*http.Request) string { return "https://api.example.com-tenant-7" }
+	var name Name
+	if n := testing.AllocsPerRun(100, func() { name = Of(req, custom) }); n != 0 {
+		t.Errorf("naming %q allocates %v times, want 0", name, n)
 	}
 }
 

@@ -2,13 +2,11 @@
 package quota
 
 import (
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
-	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 )
 
 const (
@@ -57,14 +55,10 @@ type sample struct {
 // Used reports whether answers have carried numbers.
 func (c *Counter) Used() bool { return c.used.Load() }
 
-// Read takes in the numbers in the header of an answer that took so long (0:
-// unknown), and returns them if the counter is believed. longest is the longest time
-// until a reset for which requests may wait.
-func (c *Counter) Read(h http.Header, took time.Duration, now time.Time, longest time.Duration) (hold.Quota, bool) {
-	remaining, reset, ok := ratelimitheader.Remaining(h, now)
-	if !ok {
-		return hold.Quota{}, false
-	}
+// Learn takes in what an answer says to remain, and how long it is until the reset,
+// and returns it if the counter is believed. The answer took so long (0: unknown).
+// longest is the longest time until a reset for which requests may wait.
+func (c *Counter) Learn(remaining int, reset, took time.Duration, now time.Time, longest time.Duration) (hold.Quota, bool) {
 	if !c.used.Load() {
 		c.used.Store(true)
 	}

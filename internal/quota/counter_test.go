@@ -14,7 +14,7 @@ import (
 // quotaTrace lets a quota see answers, each of which took 10 ms unless told.
 type quotaTrace struct {
 	t     *testing.T
-	q     Counter
+	q     Counters
 	start time.Time
 	took  time.Duration
 }
@@ -24,7 +24,8 @@ func newQuotaTrace(t *testing.T) *quotaTrace {
 }
 
 func (tr *quotaTrace) read(d time.Duration, headers ...string) (hold.Quota, bool) {
-	return tr.q.Read(header(headers...), tr.took, tr.start.Add(d), 5*time.Minute)
+	q, _, ok := tr.q.Read(header(headers...), tr.took, tr.start.Add(d), 5*time.Minute)
+	return q, ok
 }
 
 // at lets an answer come at d, and checks what is believed: "-" for nothing,
@@ -140,7 +141,7 @@ func TestWrongNumbersAreNotBelieved(t *testing.T) {
 		"Discord: buckets of different windows": func(i int) said {
 			return []said{{500 - i, 60 - i/25}, {400 - i, 30 - i/25}, {300 - i, 10 - i/25%10}}[i%3]
 		},
-		"GitHub: core and search": func(i int) said {
+		"GitHub: core and search, without their names": func(i int) said {
 			return []said{{5000 - i, 3000 - i/25}, {30 - i%30, 60 - i/25%60}}[i%2]
 		},
 		"a token bucket of 100/s that says when it is full": func(i int) said { return said{19 - i%3, 1} },
@@ -241,7 +242,7 @@ func FuzzQuota(f *testing.F) {
 			{"Ratelimit", "Date"}, {"Ratelimit", "Age"}, {"X-Ratelimit-Remaining", "X-Ratelimit-Reset"}, {"Ratelimit-Remaining", "Ratelimit-Reset"},
 			{"X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"}, {"X-Ratelimit-Remaining", "X-Ratelimit-Reset-After"},
 		} {
-			var q Counter
+			var q Counters
 			now := start
 			for i := range 8 {
 				h := http.Header{names[0]: {a}, names[1]: {b}}
@@ -249,11 +250,12 @@ func FuzzQuota(f *testing.F) {
 					h = http.Header{"Ratelimit": {fmt.Sprintf(`"a";r=%d;t=5`, 100-i)}}
 				}
 				now = now.Add(time.Duration(step%1000) * ms)
-				left, refill, ok := ratelimitheader.Remaining(h, now)
-				if left < 0 || left > ratelimitheader.MaxRemaining || refill < 0 || refill > ratelimitheader.MaxDelay || (ok && refill < time.Second) {
-					t.Fatalf("%q: %q, %q: %q: got %d for %v, %t", names[0], a, names[1], b, left, refill, ok)
-				}
-				r, ok := q.Read(h, time.Duration(i)*ms, now, time.Minute)
+				ratelimitheader.Counts(h, now, func(c ratelimitheader.Count) {
+					if c.Remaining < 0 || c.Remaining > ratelimitheader.MaxRemaining || c.Reset < time.Second || c.Reset > ratelimitheader.MaxDelay {
+						t.Fatalf("%q: %q, %q: %q: got %v", names[0], a, names[1], b, c)
+					}
+				})
+				r, _, ok := q.Read(h, time.Duration(i)*ms, now, time.Minute)
 				if ok && !r.Inconsistent && (r.Remaining < 0 || r.ResetAt.After(now.Add(time.Minute))) {
 					t.Fatalf("%q: %q, %q: %q: got %d for %v", names[0], a, names[1], b, r.Remaining, r.ResetAt.Sub(now))
 				}

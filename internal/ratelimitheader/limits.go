@@ -9,35 +9,61 @@ import (
 // MaxRemaining replaces larger numbers.
 const MaxRemaining = 1e9
 
-// Remaining returns what the server says to remain of its tightest limit, and how
-// long it is until the reset: a second at least, since servers round. It reports
-// false where the response does not say both, or came out of a cache.
-func Remaining(h http.Header, now time.Time) (remaining int, reset time.Duration, ok bool) {
+// A Count is what the server says to remain of one limit.
+type Count struct {
+	Limit     string // its name; "": the server gave none
+	Remaining int
+	Reset     time.Duration // how long it is until then: a second at least, since servers round
+}
+
+// Counts reports what the response says to remain of each limit: of those without a
+// name, of the tightest one. It reports nothing where the response does not say when
+// the reset is, or came out of a cache.
+func Counts(h http.Header, now time.Time, report func(Count)) {
 	if cached(h) {
-		return 0, 0, false
+		return
 	}
-	eachRateLimit(h, func(n, after int64) {
-		if n = min(n, MaxRemaining); after >= 0 && (!ok || int(n) < remaining) {
-			remaining, reset, ok = int(n), max(seconds(float64(after)), time.Second), true
+	var rest Count // of the items without a name
+	var found, unnamed bool
+	eachRateLimit(h, func(name string, n, after int64) {
+		if after < 0 {
+			return
+		}
+		found = true
+		c := Count{name, int(min(n, MaxRemaining)), max(seconds(float64(after)), time.Second)}
+		switch {
+		case name != "":
+			report(c)
+		case !unnamed || c.Remaining < rest.Remaining:
+			rest, unnamed = c, true
 		}
 	})
-	if ok {
-		return remaining, reset, true
+	if !found {
+		rest, unnamed = clock{h, now}.window()
 	}
+	if unnamed {
+		rest.Limit = fieldName(h)
+		report(rest)
+	}
+}
+
+// window returns the count of the first family that says both numbers.
+func (c clock) window() (Count, bool) {
 	for _, f := range windowFamilies {
+		remaining, reset := c.header[f.remaining], c.header[f.reset]
 		// Lists are several counters, which the caller does not tell apart.
-		if len(h[f.remaining]) != 1 || len(h[f.reset]) != 1 {
+		if len(remaining) != 1 || len(reset) != 1 {
 			continue
 		}
-		n, ok := decimal(bare(h[f.remaining][0]))
+		n, ok := decimal(bare(remaining[0]))
 		if !ok {
 			continue
 		}
-		if after, ok := (clock{h, now}).delay(bare(h[f.reset][0])); ok {
-			return int(min(n, MaxRemaining)), max(after, time.Second), true
+		if after, ok := c.delay(bare(reset[0])); ok {
+			return Count{Remaining: int(min(n, MaxRemaining)), Reset: max(after, time.Second)}, true
 		}
 	}
-	return 0, 0, false
+	return Count{}, false
 }
 
 // limitFamily names the fields of one limit, as net/http canonicalises them.
@@ -92,7 +118,7 @@ var vendorFamilies = []limitFamily{
 // reset: until enough is there for a request where it is a token bucket that is
 // used up. -1 stands for what the response does not say.
 func (c clock) eachLimit(report func(remaining float64, reset time.Duration)) {
-	eachRateLimit(c.header, func(remaining, reset int64) {
+	eachRateLimit(c.header, func(_ string, remaining, reset int64) {
 		if reset < 0 {
 			report(float64(remaining), -1)
 			return
@@ -155,8 +181,9 @@ func (f *limitFamily) enough(h http.Header, full time.Duration) time.Duration {
 
 // eachRateLimit reports the limits of the RateLimit field of
 // draft-ietf-httpapi-ratelimit-headers, in its present form ("name";r=0;t=30) and
-// in that of draft 7 (limit=10, remaining=0, reset=30). A reset of -1 is not said.
-func eachRateLimit(h http.Header, report func(remaining, reset int64)) {
+// in that of draft 7 (limit=10, remaining=0, reset=30). A reset of -1 is not said,
+// nor is a name of "".
+func eachRateLimit(h http.Header, report func(name string, remaining, reset int64)) {
 	remaining, reset := int64(-1), int64(-1)
 	for item := range parts(",", h["Ratelimit"]...) {
 		r, t := int64(-1), int64(-1)
@@ -173,10 +200,11 @@ func eachRateLimit(h http.Header, report func(remaining, reset int64)) {
 			}
 		}
 		if r >= 0 {
-			report(r, t)
+			name, _, _ := strings.Cut(item, ";")
+			report(limitName(name), r, t)
 		}
 	}
 	if remaining >= 0 {
-		report(remaining, reset)
+		report("", remaining, reset)
 	}
 }

@@ -106,7 +106,7 @@ func (s *Store) receive(payload string) {
 	}
 	s.mu.Unlock()
 	if !late {
-		s.put(snap.id, snap.key, state)
+		s.mirror.Put(snap.key, state, false)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 type register struct {
 	t              *testing.T
 	store          *Store
-	rdb            *redis.Client
+	rdb            redis.UniversalClient
 	report, commit *redis.Script
 	record         hold.Record
 	calls          uint64
@@ -26,9 +26,9 @@ type register struct {
 
 const registerKey = "https://api.example.com"
 
-func newRegister(t *testing.T, rdb *redis.Client, now int64) *register {
+func newRegister(t *testing.T, rdb redis.UniversalClient, now int64) *register {
 	clocked := func(lua string) *redis.Script {
-		return redis.NewScript(strings.ReplaceAll(lua, "redis.call('TIME')", "{redis.call('HGET', 'clock', 's'), redis.call('HGET', 'clock', 'us')}"))
+		return redis.NewScript(strings.ReplaceAll(lua, "redis.call('TIME')", "{redis.call('HGET', '{n}clock', 's'), redis.call('HGET', '{n}clock', 'us')}"))
 	}
 	s := &Store{opts: Options{Prefix: "p", Namespace: "n", MaxHold: 5 * time.Minute}, candidate: "secret"}
 	return &register{t: t, store: s, rdb: rdb, report: clocked(commonLua + reportLua), commit: clocked(commonLua + commitLua), now: now}
@@ -38,7 +38,7 @@ func newRegister(t *testing.T, rdb *redis.Client, now int64) *register {
 func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) {
 	r.t.Helper()
 	ctx := r.t.Context()
-	if err := r.rdb.HSet(ctx, "clock", "s", r.now/1000, "us", r.now%1000*1000).Err(); err != nil {
+	if err := r.rdb.HSet(ctx, "{n}clock", "s", r.now/1000, "us", r.now%1000*1000).Err(); err != nil {
 		r.t.Fatal(err)
 	}
 	keys := []string{r.store.name(idOf(registerKey)), r.store.name("index"), r.store.name("meta")}
@@ -187,10 +187,8 @@ func randomReport(rng *rand.Rand, generation uint64) hold.Report {
 	switch rng.IntN(6) {
 	case 0:
 		r.Good = some() * 3
-		r.GoodRetries = min(some(), r.Good)
 	case 1:
 		r.Bad, r.Refused = some(), some()
-		r.RefusedRetries = min(some(), r.Refused)
 	case 2:
 		r.Failures, r.Well = some()*2, rng.IntN(6) == 0
 	case 3:

@@ -18,15 +18,58 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// onRedisAndCluster runs a test on one Redis, and on a Cluster of three. Two databases
+// are a matter of one Redis alone: a Cluster has one.
+func onRedisAndCluster(t *testing.T, test func(t *testing.T, client func() redis.UniversalClient)) {
+	t.Run("one Redis", func(t *testing.T) {
+		srv := redistest.Start(t)
+		test(t, func() redis.UniversalClient { return srv.Client() })
+	})
+	t.Run("a Cluster", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("starts three servers")
+		}
+		cluster := redistest.StartCluster(t, 3)
+		test(t, func() redis.UniversalClient { return cluster.Client() })
+	})
+}
+
+// servers calls f for each server behind a client.
+func servers(t testing.TB, rdb redis.UniversalClient, f func(*redis.Client)) {
+	t.Helper()
+	cluster, ok := rdb.(*redis.ClusterClient)
+	if !ok {
+		f(rdb.(*redis.Client))
+		return
+	}
+	var mu sync.Mutex
+	err := cluster.ForEachMaster(t.Context(), func(_ context.Context, one *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		f(one)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flush(t testing.TB, rdb redis.UniversalClient) {
+	t.Helper()
+	servers(t, rdb, func(one *redis.Client) { one.FlushAll(t.Context()) })
+}
+
 // scripts returns how many scripts Redis has run.
-func scripts(t testing.TB, rdb *redis.Client) int {
+func scripts(t testing.TB, rdb redis.UniversalClient) int {
 	t.Helper()
 	n := 0
-	for _, m := range regexp.MustCompile(`cmdstat_eval(?:sha)?:calls=(\d+),[^\r]*failed_calls=(\d+)`).FindAllStringSubmatch(rdb.Info(t.Context(), "commandstats").Val(), -1) {
-		calls, _ := strconv.Atoi(m[1])
-		failed, _ := strconv.Atoi(m[2])
-		n += calls - failed
-	}
+	servers(t, rdb, func(one *redis.Client) {
+		for _, m := range regexp.MustCompile(`cmdstat_eval(?:sha)?:calls=(\d+),[^\r]*failed_calls=(\d+)`).FindAllStringSubmatch(one.Info(t.Context(), "commandstats").Val(), -1) {
+			calls, _ := strconv.Atoi(m[1])
+			failed, _ := strconv.Atoi(m[2])
+			n += calls - failed
+		}
+	})
 	return n
 }
 
@@ -113,10 +156,13 @@ func TestReport_ThousandReplicasMakeOneDecision(t *testing.T) {
 // A clock that is set back lengthens no hold beyond its own length, starves no
 // paced key for longer than a round, and what is corrected is written.
 func TestClock_SetBackKeepsTheLengthOfARound(t *testing.T) {
-	srv := redistest.Start(t)
+	onRedisAndCluster(t, checkClockSetBackKeepsTheLengthOfARound)
+}
+
+func checkClockSetBackKeepsTheLengthOfARound(t *testing.T, client func() redis.UniversalClient) {
 	for _, step := range []time.Duration{30 * time.Second, 20 * time.Minute} {
-		rdb := srv.Client()
-		rdb.FlushAll(t.Context())
+		rdb := client()
+		flush(t, rdb)
 		r := newRegister(t, rdb, 1_700_000_000_000)
 		report := func(rep hold.Report) hold.Reply {
 			rep.Version, rep.Lease = hold.Version, time.Second
@@ -145,7 +191,7 @@ func TestClock_SetBackKeepsTheLengthOfARound(t *testing.T) {
 			t.Errorf("%v back: the key is %v 3.1 s later, want probing", step, p)
 		}
 
-		rdb.FlushAll(t.Context())
+		flush(t, rdb)
 		reply := report(hold.Report{Refusals: 1})
 		report(hold.Report{Generation: reply.Snapshot.Generation, Good: 50, Refused: 20, Status: 429})
 		r.now += 501
@@ -163,10 +209,13 @@ func TestClock_SetBackKeepsTheLengthOfARound(t *testing.T) {
 
 // Whoever may publish, but not read keys, changes nothing, and costs a poll a second.
 func TestListen_ForgedMessagesChangeNothing(t *testing.T) {
-	srv := redistest.Start(t)
-	rdb := srv.Client()
+	onRedisAndCluster(t, checkListenForgedMessagesChangeNothing)
+}
+
+func checkListenForgedMessagesChangeNothing(t *testing.T, client func() redis.UniversalClient) {
+	rdb := client()
 	a := redisStore(t, rdb, Options{PollInterval: time.Hour})
-	b := redisStore(t, srv.Client(), Options{PollInterval: time.Hour})
+	b := redisStore(t, client(), Options{PollInterval: time.Hour})
 	healthy, held := follow(t, b, "healthy"), follow(t, b, "held")
 	var genuine atomic.Value
 	sub := rdb.Subscribe(t.Context(), a.name("changes"))
@@ -236,9 +285,10 @@ func TestListen_DatabasesOfOneRedisDoNotMix(t *testing.T) {
 	}
 }
 
-func TestMeta_DamageIsRepaired(t *testing.T) {
-	srv := redistest.Start(t)
-	rdb := srv.Client()
+func TestMeta_DamageIsRepaired(t *testing.T) { onRedisAndCluster(t, checkMetaDamageIsRepaired) }
+
+func checkMetaDamageIsRepaired(t *testing.T, client func() redis.UniversalClient) {
+	rdb := client()
 	for name, damage := range map[string]func(meta string) error{
 		"no number":    func(m string) error { return rdb.HSet(t.Context(), m, "seq", "abc").Err() },
 		"too large":    func(m string) error { return rdb.HSet(t.Context(), m, "seq", 1<<41).Err() },
@@ -249,7 +299,7 @@ func TestMeta_DamageIsRepaired(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts := Options{Namespace: strings.ReplaceAll(name, " ", "-"), PollInterval: 100 * time.Millisecond}
-			a, b := redisStore(t, rdb, opts), redisStore(t, srv.Client(), opts)
+			a, b := redisStore(t, rdb, opts), redisStore(t, client(), opts)
 			first, second := follow(t, b, "first"), follow(t, b, "second")
 			tell(t, a, "first", heldFor(time.Minute))
 			eventually(t, "the first hold is shared", func() bool { return first().Phase == hold.Held })
@@ -265,15 +315,16 @@ func TestMeta_DamageIsRepaired(t *testing.T) {
 	}
 }
 
-func TestRecord_DamageIsSurvived(t *testing.T) {
-	srv := redistest.Start(t)
-	rdb := srv.Client()
+func TestRecord_DamageIsSurvived(t *testing.T) { onRedisAndCluster(t, checkRecordDamageIsSurvived) }
+
+func checkRecordDamageIsSurvived(t *testing.T, client func() redis.UniversalClient) {
+	rdb := client()
 	s := redisStore(t, rdb, Options{})
 	for i, damage := range [][]any{
 		{"round", "garbage"}, {"round", strings.Repeat("9", 4000)}, {"round", "1 2 asleep 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21"},
 		{"round", "nan inf paced -1 1e300 1e300 0 0 nan 7 1 0 0 0 0 0 0 0 0 0 0"}, {"totals", "x"}, {"hint", "9e99 1"}, {"witnesses", strings.Repeat("r:1,", 1000)},
 		{"memory", "{"}, {"memory", `{"rate":1e300,"level":-5,"length":9e18,"reset":9e15}`}, {"claim", "me 99999999999999999"}, {"granted", "-7"}, {"attempts", "many"},
-		{"attempts", "0.5"}, {"attempts", "4e15"}, {"status", "0.5"}, {"status", "3000000000"}, {"totals", "0.5 1e300 1 1 1 1 1 1 1 1 1 9e15 1 1"},
+		{"attempts", "0.5"}, {"attempts", "4e15"}, {"status", "0.5"}, {"status", "3000000000"}, {"totals", "0.5 1e300 1 1 1 1 1 1 1 9e15 1 1"},
 		{"round", "1 2 paced 4 5 6 9e15 3000000000 0.25 1 1 0 0 0 0 0 0 0 9e15 0 0"},
 	} {
 		key := fmt.Sprint("k", i)

@@ -11,8 +11,8 @@ import (
 
 // readAll reads every record that matters, and finds those that are gone.
 func (s *Store) readAll() {
-	found := make(map[string]bool)
-	var start uint64 // the sequence when the reading began
+	found := make(map[string]bool) // by id: false where the index has it, and there is no record
+	var start uint64               // the sequence when the reading began
 	for offset := 0; ; offset += pageSize {
 		reply, err := s.run(indexScript, []string{s.name("meta"), s.name("index")}, s.candidate, offset, pageSize)
 		if err != nil {
@@ -49,38 +49,35 @@ func (s *Store) readAll() {
 		}
 	}
 	s.mu.Lock()
-	s.seq, s.rejoined = max(s.seq, start), false
+	s.seq = max(s.seq, start)
 	if s.missed <= start {
 		s.missed = 0
 	}
-	gone := make(map[string]hold.Snapshot)
-	for id, e := range s.mirror {
-		if e.state.Version == 0 || found[id] {
-			s.prune(id, e)
-			continue
-		}
-		held := e.state.Phase == hold.Held && time.Now().Before(e.state.Until) // which its record outlives
-		switch no, seq := splitVersion(e.state.Version); {
-		case no < s.epochCount, seq <= start && held:
-			gone[id] = hold.Snapshot{Lost: true}
+	epoch := s.epochCount
+	s.mu.Unlock()
+	for record, state := range s.mirror.All() {
+		here, listed := found[idOf(record)]
+		held := state.Phase == hold.Held && time.Now().Before(state.Until) // which its record outlives
+		switch no, seq := splitVersion(state.Version); {
+		case here:
+		case no < epoch, seq <= start && (held || listed):
+			s.mirror.Put(record, hold.Snapshot{Lost: true}, false)
 		case seq <= start:
 			// Recovered so long ago that the record has expired, and the change was not received.
-			gone[id] = hold.Snapshot{Version: version(s.epochCount, start)}
+			s.mirror.Put(record, hold.Snapshot{Version: version(epoch, start)}, true)
 		}
-	}
-	s.mu.Unlock()
-	for id, state := range gone {
-		s.put(id, "", state)
 	}
 }
 
-// missing returns the ids of keys that were known by start and not found.
+// missing returns the ids of records that were known by start and not found.
 func (s *Store) missing(found map[string]bool, start uint64) (ids []string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, e := range s.mirror {
-		no, seq := splitVersion(e.state.Version)
-		if !found[id] && !e.state.Expired(time.Now()) && (no < s.epochCount || seq <= start) {
+	epoch := s.epochCount
+	s.mu.Unlock()
+	for record, state := range s.mirror.All() {
+		no, seq := splitVersion(state.Version)
+		id := idOf(record)
+		if _, read := found[id]; !read && (no < epoch || seq <= start) {
 			ids = append(ids, id)
 		}
 	}
@@ -88,7 +85,7 @@ func (s *Store) missing(found map[string]bool, start uint64) (ids []string) {
 }
 
 // readPage reads the records of ids and notes which there are. An id that is
-// listed in the index and has no record was evicted, and counts as lost.
+// listed in the index and has no record was evicted.
 func (s *Store) readPage(ids []string, found map[string]bool, listed bool) bool {
 	if len(ids) == 0 {
 		return true
@@ -104,14 +101,13 @@ func (s *Store) readPage(ids []string, found map[string]bool, listed bool) bool 
 	for i, id := range ids {
 		fields, _ := reply[i].([]any)
 		snap, ok := decodeSnapshot(fields, s.opts.MaxHold)
-		found[id] = ok || listed
-		if !ok {
-			if listed {
-				s.put(id, "", hold.Snapshot{Lost: true})
-			}
-			continue
+		ok = ok && idOf(snap.key) == id
+		if ok || listed {
+			found[id] = ok
 		}
-		s.put(id, snap.key, s.observe(snap))
+		if ok {
+			s.mirror.Put(snap.key, s.observe(snap), false)
+		}
 	}
 	return true
 }

@@ -33,7 +33,7 @@ func decodeRecord(raw []any) (hold.Record, bool) {
 	a.Near, a.Spent = f.next() > 0, f.next() > 0
 	f.open(text[1])
 	t := &r.Totals
-	t.Good, t.Bad, t.Refused, t.GoodRetries, t.RefusedRetries = int(f.next()), int(f.next()), int(f.next()), int(f.next()), int(f.next())
+	t.Good, t.Bad, t.Refused = int(f.next()), int(f.next()), int(f.next())
 	t.Returned, t.Failures, t.Refusals, t.Hints = int(f.next()), int(f.next()), int(f.next()), int(f.next())
 	t.RetryAt, t.Remaining, t.ResetAt = f.millis(), int(f.next()), f.millis()
 	t.NearExhaustion, t.Inconsistent = f.next() > 0, f.next() > 0

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/mirror"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 )
@@ -51,11 +52,12 @@ var (
 //
 // It shares the client with its other users, and doesn't close it.
 type Store struct {
-	client    Client
-	opts      Options
-	start     time.Time     // our clock counts from here
-	exchanges atomic.Int64  // under way
-	underway  chan struct{} // a place for each command under way
+	client     Client
+	opts       Options
+	start      time.Time     // our clock counts from here
+	exchanges  atomic.Int64  // under way
+	underway   chan struct{} // a place for each command under way
+	committing chan struct{} // a place for each commit under way
 
 	ctx      context.Context // of all that goes on in the background
 	cancel   context.CancelFunc
@@ -66,8 +68,9 @@ type Store struct {
 
 	candidate string // the secret that this process proposes where there is none
 
-	mu            sync.Mutex // guards what follows
-	mirror        map[string]*entry
+	mirror mirror.Mirror // of records by their canonical names
+
+	mu            sync.Mutex    // guards what follows
 	datasetID     string        // of the Redis data: another one means that it was lost
 	epochCount    uint64        // counts epochs
 	seq           uint64        // of the last change that is known
@@ -76,7 +79,6 @@ type Store struct {
 	fails         int           // commands that failed in a row
 	away          bool          // Redis is sent one poll per interval, and nothing else
 	refusal       error         // the error with which it answers, if it does
-	rejoined      bool          // it was away: what it knows is news for replicas that continued alone
 	serverChanged bool          // it may be another server than before: its sequence is not to be compared
 	since         time.Time     // when away last changed
 	err           error         // why it is away
@@ -85,7 +87,6 @@ type Store struct {
 	damaged       error         // data that had to be replaced, at damagedAt
 	damagedAt     time.Time
 	doubted       time.Time // when a change without proof last made us poll
-	swept         time.Time
 }
 
 // New returns a store that shares its state through client. That
@@ -108,9 +109,9 @@ func New(client Client, opts Options) (*Store, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Store{
-		client: client, opts: opts, underway: make(chan struct{}, maxCalls),
+		client: client, opts: opts, underway: make(chan struct{}, maxCalls), committing: make(chan struct{}, maxCommits),
 		ctx: ctx, cancel: cancel, fullRead: make(chan struct{}, 1), stalled: make(chan struct{}, 1), poke: make(chan struct{}, 1), candidate: rand.Text(),
-		mirror: make(map[string]*entry), start: time.Now(), since: time.Now(),
+		start: time.Now(), since: time.Now(),
 	}
 	s.running.Go(s.listen)
 	known := make(chan struct{})
@@ -180,51 +181,12 @@ func (s *Store) Err() error {
 
 // All yields the keys that are not healthy, as far as this process knows, with
 // their states.
-func (s *Store) All() iter.Seq2[string, hold.Snapshot] {
-	return func(yield func(string, hold.Snapshot) bool) {
-		s.mu.Lock()
-		keys := make([]string, 0, len(s.mirror))
-		states := make([]hold.Snapshot, 0, len(s.mirror))
-		for _, e := range s.mirror {
-			if !e.state.Expired(time.Now()) {
-				keys, states = append(keys, e.key), append(states, e.state)
-			}
-		}
-		s.mu.Unlock()
-		for i := range keys {
-			if !yield(keys[i], states[i]) {
-				return
-			}
-		}
-	}
-}
+func (s *Store) All() iter.Seq2[string, hold.Snapshot] { return s.mirror.All() }
 
-// Watch implements [Store].
-func (s *Store) Watch(key string, changed func(hold.Snapshot)) (stop func()) {
-	key = canonical(key)
-	id := idOf(key)
-	w := &changed
-	s.mu.Lock()
-	e := s.mirror[id]
-	if e == nil {
-		e = &entry{key: key, watchers: make(map[*func(hold.Snapshot)]bool)}
-		s.mirror[id] = e
-	}
-	e.watchers[w] = true
-	state, lost := e.state, e.lost
-	s.mu.Unlock()
-	if !state.Expired(time.Now()) {
-		changed(state)
-	}
-	if lost {
-		changed(hold.Snapshot{Lost: true}) // it still holds the key, and reports it again
-	}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(e.watchers, w)
-		s.prune(id, e)
-	}
+// Watch calls changed with the states of the records of key, and of its scopes, that
+// are known here, and when they change.
+func (s *Store) Watch(key string, changed func(scope string, state hold.Snapshot)) (stop func()) {
+	return s.mirror.Watch(canonical(key), changed)
 }
 
 // Report adds r to the record of key. It is bounded by Options.Timeout, and not by
@@ -263,7 +225,7 @@ func (s *Store) update(script *redis.Script, key string, args func(id, key strin
 	reply.Snapshot = s.observe(snap)
 	// Record our own change as if it had been received by pub/sub. Otherwise, if
 	// Redis loses it before it is published, no replica would notice the loss.
-	s.put(id, key, reply.Snapshot)
+	s.mirror.Put(key, reply.Snapshot, false)
 	reply.Snapshot.Permits = granted
 	return reply, nil
 }

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"runtime"
@@ -19,8 +20,10 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/hostkey"
 	"github.com/go-holdoff/holdoff/internal/jitter"
+	"github.com/go-holdoff/holdoff/internal/mirror"
 	"github.com/go-holdoff/holdoff/internal/redisrun"
 	"github.com/go-holdoff/holdoff/internal/redistest"
+	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
 // eventually waits until what holds, for as long as a slow machine may need.
@@ -78,14 +81,17 @@ func redisStore(t testing.TB, client Client, opts Options) *Store {
 // sleepPast sleeps until t is over.
 func sleepPast(t time.Time) { time.Sleep(time.Until(t) + 5*time.Millisecond) }
 
-// follow watches a key, and returns what is known of it.
-func follow(t testing.TB, s *Store, key string) func() hold.Snapshot {
+// follow watches a record, and returns what is known of it.
+func follow(t testing.TB, s *Store, record string) func() hold.Snapshot {
 	var mu sync.Mutex
 	var last hold.Snapshot
-	stop := s.Watch(key, func(state hold.Snapshot) {
+	key, own := scope.Split(canonical(record))
+	stop := s.Watch(key, func(part string, state hold.Snapshot) {
 		mu.Lock()
 		defer mu.Unlock()
-		last = state
+		if part == own {
+			last = state
+		}
 	})
 	t.Cleanup(stop)
 	return func() hold.Snapshot {
@@ -359,7 +365,7 @@ func TestHostileNamesAreJustNames(t *testing.T) {
 	b := redisStore(t, srv.Client(), Options{})
 	long := hostkey.Name{Scheme: "https", Host: hostkey.Bounded(strings.Repeat("a", 8<<10))}.String()
 	names := []string{
-		"", " ", long, "https://{a}.example.com", "{", "}{", "https://a\r\nSET x y\r\n",
+		"", long, "https://{a}.example.com", "{", "}{", "https://a\r\nSET x y\r\n",
 		"https://a\x00b", "https://\xff\xfe.example.com", "https://[fe80::1%25eth0]:8443", "https://user:pass@a.example.com",
 		"https://аpple.com", "a b c", "1 " + strings.Repeat("0", 32) + " e 1 2 held 60000 1 0 1 1 0 429 1 k", "*", "a:b,c:1", "\u202e", "'; return 1 --",
 		"https://a.example.com", "https://a.example.com:8443", "http://a.example.com",
@@ -399,6 +405,25 @@ func TestHostileNamesAreJustNames(t *testing.T) {
 	}
 }
 
+// A scope has four segments of a path, a credential and a replica. Other replicas learn
+// of the longest as it is: they have to know what it covers.
+func TestStore_SharesTheLongestScopesByName(t *testing.T) {
+	srv := redistest.Start(t)
+	a, b := redisStore(t, srv.Client(), Options{}), redisStore(t, srv.Client(), Options{})
+	key := "https://" + strings.Repeat("h", 253)
+	longest := scope.Scope{Route: strings.Repeat("/"+strings.Repeat("r-", 48), 4), Credential: "01ab", Replica: rand.Text()}
+	state := follow(t, b, longest.Of(key))
+	tell(t, a, longest.Of(key), heldFor(time.Minute))
+	eventually(t, "the hold of the longest scope is shared", func() bool { return state().Phase == hold.Held })
+	if got := canonical(longest.Of(key)); got != longest.Of(key) {
+		t.Errorf("got %q, want %q", got, longest.Of(key))
+	}
+	absurd := canonical(key + " /" + strings.Repeat("r", 1<<16))
+	if got, part := scope.Split(absurd); got != key || len(part) > maxScope {
+		t.Errorf("a scope that is too long becomes %q", absurd)
+	}
+}
+
 func TestNamespacesAndPrefixesNeverCross(t *testing.T) {
 	srv := redistest.Start(t)
 	opts := []Options{
@@ -410,7 +435,7 @@ func TestNamespacesAndPrefixesNeverCross(t *testing.T) {
 	for _, o := range opts {
 		s := redisStore(t, srv.Client(), o)
 		c := make(chan hold.Snapshot, 100)
-		t.Cleanup(s.Watch("k", func(state hold.Snapshot) { c <- state }))
+		t.Cleanup(s.Watch("k", func(_ string, state hold.Snapshot) { c <- state }))
 		stores, told = append(stores, s), append(told, c)
 	}
 	for i, s := range stores {
@@ -704,11 +729,9 @@ func TestHoldIsNotLostWhereTheIndexMovesWhileItIsRead(t *testing.T) {
 func TestKeysBeyondTheMirrorAreNotForgottenByOthers(t *testing.T) {
 	srv := redistest.Start(t)
 	s := redisStore(t, srv.Client(), Options{})
-	s.mu.Lock()
-	for i := range maxMirror {
-		s.mirror[strconv.Itoa(i)] = &entry{key: "x", state: hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(time.Minute), Version: 1}}
+	for i := range mirror.MaxRecords {
+		s.mirror.Put(strconv.Itoa(i), hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(time.Minute), Version: 1}, false)
 	}
-	s.mu.Unlock()
 	other := redisStore(t, srv.Client(), Options{})
 	// What is in use here has its place, however many others there are.
 	state := follow(t, s, "https://api.example.com")
@@ -718,10 +741,8 @@ func TestKeysBeyondTheMirrorAreNotForgottenByOthers(t *testing.T) {
 		tell(t, other, fmt.Sprint("https://", i, ".example.com"), heldFor(time.Minute))
 	}
 	time.Sleep(50 * time.Millisecond)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := len(s.mirror); n > maxMirror+1 {
-		t.Errorf("the mirror has %d entries, want %d at most and one in use", n, maxMirror)
+	if n := s.mirror.Len(); n > mirror.MaxRecords+1 {
+		t.Errorf("the mirror has %d records, want %d at most and one in use", n, mirror.MaxRecords)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/hostkey"
+	"github.com/go-holdoff/holdoff/internal/scope"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -58,10 +59,22 @@ func (s *Store) name(part string) string {
 	return s.opts.Prefix + ":{" + s.opts.Namespace + "}:v" + wireVersion + ":" + part
 }
 
-// canonical is a key in the form in which it crosses: of bounded length, and
-// text. What a Transport hands over is bounded already.
-func canonical(key string) string {
-	return hostkey.Bounded(strings.ToValidUTF8(key, "\ufffd"))
+const (
+	// maxScope bounds the form of a scope: four segments of a path, a tag and a replica
+	// are shorter. What is longer is remembered by its digest.
+	maxScope = 512
+	// maxName bounds the names of records.
+	maxName = hostkey.MaxLen + len(" ") + maxScope
+)
+
+// canonical is the name of a record in the form in which it crosses: of bounded length,
+// and text. What a Transport hands over is both.
+func canonical(record string) string {
+	key, part := scope.Split(strings.ToValidUTF8(record, "\ufffd"))
+	if len(part) > maxScope {
+		part = hostkey.Bounded(part)
+	}
+	return scope.Record(hostkey.Bounded(key), part)
 }
 
 // idOf is how a canonical key is named in Redis: of one length, and without a character
@@ -90,13 +103,12 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 	}
 	s.mu.Unlock()
 	reset := upMillis(r.ResetIn)
-	directed := r.ServerDirected || r.Hint >= hold.MinHold
 	return []any{
 		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, packAlarms(hold.FirstAlarms()),
 		replicaID(r.Replica), r.Call, r.Version, sent.Milliseconds(), r.Generation,
-		count(r.Good), count(r.Bad), count(r.Refused), count(r.GoodRetries), count(r.RefusedRetries), count(r.Returned),
+		count(r.Good), count(r.Bad), count(r.Refused), count(r.Returned),
 		count(r.Failures), count(r.Refusals), flag(r.Well),
-		max(r.Status, 0), upMillis(r.Hint), flag(directed), max(r.Remaining, 0), reset, flag(r.NearExhaustion), flag(r.Inconsistent), r.Want,
+		max(r.Status, 0), upMillis(r.Hint), flag(r.ServerDirected), max(r.Remaining, 0), reset, flag(r.NearExhaustion), flag(r.Inconsistent), r.Want,
 	}
 }
 
@@ -109,7 +121,7 @@ func (s *Store) commitArgs(id, key string, d hold.Decision) []any {
 	return []any{
 		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(),
 		d.Rev, int64(d.At), d.MaxAge.Milliseconds(),
-		pack(t.Good, t.Bad, t.Refused, t.GoodRetries, t.RefusedRetries, t.Returned, t.Failures, t.Refusals, t.Hints,
+		pack(t.Good, t.Bad, t.Refused, t.Returned, t.Failures, t.Refusals, t.Hints,
 			int(t.RetryAt), t.Remaining, int(t.ResetAt), flag(t.NearExhaustion), flag(t.Inconsistent)),
 		int64(d.SeenHint), d.SeenAttempts, round, memory,
 		d.Attempts, d.Status, d.Failures, flag(d.NewRound), flag(d.Changed), d.Want,
@@ -235,7 +247,7 @@ func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 	snap.key = key
 	var ok4 bool
 	s.Phase, ok4 = phaseOf(phase)
-	if n.bad || !ok1 || !ok2 || !ok3 || !ok4 || len(key) > hostkey.MaxLen {
+	if n.bad || !ok1 || !ok2 || !ok3 || !ok4 || len(key) > maxName {
 		return snapshot{}, false
 	}
 	now := time.Now()

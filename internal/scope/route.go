@@ -5,8 +5,13 @@ import "strings"
 const (
 	// maxSegments is how much of a path tells one route from another.
 	maxSegments = 4
-	// maxWord bounds the letters in a row of a segment that is a word and not a token.
-	maxWord = 32
+	// maxWord bounds the letters in a row of a segment that is a word and not a token,
+	// and maxCapitals those of a word in capitals.
+	maxWord     = 32
+	maxCapitals = 16
+	// minRandom letters are enough to see that their case is a random one: fewer may be
+	// a name like "getItemById".
+	minRandom = 16
 	// maxName bounds names that the server or the user gives.
 	maxName = 96
 	// unnamed stands for a segment that is not the same in all requests of a route.
@@ -47,6 +52,7 @@ func indexSlash(s string) int {
 
 func shape(path string) string {
 	var b strings.Builder
+	b.Grow(len(path) + 1)
 	for segment := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
 		b.WriteByte('/')
 		if isWord(segment) {
@@ -59,27 +65,44 @@ func shape(path string) string {
 }
 
 // isWord reports whether a segment names a part of an API, and is no id or token: it
-// has no digit, save in a version like "v1" or "v2beta1", nothing that has to be
-// escaped, and no long run of letters.
+// has no digit, except in a version like "v1" or "v2beta1", nothing that has to be
+// escaped, no long run of letters, and not a case that changes at random. A word that
+// is taken for a token costs little: its route is a wider one. A token that is taken
+// for a word would be seen in logs.
 func isWord(segment string) bool {
 	if isVersion(segment) {
 		return true
 	}
-	run := 0
-	for _, c := range []byte(segment) {
+	var letters, capitals, changes int // of the segment
+	var run, capitalRun int            // letters in a row
+	for i, c := range []byte(segment) {
+		upper := isUpper(c)
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
-			if run++; run > maxWord {
+		case upper || 'a' <= c && c <= 'z':
+			if run > 0 && upper != isUpper(segment[i-1]) {
+				changes, capitalRun = changes+1, 0
+			}
+			letters, run = letters+1, run+1
+			if upper {
+				capitals, capitalRun = capitals+1, capitalRun+1
+			}
+			if run > maxWord || capitalRun > maxCapitals {
+				return false
+			}
+			// In names, most words begin with a capital and go on without.
+			if letters >= minRandom && capitals < letters && 3*max(changes, capitals) > letters {
 				return false
 			}
 		case c == '.' || c == '-' || c == '_' || c == ':' || c == '$' || c == '~':
-			run = 0
+			run, capitalRun = 0, 0
 		default:
 			return false
 		}
 	}
 	return len(segment) <= maxName
 }
+
+func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
 
 // isVersion reports whether a segment is a version of an API: "v1", "v1.1", "v2beta1".
 func isVersion(segment string) bool {
@@ -104,14 +127,18 @@ func isVersion(segment string) bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// Clean returns a name that a server or a user gave in a form that a scope can have:
-// printable ASCII without spaces, and not too long.
+// Clean returns a name that a server or a user gave in a form that the route of a scope
+// can have: printable ASCII without spaces, not too long, and with no beginning that
+// marks another part of a scope. Names of models begin with "@".
 func Clean(name string) string {
-	clean := strings.Map(func(r rune) rune {
+	name = strings.Map(func(r rune) rune {
 		if r <= ' ' || r > '~' {
 			return '_'
 		}
 		return r
 	}, name[:min(len(name), maxName)])
-	return clean
+	if name != "" && strings.Contains(credentialMark+replicaMark+namedMark, name[:1]) {
+		return "_" + name[1:]
+	}
+	return name
 }

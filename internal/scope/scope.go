@@ -94,17 +94,36 @@ func Parse(text string) (s Scope) {
 
 // Of returns the name of the record of a scope of key: that of the whole key is key
 // itself.
-func (s Scope) Of(key string) string {
-	if text := s.String(); text != "" {
-		return key + separator + text
+func (s Scope) Of(key string) string { return Record(key, s.String()) }
+
+// Record puts the name of a record together again: see [Split].
+func Record(key, scope string) string {
+	if scope == "" {
+		return key
 	}
-	return key
+	return key + separator + scope
 }
 
-// Split takes the name of a record apart. Keys have no space.
+// Split takes the name of a record apart, into the key and the form of the scope. Keys
+// have no space.
 func Split(record string) (key, scope string) {
 	key, scope, _ = strings.Cut(record, separator)
 	return key, scope
+}
+
+// Kind says which parts the scope fixes, for labels that must be few: "key", "route",
+// "credential", "replica", or several as in "route+credential".
+func (s Scope) Kind() string {
+	var fixed []string
+	for _, part := range [...]struct{ name, value string }{{"route", s.Route}, {"credential", s.Credential}, {"replica", s.Replica}} {
+		if part.value != "" {
+			fixed = append(fixed, part.name)
+		}
+	}
+	if len(fixed) == 0 {
+		return "key"
+	}
+	return strings.Join(fixed, "+")
 }
 
 // Words says in words what a scope has: "" for the whole key.

@@ -117,7 +117,7 @@ func (c *checker) committed(rec *stored, before hold.Record, d hold.Decision, ve
 
 // reported: a hint that was reported holds.
 func (c *checker) reported(rec *stored, rep hold.Report, now time.Time) {
-	if rep.Hint <= 0 || !(rep.ServerDirected || rep.Hint >= hold.MinHold) {
+	if rep.Hint <= 0 || !rep.ServerDirected {
 		return
 	}
 	s, until := rec.Snapshot(), now.Add(min(rep.Hint, MaxHold)-2*time.Millisecond)
@@ -130,7 +130,7 @@ func (c *checker) reported(rec *stored, rep hold.Report, now time.Time) {
 func (c *checker) bounded(rec *stored, now time.Time) {
 	t := &rec.Totals
 	for _, n := range [...]int{
-		t.Good, t.Bad, t.Refused, t.GoodRetries, t.RefusedRetries, t.Returned, t.Failures, t.Refusals, t.Hints, t.Remaining,
+		t.Good, t.Bad, t.Refused, t.Returned, t.Failures, t.Refusals, t.Hints, t.Remaining,
 		rec.Permits, rec.Granted, rec.Attempts, rec.Status,
 	} {
 		if n < 0 || n > 1<<30 {

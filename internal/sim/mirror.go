@@ -6,7 +6,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
-// mirror is a replica's copy of what its store knows (internal/redisstore/mirror.go
+// mirror is a replica's copy of what its store knows (internal/redisstore/poll.go
 // and listen.go): published changes are the fast way, and a poll is the sure one.
 type mirror struct {
 	epoch, seq uint64 // of the data, as far as known; 0 where they are not

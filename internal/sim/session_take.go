@@ -47,7 +47,6 @@ func (q *session) recordShared(o hold.Result) {
 	fresh := m.Phase() == hold.Healthy && o.Generation == m.Generation()
 	if mine && q.report.Generation != o.Generation {
 		q.report.Good, q.report.Bad, q.report.Refused, q.report.Returned = 0, 0, 0, 0
-		q.report.GoodRetries, q.report.RefusedRetries = 0, 0
 		q.report.Generation = o.Generation
 	}
 	if o.HasQuota && o.Generation == m.Generation() && (o.NearExhaustion || o.Inconsistent || m.Phase() != hold.Healthy) {
@@ -65,9 +64,6 @@ func (q *session) recordShared(o hold.Result) {
 	case hold.Good:
 		if mine {
 			q.report.Good++
-			if o.Retry {
-				q.report.GoodRetries++
-			}
 		}
 		q.row = 0
 		q.report.Well = q.failing
@@ -88,9 +84,6 @@ func (q *session) recordShared(o hold.Result) {
 	switch {
 	case mine && o.Lesson == hold.Refused:
 		q.report.Refused++
-		if o.Retry {
-			q.report.RefusedRetries++
-		}
 		if !m.IsPaced() {
 			m.ForfeitPermits()
 		}

@@ -224,7 +224,6 @@ func rounded(r hold.Report) hold.Report {
 		}
 		return d.Truncate(time.Millisecond) + 2*time.Millisecond
 	}
-	r.ServerDirected = r.ServerDirected || r.Hint >= hold.MinHold
 	r.Hint, r.ResetIn = up(r.Hint), up(r.ResetIn)
 	return r
 }

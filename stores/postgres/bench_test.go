@@ -33,7 +33,7 @@ func BenchmarkStore_Propagation(b *testing.B) {
 		key := fmt.Sprint("k", i)
 		var stops []func()
 		for _, o := range others {
-			stops = append(stops, o.Watch(key, func(holdoff.State) { told <- time.Now() }))
+			stops = append(stops, o.Watch(key, func(string, holdoff.State) { told <- time.Now() }))
 		}
 		begun := time.Now()
 		report(b, s, key, hint)

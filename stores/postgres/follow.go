@@ -16,24 +16,14 @@ import (
 //go:embed schema.sql
 var schema string
 
-const (
-	sessionTimeout = 5 * time.Second      // for a reading of the whole table, and what goes before it
-	spread         = 4 * time.Millisecond // spreads the readings of replicas that were notified at once
-	sweepInterval  = 15 * time.Second
-)
-
 var errClosed = errors.New("the store is closed")
 
 // follow keeps up with the table, one session after another. It calls joined when the
 // table was read.
 func (s *Store) follow(joined func()) {
-	defer close(s.done)
 	defer joined()
 	for s.ctx.Err() == nil {
-		err := s.session(joined)
-		s.mu.Lock()
-		s.lost = fmt.Errorf("holdoff/postgres: the database is away: %w", err)
-		s.mu.Unlock()
+		s.note(&s.lost, fmt.Errorf("holdoff/postgres: the database is away: %w", s.session(joined)))
 		select {
 		case <-s.ctx.Done():
 		case <-time.After(minPoll/2 + rand.N(s.opts.PollInterval)): // a thousand replicas do not come back at once
@@ -65,9 +55,7 @@ func (s *Store) session(joined func()) error {
 		if cursor, news, err = s.read(conn, cursor); err != nil {
 			return err
 		}
-		s.mu.Lock()
-		s.lost = nil
-		s.mu.Unlock()
+		s.note(&s.lost, nil)
 		joined()
 		if time.Since(swept) > sweepInterval {
 			swept = time.Now()
@@ -94,8 +82,6 @@ func (s *Store) wait(conn *pgx.Conn, gap time.Duration) (poked bool, err error) 
 		n, err := conn.WaitForNotification(ctx)
 		cancel()
 		switch {
-		case s.ctx.Err() != nil:
-			return false, errClosed
 		case err != nil && conn.IsClosed():
 			return false, err
 		case err != nil:
@@ -113,11 +99,9 @@ func (s *Store) wait(conn *pgx.Conn, gap time.Duration) (poked bool, err error) 
 // told then, and those of a key that is no longer in the table, which was truncated or
 // is another server's, are told that it is lost.
 func (s *Store) read(conn *pgx.Conn, cursor int64) (next int64, news bool, err error) {
-	all, timeout, missing := cursor == 0, s.opts.Timeout, map[id]entry(nil)
+	all, timeout, missing := cursor == 0, s.opts.Timeout, map[string]holdoff.State{}
 	if all {
-		s.mu.Lock()
-		timeout, missing = max(timeout, sessionTimeout), maps.Clone(s.states)
-		s.mu.Unlock()
+		timeout, missing = max(timeout, sessionTimeout), maps.Collect(s.mirror.All())
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
@@ -127,26 +111,21 @@ func (s *Store) read(conn *pgx.Conn, cursor int64) (next int64, news bool, err e
 	for rows.Next() && r.scan(rows) == nil {
 		rec, _ := s.decode(r)
 		state := rec.Add(holdoff.Report{}, r.now, s.opts.MaxHold).Snapshot // it checks the times of this copy
-		news = s.put(id(r.id), entry{r.key, r.here(state, s.opts.MaxHold)}, all) || news
-		delete(missing, id(r.id))
+		news = s.mirror.Put(r.key, r.here(state, s.opts.MaxHold), all) || news
+		delete(missing, r.key)
 	}
 	if err := rows.Err(); err != nil {
 		return cursor, false, err
 	}
-	for id, e := range missing {
-		if !e.state.Expired(time.Now()) {
-			s.put(id, entry{state: holdoff.State{Lost: true}}, true)
-		}
+	for record := range missing {
+		s.mirror.Put(record, holdoff.State{Lost: true}, true)
 	}
 	return max(r.oldest, 1), news, nil
 }
 
 // sweep forgets what is over, here and in the table.
 func (s *Store) sweep(conn *pgx.Conn) error {
-	s.mu.Lock()
-	maps.DeleteFunc(s.states, func(_ id, e entry) bool { return e.state.Expired(time.Now()) })
-	s.damaged = nil
-	s.mu.Unlock()
+	s.note(&s.damaged, nil)
 	ctx, cancel := context.WithTimeout(s.ctx, sessionTimeout)
 	defer cancel()
 	_, err := conn.Exec(ctx, `delete from holdoff where namespace = $1 and expires < clock_timestamp()`, s.opts.Namespace)

@@ -15,10 +15,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-holdoff/holdoff"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -51,29 +51,24 @@ type Store struct {
 	replica string // marks those of this process
 	ctx     context.Context
 	cancel  context.CancelFunc
-	done    chan struct{} // closed when follow has returned
+	running sync.WaitGroup // follow
 
-	mu       sync.Mutex // guards what follows
-	states   map[id]entry
-	watchers map[id]map[*func(holdoff.State)]bool
-	lost     error // why the session with the database ended
-	refused  error // why the last report failed
-	damaged  error // a record that could not be read
-}
-
-// id names a key in the table: of one length, whatever the key is made of.
-type id [16]byte
-
-// entry is what is known of one key.
-type entry struct {
-	key   string
-	state holdoff.State
+	mirror  holdoff.Mirror
+	mu      sync.Mutex // guards what follows
+	lost    error      // why the session with the database ended
+	refused error      // why the last report failed
+	damaged error      // a record that could not be read
 }
 
 const (
-	minPoll = 100 * time.Millisecond
-	// maxRecords bounds the keys of a namespace: an attacker may make us meet refusals
-	// from ever new hosts.
+	minPoll        = 100 * time.Millisecond
+	sessionTimeout = 5 * time.Second      // for a reading of the whole table, and what goes before it
+	spread         = 4 * time.Millisecond // spreads the readings of replicas that were notified at once
+	sweepInterval  = 15 * time.Second
+
+	maxName = 1 << 10 // bytes; a Transport's records have shorter names
+	// maxRecords bounds the records of a namespace: an attacker may make us meet
+	// refusals from ever new hosts.
 	maxRecords = 32 << 10
 )
 
@@ -91,20 +86,18 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts Options) (*Store, error) 
 	switch {
 	case pool == nil:
 		return nil, errors.New("holdoff/postgres: New: the pool is nil")
-	case len(opts.Namespace) > 128 || shown(opts.Namespace) != opts.Namespace:
+	case len(opts.Namespace) > 128 || text(opts.Namespace) != opts.Namespace:
 		return nil, fmt.Errorf("holdoff/postgres: Options.Namespace is %.128q; it must be text of at most 128 bytes", opts.Namespace)
 	case opts.Timeout < time.Millisecond || opts.MaxHold < 0 || opts.PollInterval < minPoll:
 		return nil, fmt.Errorf("holdoff/postgres: Options are %+v; durations must be positive, and PollInterval 100 ms or more", opts)
 	}
-	s := &Store{
-		pool: pool, opts: opts, channel: fmt.Sprintf("holdoff_%x", digest(opts.Namespace)), replica: rand.Text(), done: make(chan struct{}),
-		states: make(map[id]entry), watchers: make(map[id]map[*func(holdoff.State)]bool),
-	}
+	channel := fmt.Sprintf("holdoff_%.16x", sha256.Sum256([]byte(opts.Namespace)))
+	s := &Store{pool: pool, opts: opts, channel: channel, replica: rand.Text()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	// A replica that starts while a key is held obeys from its first request on, where
 	// the database answers in time.
 	joining, joined := context.WithTimeout(ctx, opts.Timeout)
-	go s.follow(joined)
+	s.running.Go(func() { s.follow(joined) })
 	<-joining.Done()
 	return s, nil
 }
@@ -112,7 +105,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts Options) (*Store, error) 
 // Close ends what the store does in the background.
 func (s *Store) Close() error {
 	s.cancel()
-	<-s.done
+	s.running.Wait()
+	s.note(&s.lost, errClosed)
 	return nil
 }
 
@@ -124,75 +118,26 @@ func (s *Store) Err() error {
 	return errors.Join(s.lost, s.refused, s.damaged)
 }
 
-// All yields the keys that are not healthy, as far as this process knows, with their
-// states.
-func (s *Store) All() iter.Seq2[string, holdoff.State] {
-	return func(yield func(string, holdoff.State) bool) {
-		s.mu.Lock()
-		states := maps.Clone(s.states)
-		s.mu.Unlock()
-		for _, e := range states {
-			if !e.state.Expired(time.Now()) && !yield(e.key, e.state) {
-				return
-			}
-		}
-	}
-}
+// All yields the records that are not healthy, as far as this process knows, with
+// their states.
+func (s *Store) All() iter.Seq2[string, holdoff.State] { return s.mirror.All() }
 
 // Watch implements [holdoff.Store].
-func (s *Store) Watch(key string, changed func(holdoff.State)) (stop func()) {
-	id, w := digest(s.opts.Namespace, key), &changed
+func (s *Store) Watch(key string, changed func(scope string, state holdoff.State)) (stop func()) {
+	return s.mirror.Watch(text(key), changed)
+}
+
+// note keeps the last error of a kind, or that there is none.
+func (s *Store) note(kind *error, err error) {
 	s.mu.Lock()
-	if s.watchers[id] == nil {
-		s.watchers[id] = make(map[*func(holdoff.State)]bool)
-	}
-	s.watchers[id][w] = true
-	state := s.states[id].state
-	s.mu.Unlock()
-	if !state.Expired(time.Now()) {
-		changed(state)
-	}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if delete(s.watchers[id], w); len(s.watchers[id]) == 0 {
-			delete(s.watchers, id)
-		}
-	}
+	defer s.mu.Unlock()
+	*kind = err
 }
 
-// put adopts the state of a key, unless it is older than the one that is known, and
-// tells the watchers if it is newer, or if tell is set.
-func (s *Store) put(id id, e entry, tell bool) (newer bool) {
-	s.mu.Lock()
-	known, exists := s.states[id]
-	newer = e.state.Version > known.state.Version
-	var watchers map[*func(holdoff.State)]bool
-	switch {
-	case e.state.Lost:
-		delete(s.states, id)
-		watchers = maps.Clone(s.watchers[id])
-	case e.state.Version >= known.state.Version && (exists || len(s.states) < maxRecords):
-		s.states[id] = e
-		if newer || tell {
-			watchers = maps.Clone(s.watchers[id])
-		}
+// text is a name as the table has it. What is no text, or too long, has a hash there.
+func text(name string) string {
+	if len(name) <= maxName && utf8.ValidString(name) && !strings.Contains(name, "\x00") {
+		return name
 	}
-	s.mu.Unlock()
-	for changed := range watchers {
-		(*changed)(e.state)
-	}
-	return newer
-}
-
-// digest returns the id of a key in a namespace. The number is the version of the
-// records' form: a record of another form is never met.
-func digest(parts ...string) id {
-	sum := sha256.Sum256([]byte("1\x00" + strings.Join(parts, "\x00")))
-	return id(sum[:16])
-}
-
-// shown is a name as the table has it: text, and of bounded length.
-func shown(name string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(name[:min(len(name), 320)], "\ufffd"), "\x00", "\ufffd")
+	return fmt.Sprintf("%.32q~%x", name, sha256.Sum256([]byte(name)))
 }

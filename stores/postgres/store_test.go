@@ -58,7 +58,7 @@ func report(t testing.TB, s *Store, key string, r holdoff.Report) holdoff.Reply 
 func watch(t testing.TB, s *Store, key string) func() holdoff.State {
 	var last atomic.Pointer[holdoff.State]
 	last.Store(&holdoff.State{})
-	t.Cleanup(s.Watch(key, func(state holdoff.State) { last.Store(&state) }))
+	t.Cleanup(s.Watch(key, func(_ string, state holdoff.State) { last.Store(&state) }))
 	return func() holdoff.State { return *last.Load() }
 }
 
@@ -272,7 +272,7 @@ func testForged(t *testing.T, srv *server) {
 	s := join(t, srv.pool(), Options{Namespace: t.Name()})
 	report(t, s, "k", hint)
 	var told atomic.Int64
-	t.Cleanup(s.Watch("k", func(holdoff.State) { told.Add(1) }))
+	t.Cleanup(s.Watch("k", func(string, holdoff.State) { told.Add(1) }))
 	before := srv.text(`select record::text from holdoff where namespace = $1`, t.Name())
 	for _, payload := range []string{"", "healthy", s.replica, strings.Repeat("x", 7000)} {
 		srv.exec(`select pg_notify($1, $2) from generate_series(1, 1000)`, s.channel, payload)
@@ -336,7 +336,7 @@ func testSweep(t *testing.T, srv *server) {
 func testKeys(t *testing.T, srv *server) {
 	opts := Options{Namespace: t.Name()}
 	a, b := join(t, srv.pool(), opts), join(t, srv.pool(), opts)
-	for _, key := range []string{"", "\x00", "\xff\xfe", "'; drop table holdoff; --", strings.Repeat("long", 10_000), strings.Repeat("long", 10_000) + "er"} {
+	for _, key := range []string{"", "\x00", "\xff\xfe", "';drop/**/table/**/holdoff;--", strings.Repeat("long", 10_000), strings.Repeat("long", 10_000) + "er"} {
 		told := watch(t, b, key)
 		if told().Phase != holdoff.Healthy {
 			t.Errorf("%.20q is held by another key", key)
@@ -350,14 +350,13 @@ func testKeys(t *testing.T, srv *server) {
 
 func testStopped(t *testing.T, srv *server) {
 	s := join(t, srv.pool(), Options{Namespace: t.Name(), Timeout: 200 * time.Millisecond})
-	id := digest(t.Name(), "k")
 	stopped, err := pgx.Connect(t.Context(), srv.url())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stopped.Close(context.Background())
 	// As transact does, and then nothing.
-	for _, sql := range []string{`begin`, `set local idle_in_transaction_session_timeout = 400`, fmt.Sprintf(`select pg_advisory_xact_lock(%d)`, lockOf(id))} {
+	for _, sql := range []string{`begin`, `set local idle_in_transaction_session_timeout = 400`, `select pg_advisory_xact_lock(hashtextextended('` + t.Name() + ` k', 0))`} {
 		if _, err := stopped.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}

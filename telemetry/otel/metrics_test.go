@@ -74,8 +74,8 @@ func TestMetrics(t *testing.T) {
 
 		go r.send(t.Context(), "http://h/")
 		time.Sleep(time.Second)
-		r.want(t, "holdoff.holds", values{"holdoff.origin=own," + h: 1})
-		r.want(t, "holdoff.keys", values{"holdoff.phase=held," + h: 1})
+		r.want(t, "holdoff.holds", values{"holdoff.origin=own,holdoff.scope=key," + h: 1})
+		r.want(t, "holdoff.keys", values{"holdoff.phase=held,holdoff.scope=key," + h: 1})
 		r.want(t, "holdoff.waiters", values{h: 1})
 		r.want(t, "holdoff.store.up", values{"": 1})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -130,9 +130,9 @@ func TestKeysOfOtherReplicas(t *testing.T) {
 			elsewhere.send(t.Context(), fmt.Sprintf("http://h%d/", i))
 		}
 		synctest.Wait()
-		here.want(t, "holdoff.keys", values{"holdoff.phase=held,server.address=other": 3})
+		here.want(t, "holdoff.keys", values{"holdoff.phase=held,holdoff.scope=key,server.address=other": 3})
 		here.send(t.Context(), "http://h1/")
-		here.want(t, "holdoff.holds", values{"holdoff.origin=fleet,server.address=h1,server.port=80": 1})
+		here.want(t, "holdoff.holds", values{"holdoff.origin=fleet,holdoff.scope=key,server.address=h1,server.port=80": 1})
 	})
 }
 
@@ -156,7 +156,7 @@ func TestOtherPhasesAreNoHolds(t *testing.T) {
 	for _, phase := range []holdoff.Phase{holdoff.Counted, holdoff.Paced, holdoff.Rationed, holdoff.Held} {
 		r.Observe(t.Context(), holdoff.Event{Kind: holdoff.HoldStarted, Key: "http://h", Phase: phase})
 	}
-	r.want(t, "holdoff.holds", values{"holdoff.origin=own,server.address=h,server.port=80": 1})
+	r.want(t, "holdoff.holds", values{"holdoff.origin=own,holdoff.scope=key,server.address=h,server.port=80": 1})
 }
 
 // The Transports of a process are told apart by attributes of the user's.
@@ -173,7 +173,7 @@ func TestSeveralTransports(t *testing.T) {
 			last = r
 		}
 		const billing, mail = "client=billing", "client=mail"
-		const held, h = ",holdoff.phase=held,server.address=h,server.port=80", ",server.address=h,server.port=80"
+		const held, h = ",holdoff.phase=held,holdoff.scope=key,server.address=h,server.port=80", ",server.address=h,server.port=80"
 		last.want(t, "holdoff.keys", values{billing + held: 1, mail + held: 1})
 		last.want(t, "holdoff.attempts", values{
 			billing + ",error.type=429,http.response.status_code=429" + h: 1,

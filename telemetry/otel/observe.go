@@ -47,7 +47,7 @@ func (t *Telemetry) Observe(ctx context.Context, e holdoff.Event) {
 		if e.Shared {
 			origin = "fleet"
 		}
-		t.holds.Add(ctx, 1, server, metric.WithAttributes(originKey.String(origin)))
+		t.holds.Add(ctx, 1, server, metric.WithAttributes(originKey.String(origin), scopeKey.String(e.Scope.Kind())))
 	}
 	if e.Waited > 0 {
 		t.waited.Record(ctx, e.Waited.Seconds(), server)
@@ -86,6 +86,9 @@ func annotate(ctx context.Context, name string, e holdoff.Event, attrs ...attrib
 	}
 	attrs = append(attrs, server(e.Key)...)
 	attrs = append(attrs, reason(e.Reason)...)
+	if part := e.Scope.String(); part != "" {
+		attrs = append(attrs, scopeKey.String(text(part)))
+	}
 	if e.Attempt > 0 {
 		attrs = append(attrs, semconv.HTTPRequestResendCount(e.Attempt))
 	}

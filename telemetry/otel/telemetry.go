@@ -78,6 +78,7 @@ const (
 	reasonKey = attribute.Key("holdoff.reason")
 	originKey = attribute.Key("holdoff.origin")
 	phaseKey  = attribute.Key("holdoff.phase")
+	scopeKey  = attribute.Key("holdoff.scope")
 )
 
 // New makes the instruments. An error is one of MeterProvider's.
@@ -136,9 +137,9 @@ func (t *Telemetry) instruments(meter metric.Meter) error {
 	t.retries = counter("holdoff.retries", "{retry}", "Attempts that were not the first of their request.")
 	t.waits = counter("holdoff.waits", "{wait}", "Waits that began, by what for: held, or why the last attempt failed.")
 	t.gaveUp = counter("holdoff.gave_up", "{request}", "Requests that were given up though they might have been sent again, by why.")
-	t.holds = counter("holdoff.holds", "{hold}", "Times that a key was held, or held for longer, by origin: own, from what this process met; or fleet, by the store's word.")
+	t.holds = counter("holdoff.holds", "{hold}", "Times that a key, or a part of it, was held, or held for longer, by kind of scope, and by origin: own, from what this process met; or fleet, by the store's word.")
 	t.failures = counter("holdoff.store.failures", "{failure}", "How often the store began to fail.")
-	t.keysNow = current("holdoff.keys", "{key}", "Keys that are not healthy, by phase.")
+	t.keysNow = current("holdoff.keys", "{scope}", "Scopes of keys that are not healthy, by kind of scope and by phase.")
 	t.waiters = current("holdoff.waiters", "{request}", "Requests that stand in line for a key that is not healthy.")
 	var err error
 	t.up, err = meter.Int64ObservableGauge("holdoff.store.up", metric.WithUnit("1"),
@@ -154,20 +155,21 @@ func (t *Telemetry) instruments(meter metric.Meter) error {
 func (t *Telemetry) look(_ context.Context, to metric.Observer) error {
 	type place struct {
 		server attribute.Set
+		scope  string
 		phase  holdoff.Phase
 	}
 	count, line := map[place]int64{}, map[attribute.Set]int64{}
 	for state := range t.options.Transport.Keys() {
 		server := t.keys.known(state.Key)
 		if state.Phase != holdoff.Healthy {
-			count[place{server, state.Phase}]++
+			count[place{server, state.Scope.Kind(), state.Phase}]++
 		}
 		if state.Waiters > 0 {
 			line[server] += int64(state.Waiters)
 		}
 	}
 	for at, n := range count {
-		to.ObserveInt64(t.keysNow, n, metric.WithAttributeSet(at.server), metric.WithAttributes(phaseKey.String(at.phase.String())))
+		to.ObserveInt64(t.keysNow, n, metric.WithAttributeSet(at.server), metric.WithAttributes(phaseKey.String(at.phase.String()), scopeKey.String(at.scope)))
 	}
 	for server, n := range line {
 		to.ObserveInt64(t.waiters, n, metric.WithAttributeSet(server))

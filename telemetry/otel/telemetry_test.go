@@ -65,7 +65,7 @@ func newRig(t *testing.T, options Options, statuses ...int) *rig {
 	t.Helper()
 	r := &rig{base: &script{statuses: statuses}, spans: tracetest.NewSpanRecorder(), reader: metric.NewManualReader()}
 	r.tracers = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r.spans))
-	r.Transport = &holdoff.Transport{Backoff: holdoff.Exponential{Base: 3 * time.Second, Jitter: holdoff.NoJitter}}
+	r.Transport = &holdoff.Transport{Route: oneScope, Backoff: holdoff.Exponential{Base: 3 * time.Second, Jitter: holdoff.NoJitter}}
 	options.Transport, options.TracerProvider = r.Transport, r.tracers
 	if options.MeterProvider == nil {
 		options.MeterProvider = metric.NewMeterProvider(metric.WithReader(r.reader))

@@ -7,12 +7,15 @@ import (
 	"time"
 )
 
-// clock adds up for how long keys are held. Nobody may look at a key when its
+// part is a kind of scope of a key.
+type part struct{ key, scope string }
+
+// clock adds up for how long parts of keys are held. Nobody may look at a key when its
 // hold runs out, so that the end of a hold is taken from what was announced, and
 // not from an event.
 type clock struct {
 	mu    sync.Mutex
-	spans map[string]*span
+	spans map[part]*span
 }
 
 // span is the holds of a key: how long they lasted up to since, and when the one
@@ -33,33 +36,34 @@ func (s *span) advance(now time.Time) {
 	s.since = now
 }
 
-// hold notes that key is held for d from now on; at 0, that it no longer is. Of
-// the keys that are other, one may go on to be held when one is let go.
-func (c *clock) hold(key string, d time.Duration, now time.Time) {
+// hold notes that a part is held for d from now on; at 0, that it no longer is. Of
+// several scopes of one kind, or the keys that are other, one may go on to be held when
+// one is let go.
+func (c *clock) hold(of part, d time.Duration, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.spans[key]
+	s := c.spans[of]
 	if s == nil {
 		if c.spans == nil {
-			c.spans = make(map[string]*span)
+			c.spans = make(map[part]*span)
 		}
 		s = &span{}
-		c.spans[key] = s
+		c.spans[of] = s
 	}
 	s.advance(now)
-	if end := now.Add(d); key != other || end.After(s.end) {
+	if end := now.Add(d); (of.key != other && of.scope == "key") || end.After(s.end) {
 		s.end = end
 	}
 }
 
-// totals yields for how long each key has been held up to now.
-func (c *clock) totals(now time.Time) iter.Seq2[string, time.Duration] {
+// totals yields for how long each part has been held up to now.
+func (c *clock) totals(now time.Time) iter.Seq2[part, time.Duration] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	totals := make(map[string]time.Duration, len(c.spans))
-	for key, s := range c.spans {
+	totals := make(map[part]time.Duration, len(c.spans))
+	for of, s := range c.spans {
 		s.advance(now)
-		totals[key] = s.total
+		totals[of] = s.total
 	}
 	return maps.All(totals)
 }

@@ -59,9 +59,9 @@ const (
 
 var (
 	heldSeconds = prometheus.NewDesc("holdoff_held_seconds_total",
-		"Time for which this process left the key alone, in seconds: holds, without probes and what follows.", []string{"key"}, nil)
+		"Time for which this process left the key alone, in seconds: holds, without probes and what follows. The scope is the kind of part that was held.", []string{"key", "scope"}, nil)
 	keysNow = prometheus.NewDesc("holdoff_keys",
-		"Keys that are not healthy, by phase: 1 for a key of its own, a count for other.", []string{"key", "phase"}, nil)
+		"How many scopes of a key are not healthy, by kind of scope and by phase.", []string{"key", "scope", "phase"}, nil)
 	waiters = prometheus.NewDesc("holdoff_waiters",
 		"Requests that stand in line for a key that is not healthy.", []string{"key"}, nil)
 	storeUp = prometheus.NewDesc("holdoff_store_up",
@@ -77,7 +77,7 @@ func (c *Collector) init() {
 	c.retries = counters("holdoff_retries_total", "Attempts that were not the first of their request.", "key")
 	c.waits = counters("holdoff_waits_total", "Waits that began, by what for: held, or why the last attempt failed.", "key", "reason")
 	c.gaveUp = counters("holdoff_gave_up_total", "Requests that were given up though they might have been sent again, by why.", "key", "reason")
-	c.holds = counters("holdoff_holds_total", "Times that a key was held, or held for longer, by origin: own, from what this process met; or fleet, by the store's word.", "key", "origin")
+	c.holds = counters("holdoff_holds_total", "Times that a key, or a part of it, was held, or held for longer, by kind of scope, and by origin: own, from what this process met; or fleet, by the store's word.", "key", "scope", "origin")
 	c.waited = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "holdoff_wait_seconds", Help: "How long requests waited before an attempt, or before they were given up.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2, 5, 10, 30, 60, 120, 300},
@@ -111,7 +111,7 @@ func (c *Collector) Observe(_ context.Context, e holdoff.Event) {
 	case holdoff.GaveUp:
 		c.gaveUp.WithLabelValues(key, c.reasons.of(e.Reason)).Inc()
 	case holdoff.HoldStarted, holdoff.HoldChanged, holdoff.HoldEnded:
-		c.held.hold(key, e.Hold, time.Now())
+		c.held.hold(part{key, e.Scope.Kind()}, e.Hold, time.Now())
 		if e.Phase != holdoff.Held {
 			break
 		}
@@ -119,7 +119,7 @@ func (c *Collector) Observe(_ context.Context, e holdoff.Event) {
 		if e.Shared {
 			origin = "fleet"
 		}
-		c.holds.WithLabelValues(key, origin).Inc()
+		c.holds.WithLabelValues(key, e.Scope.Kind(), origin).Inc()
 	}
 	if e.Waited > 0 {
 		c.waited.WithLabelValues(key).Observe(e.Waited.Seconds())
@@ -155,8 +155,8 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	for _, m := range c.counted() {
 		m.Collect(to)
 	}
-	for key, held := range c.held.totals(time.Now()) {
-		to <- prometheus.MustNewConstMetric(heldSeconds, prometheus.CounterValue, held.Seconds(), key)
+	for of, held := range c.held.totals(time.Now()) {
+		to <- prometheus.MustNewConstMetric(heldSeconds, prometheus.CounterValue, held.Seconds(), of.key, of.scope)
 	}
 	if c.Transport == nil {
 		return
@@ -177,19 +177,19 @@ func (c *Collector) counted() []prometheus.Collector {
 }
 
 func (c *Collector) collectKeys(to chan<- prometheus.Metric) {
-	type place struct{ key, phase string }
+	type place struct{ key, scope, phase string }
 	count, line := map[place]int{}, map[string]int{}
 	for state := range c.Transport.Keys() {
 		key := c.keys.known(state.Key)
 		if state.Phase != holdoff.Healthy {
-			count[place{key, state.Phase.String()}]++
+			count[place{key, state.Scope.Kind(), state.Phase.String()}]++
 		}
 		if state.Waiters > 0 {
 			line[key] += state.Waiters
 		}
 	}
 	for at, n := range count {
-		to <- prometheus.MustNewConstMetric(keysNow, prometheus.GaugeValue, float64(n), at.key, at.phase)
+		to <- prometheus.MustNewConstMetric(keysNow, prometheus.GaugeValue, float64(n), at.key, at.scope, at.phase)
 	}
 	for key, n := range line {
 		to <- prometheus.MustNewConstMetric(waiters, prometheus.GaugeValue, float64(n), key)

@@ -47,6 +47,7 @@ func (s *script) RoundTrip(*http.Request) (*http.Response, error) {
 // watched returns a Transport with a Collector.
 func watched(statuses ...int) (*holdoff.Transport, *Collector) {
 	transport := &holdoff.Transport{
+		Route:   oneScope,
 		Base:    &script{statuses: statuses},
 		Backoff: holdoff.Exponential{Base: 3 * time.Second, Jitter: holdoff.NoJitter},
 	}
@@ -130,15 +131,15 @@ func TestHold(t *testing.T) {
 		go send(t.Context(), transport, "http://h/")
 		time.Sleep(2 * time.Second)
 		want(t, collector,
-			`holdoff_holds_total{key="http://h",origin="own"} 1`,
-			`holdoff_keys{key="http://h",phase="held"} 1`,
+			`holdoff_holds_total{key="http://h",origin="own",scope="key"} 1`,
+			`holdoff_keys{key="http://h",phase="held",scope="key"} 1`,
 			`holdoff_waiters{key="http://h"} 1`,
-			`holdoff_held_seconds_total{key="http://h"} 2`,
+			`holdoff_held_seconds_total{key="http://h",scope="key"} 2`,
 			`holdoff_waits_total{key="http://h",reason="held"} 1`,
 		)
 		time.Sleep(time.Minute)
 		want(t, collector,
-			`holdoff_held_seconds_total{key="http://h"} 5`,
+			`holdoff_held_seconds_total{key="http://h",scope="key"} 5`,
 			`holdoff_wait_seconds_sum{key="http://h"} 5`,
 			`holdoff_wait_seconds_count{key="http://h"} 1`,
 			`holdoff_attempts_total{code="200",key="http://h"} 1`,
@@ -187,7 +188,7 @@ func TestOtherPhasesAreNoHolds(t *testing.T) {
 	for _, phase := range []holdoff.Phase{holdoff.Counted, holdoff.Paced, holdoff.Rationed, holdoff.Held} {
 		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.HoldStarted, Key: "http://h", Phase: phase})
 	}
-	want(t, collector, `holdoff_holds_total{key="http://h",origin="own"} 1`)
+	want(t, collector, `holdoff_holds_total{key="http://h",origin="own",scope="key"} 1`)
 }
 
 // A hold that nobody looks at ends when it was to, and one that is extended
@@ -205,14 +206,14 @@ func TestHeldSeconds(t *testing.T) {
 		tell(holdoff.HoldStarted, "c", 2*time.Second)
 		time.Sleep(time.Second)
 		tell(holdoff.HoldEnded, "c", 0)
-		want(t, collector, `holdoff_held_seconds_total{key="a"} 6`, `holdoff_held_seconds_total{key="other"} 6`)
+		want(t, collector, `holdoff_held_seconds_total{key="a",scope="key"} 6`, `holdoff_held_seconds_total{key="other",scope="key"} 6`)
 		time.Sleep(time.Hour)
-		want(t, collector, `holdoff_held_seconds_total{key="a"} 15`, `holdoff_held_seconds_total{key="other"} 10`)
+		want(t, collector, `holdoff_held_seconds_total{key="a",scope="key"} 15`, `holdoff_held_seconds_total{key="other",scope="key"} 10`)
 		tell(holdoff.HoldStarted, "a", time.Minute)
 		time.Sleep(time.Second)
 		tell(holdoff.HoldEnded, "a", 0) // the store says so, before its time
 		time.Sleep(time.Hour)
-		want(t, collector, `holdoff_held_seconds_total{key="a"} 16`, `holdoff_held_seconds_total{key="other"} 10`)
+		want(t, collector, `holdoff_held_seconds_total{key="a",scope="key"} 16`, `holdoff_held_seconds_total{key="other",scope="key"} 10`)
 	})
 }
 
@@ -256,9 +257,9 @@ func TestKeysOfOtherReplicas(t *testing.T) {
 			send(t.Context(), elsewhere, fmt.Sprintf("http://h%d/", i))
 		}
 		synctest.Wait()
-		want(t, collector, `holdoff_keys{key="other",phase="held"} 3`)
+		want(t, collector, `holdoff_keys{key="other",phase="held",scope="key"} 3`)
 		send(t.Context(), here, "http://h1/")
-		want(t, collector, `holdoff_holds_total{key="http://h1",origin="fleet"} 1`, `holdoff_store_up 1`)
+		want(t, collector, `holdoff_holds_total{key="http://h1",origin="fleet",scope="key"} 1`, `holdoff_store_up 1`)
 	})
 }
 
@@ -275,7 +276,7 @@ func TestKeyThatIsNoText(t *testing.T) {
 	transport, collector := watched(429)
 	transport.Key, transport.MaxWait = func(*http.Request) string { return "a\xffb\"\n" }, -1
 	send(t.Context(), transport, "http://h/")
-	want(t, collector, `holdoff_keys{key="a`+"\uFFFD"+`b\"\n",phase="held"} 1`, `holdoff_attempts_total{code="429",key="a`+"\uFFFD"+`b\"\n"} 1`)
+	want(t, collector, `holdoff_keys{key="a`+"\uFFFD"+`b\"%0a",phase="held",scope="key"} 1`, `holdoff_attempts_total{code="429",key="a`+"\uFFFD"+`b\"%0a"} 1`)
 }
 
 // Scrapes while everything happens, for the race detector.

@@ -72,5 +72,5 @@ func Example() {
 	}
 	// Output:
 	// holdoff_attempts_total{code="429",key="http://api"} 1
-	// holdoff_keys{key="http://api",phase="held"} 1
+	// holdoff_keys{key="http://api",phase="held",scope="route"} 1
 }

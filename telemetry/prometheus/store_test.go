@@ -26,7 +26,7 @@ func TestStoreThatDies(t *testing.T) {
 	transport.Store, transport.MaxWait = store, -1
 
 	send(t.Context(), transport, "http://a/")
-	eventually(t, collector, "holdoff_store_up 1", `holdoff_keys{key="http://a",phase="held"} 1`)
+	eventually(t, collector, "holdoff_store_up 1", `holdoff_keys{key="http://a",phase="held",scope="key"} 1`)
 	server.Kill()
 	send(t.Context(), transport, "http://b/")
 	eventually(t, collector, "holdoff_store_up 0", "holdoff_store_failures_total 1")

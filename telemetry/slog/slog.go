@@ -42,6 +42,9 @@ func level(kind holdoff.EventKind) slog.Level {
 func attrs(e holdoff.Event) []slog.Attr {
 	list := make([]slog.Attr, 0, 12)
 	list = append(list, slog.String("key", e.Key))
+	if scope := e.Scope.String(); scope != "" {
+		list = append(list, slog.String("scope", scope))
+	}
 	switch e.Kind {
 	case holdoff.Attempted, holdoff.Waiting, holdoff.GaveUp:
 		list = append(list, slog.String("method", e.Method), slog.Int("attempt", e.Attempt))

@@ -6,7 +6,7 @@
 --   v key phase until attempts status timestamp   for people; phase and until as replicas see them
 --   round      rev generation phase began until permits keep level rate directed version,
 --              and the alarms: good bad refused returned failures witnesses refusals from near spent
---   totals     good bad refused good_retries refused_retries returned failures refusals hints
+--   totals     good bad refused returned failures refusals hints
 --              retry_at remaining reset_at near inconsistent
 --   granted    permits of the round      denied   when permits were last wanting
 --   hint       until, since              claim    replica, until
@@ -16,13 +16,13 @@
 
 local REV, GENERATION, PHASE, BEGAN, UNTIL, PERMITS, KEEP, LEVEL, RATE, DIRECTED, VERSION = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local A_GOOD, A_BAD, A_REFUSED, A_RETURNED, A_FAILURES, A_WITNESSES, A_REFUSALS, A_FROM, A_NEAR, A_SPENT = 12, 13, 14, 15, 16, 17, 18, 19, 20, 21
-local GOOD, BAD, REFUSED, RETURNED, FAILURES, REFUSALS, HINTS = 1, 2, 3, 6, 7, 8, 9
-local RETRY_AT, REMAINING, RESET_AT, NEAR, INCONSISTENT = 10, 11, 12, 13, 14
+local GOOD, BAD, REFUSED, RETURNED, FAILURES, REFUSALS, HINTS = 1, 2, 3, 4, 5, 6, 7
+local RETRY_AT, REMAINING, RESET_AT, NEAR, INCONSISTENT = 8, 9, 10, 11, 12
 
 local word, int = ' (%S+)', ' %.0f'
-local round_pattern, totals_pattern = '^(%S+)' .. string.rep(word, 20) .. '$', '^(%S+)' .. string.rep(word, 13) .. '$'
+local round_pattern, totals_pattern = '^(%S+)' .. string.rep(word, 20) .. '$', '^(%S+)' .. string.rep(word, 11) .. '$'
 local round_format = '%.0f %.0f %s' .. string.rep(int, 5) .. ' %.17g' .. string.rep(int, 12)
-local totals_format = '%.0f' .. string.rep(int, 13)
+local totals_format = '%.0f' .. string.rep(int, 11)
 local phases = {healthy = true, held = true, probing = true, ramping = true, counted = true, paced = true, rationed = true}
 
 local time = redis.call('TIME')

@@ -5,15 +5,15 @@
 -- KEYS[1]  the record (hash)   KEYS[2]  index (sorted set: id by expiry)   KEYS[3]  meta (hash)
 -- ARGV     1 channel   2 id   3 name   4 secret   5 longest hold, ms   6 most records   7 alarms of a new record
 --          8 replica   9 call  10 version  11 TIME at sending, ms (0: unknown)  12 generation
---         13 good  14 bad  15 refused  16 good retries  17 refused retries  18 returned  19 failures  20 refusals  21 well
---         22 status  23 hint, ms  24 directed (0, 1)  25 remaining  26 reset in, ms  27 near  28 inconsistent  29 want
+--         13 good  14 bad  15 refused  16 returned  17 failures  18 refusals  19 well
+--         20 status  21 hint, ms  22 directed (0, 1)  23 remaining  24 reset in, ms  25 near  26 inconsistent  27 want
 -- Returns  {'full'}, or see answer.
 --
 -- go-redis runs a script again when its answer was late. A hint is a maximum, and
 -- failures are told apart by the replica's count of calls. What else is counted
 -- twice leaves one slot under-used, or cuts a rate a little more, or measures a server once.
 
-local id, name, longest, replica, want = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[8], tonumber(ARGV[29])
+local id, name, longest, replica, want = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[8], tonumber(ARGV[27])
 local r = read(KEYS[1])
 if not r.exists and index('ZCOUNT', string.format('%.0f', now), '+inf') >= tonumber(ARGV[6]) then return {'full'} end
 read_meta(KEYS[3], ARGV[4])
@@ -49,30 +49,30 @@ local function witness()
 	return true
 end
 local healthy = round[PHASE] == 'healthy' and r.hint_until == 0
-if healthy and (ARGV[21] == '1' or (mine and tonumber(ARGV[13]) > 0)) then
+if healthy and (ARGV[19] == '1' or (mine and tonumber(ARGV[13]) > 0)) then
 	totals[FAILURES], totals[HINTS], totals[BAD], totals[REFUSED] = 0, 0, 0, 0
 	r.attempts, r.status, r.witnesses = 0, 0, ''
 end
-local failed, failures = mine and ARGV[14] + ARGV[15] or 0, tonumber(ARGV[19])
+local failed, failures = mine and ARGV[14] + ARGV[15] or 0, tonumber(ARGV[17])
 if healthy and failures > 0 and witness() then
 	add(FAILURES, failures)
 	failed = failed + failures
 end
-if healthy and now >= round[A_FROM] then add(REFUSALS, tonumber(ARGV[20])) end -- earlier ones are no news later
+if healthy and now >= round[A_FROM] then add(REFUSALS, tonumber(ARGV[18])) end -- earlier ones are no news later
 -- What waited in a stopped server's socket is older than it says.
-local hint, reset, sent = tonumber(ARGV[23]), tonumber(ARGV[26]), tonumber(ARGV[11])
+local hint, reset, sent = tonumber(ARGV[21]), tonumber(ARGV[24]), tonumber(ARGV[11])
 if sent > 0 and now - sent > 1000 and now - sent < 600000 then hint, reset = math.max(hint - now + sent, 0), math.max(reset - now + sent, 0) end
 if failed == 0 and hint > 0 then
 	add(HINTS, 1)
 	failed = 1
 end
-if failed > 0 then r.attempts, r.status, r.timestamp = math.min(r.attempts + failed, 2 ^ 30), tonumber(ARGV[22]), now end
+if failed > 0 then r.attempts, r.status, r.timestamp = math.min(r.attempts + failed, 2 ^ 30), tonumber(ARGV[20]), now end
 
 -- A quota: the later window counts, or the smaller remainder in one window.
-if ARGV[28] == '1' then
+if ARGV[26] == '1' then
 	totals[INCONSISTENT] = 1
 elseif reset > 0 and reset <= longest then
-	local at, remaining, near = now + reset, math.min(tonumber(ARGV[25]), 2 ^ 30), tonumber(ARGV[27])
+	local at, remaining, near = now + reset, math.min(tonumber(ARGV[23]), 2 ^ 30), tonumber(ARGV[25])
 	if at > totals[RESET_AT] + 1100 then
 		totals[REMAINING], totals[RESET_AT], totals[NEAR] = remaining, at, near
 	elseif at >= totals[RESET_AT] - 1100 then
@@ -83,7 +83,7 @@ end
 
 -- A hint is a maximum.
 local till = now + math.min(hint, longest)
-if hint > 0 and ARGV[24] ~= '1' then
+if hint > 0 and ARGV[22] ~= '1' then
 	totals[RETRY_AT] = math.max(totals[RETRY_AT], till)
 elseif hint > 0 and till > r.hint_until then
 	if r.hint_until == 0 then r.hint_at = now end

@@ -9,8 +9,18 @@ import (
 	"time"
 )
 
+// remaining returns the tightest of the counts.
+func remaining(h http.Header, now time.Time) (left int, reset time.Duration, ok bool) {
+	Counts(h, now, func(c Count) {
+		if !ok || c.Remaining < left {
+			left, reset, ok = c.Remaining, c.Reset, true
+		}
+	})
+	return left, reset, ok
+}
+
 // What the header families that are seen in the wild say of a limit.
-func TestRemaining_OfRealHeaders(t *testing.T) {
+func TestCounts_OfRealHeaders(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	const date = "Date: Thu, 01 Jan 2026 12:00:30 GMT" // the server is half a minute ahead
 	for _, tt := range []struct {
@@ -60,7 +70,7 @@ func TestRemaining_OfRealHeaders(t *testing.T) {
 		{"more bytes than are read", []string{"X-RateLimit-Remaining: 5" + strings.Repeat(" ", 64) + "0", "X-RateLimit-Reset: 9"}, 5, 9 * time.Second},
 		{"from its origin", []string{`RateLimit: "default";r=50;t=30`, "Age: 0"}, 50, 30 * time.Second},
 	} {
-		remains, reset, ok := Remaining(answer(200, tt.headers...).Header, now)
+		remains, reset, ok := remaining(answer(200, tt.headers...).Header, now)
 		if ok != (tt.reset != 0) || remains != tt.remains || reset != tt.reset {
 			t.Errorf("%s: got %d for %v, %t; want %d for %v", tt.name, remains, reset, ok, tt.remains, tt.reset)
 		}
@@ -68,7 +78,7 @@ func TestRemaining_OfRealHeaders(t *testing.T) {
 }
 
 // It is read of answers of healthy servers.
-func TestRemaining_AllocatesNothing(t *testing.T) {
+func TestCounts_AllocateNothing(t *testing.T) {
 	now := time.Now()
 	for _, headers := range [][]string{
 		nil,
@@ -77,7 +87,7 @@ func TestRemaining_AllocatesNothing(t *testing.T) {
 		{"Ratelimit-Remaining: 5;w=60", "Ratelimit-Reset: 50"},
 	} {
 		h := answer(200, headers...).Header
-		if n := testing.AllocsPerRun(100, func() { Remaining(h, now) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { remaining(h, now) }); n != 0 {
 			t.Errorf("%q: %v allocations, want 0", headers, n)
 		}
 	}
@@ -85,7 +95,7 @@ func TestRemaining_AllocatesNothing(t *testing.T) {
 
 // http.Header is read by its keys, which net/http canonicalises.
 func TestFields_AreCanonical(t *testing.T) {
-	names := slices.Concat(millisecondFields, delayFields)
+	names := slices.Concat(millisecondFields, delayFields, nameFields[:])
 	for _, f := range slices.Concat(windowFamilies, vendorFamilies) {
 		names = append(names, f.limit, f.remaining, f.reset)
 	}

@@ -12,8 +12,6 @@ import (
 // and the sequence that a poll looks at is the sure one.
 
 const (
-	// maxMirror bounds the keys of which a process keeps a copy.
-	maxMirror = 64 << 10
 	// pushDelay is how long a poll that is ahead of the subscription waits for
 	// it to catch up.
 	pushDelay = 100 * time.Millisecond
@@ -26,25 +24,6 @@ const (
 	// pageSize is how many records are read at a time.
 	pageSize = 100
 )
-
-// entry is what is known of one key.
-type entry struct {
-	key      string
-	state    hold.Snapshot
-	lost     bool // Redis no longer has the record: a new watcher is notified
-	watchers map[*func(hold.Snapshot)]bool
-}
-
-// prune forgets what an entry says when its record has expired, and the entry
-// when it has no watcher. The caller holds mu.
-func (s *Store) prune(id string, e *entry) {
-	if e.state.Expired(time.Now()) {
-		e.state = hold.Snapshot{Version: e.state.Version}
-		if len(e.watchers) == 0 {
-			delete(s.mirror, id)
-		}
-	}
-}
 
 // observe returns the state of a snapshot that was asked for, and sets our notion
 // of Redis' clock by it.
@@ -71,41 +50,6 @@ func version(epoch, seq uint64) uint64 { return epoch<<seqBits | seq }
 
 func splitVersion(v uint64) (epoch, seq uint64) { return v >> seqBits, v & (1<<seqBits - 1) }
 
-// put adopts a state into the mirror, unless it is older than the one there,
-// and notifies the watchers.
-func (s *Store) put(id, key string, state hold.Snapshot) {
-	s.mu.Lock()
-	e := s.mirror[id]
-	if e == nil {
-		if len(s.mirror) >= maxMirror || (state.Phase == hold.Healthy && state.Attempts == 0) {
-			s.mu.Unlock()
-			return
-		}
-		e = &entry{key: key, watchers: make(map[*func(hold.Snapshot)]bool)}
-		s.mirror[id] = e
-	}
-	if state.Lost && len(e.watchers) == 0 {
-		e.lost = true
-		s.prune(id, e)
-		s.mu.Unlock()
-		return
-	}
-	if !state.Lost && state.Version <= e.state.Version && !s.rejoined {
-		s.mu.Unlock()
-		return
-	}
-	e.state, e.lost = state, false
-	notify := make([]func(hold.Snapshot), 0, len(e.watchers))
-	for w := range e.watchers {
-		notify = append(notify, *w)
-	}
-	s.prune(id, e)
-	s.mu.Unlock()
-	for _, changed := range notify {
-		changed(state)
-	}
-}
-
 // keepUp polls, and reads all again when something was missed.
 func (s *Store) keepUp() {
 	for {
@@ -131,7 +75,6 @@ func (s *Store) keepUp() {
 			s.poll()
 		case <-time.After(wait):
 			s.poll()
-			s.sweep()
 		}
 	}
 }
@@ -174,20 +117,6 @@ func (s *Store) poll() {
 	}
 	if !s.seen(epoch, seq) {
 		s.readAll()
-	}
-}
-
-// sweep forgets entries that no request has asked for since their records have
-// expired.
-func (s *Store) sweep() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if time.Since(s.swept) < hold.Grace/4 {
-		return
-	}
-	s.swept = time.Now()
-	for id, e := range s.mirror {
-		s.prune(id, e)
 	}
 }
 

@@ -1,0 +1,249 @@
+package admission
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/scope"
+)
+
+func at(route, credential, replica string) scope.Scope {
+	return scope.Scope{Route: route, Credential: credential, Replica: replica}
+}
+
+// What several refused points have in common is one limit where there are enough of
+// them, and where no later success says otherwise.
+func TestEvidence_CommonIsTheLeastScopeThatExplainsAll(t *testing.T) {
+	type event struct {
+		refused scope.Scope
+		good    scope.Scope // a success that was sent after all that was refused before
+	}
+	for _, tt := range []struct {
+		name   string
+		events []event
+		want   scope.Scope
+		ok     bool
+	}{
+		{"one point", []event{{refused: at("/a", "1", "x")}}, scope.Scope{}, false},
+		{"two replicas at a point", []event{{refused: at("/a", "1", "x")}, {refused: at("/a", "1", "y")}}, at("/a", "1", ""), true},
+		{"two routes", []event{{refused: at("/a", "1", "x")}, {refused: at("/b", "1", "x")}}, scope.Scope{}, false},
+		{"three routes of a replica", []event{{refused: at("/a", "1", "x")}, {refused: at("/b", "1", "x")}, {refused: at("/c", "1", "x")}}, at("", "1", "x"), true},
+		{"three routes of three replicas", []event{{refused: at("/a", "1", "x")}, {refused: at("/b", "1", "y")}, {refused: at("/c", "1", "z")}}, at("", "1", ""), true},
+		{"three credentials", []event{{refused: at("/a", "1", "x")}, {refused: at("/a", "2", "y")}, {refused: at("/a", "3", "z")}}, at("/a", "", ""), true},
+		{"three of both", []event{{refused: at("/a", "1", "x")}, {refused: at("/b", "2", "y")}, {refused: at("/c", "3", "z")}}, scope.Scope{}, true},
+		{"two routes of three replicas", []event{{refused: at("/a", "1", "x")}, {refused: at("/b", "1", "y")}, {refused: at("/a", "1", "z")}}, at("/a", "1", ""), true},
+		{"a success in between", []event{{refused: at("/a", "1", "x")}, {refused: at("/b", "1", "x"), good: at("/d", "1", "x")}, {refused: at("/c", "1", "x")}}, scope.Scope{}, false},
+		{"a success elsewhere", []event{{refused: at("/a", "1", "x")}, {refused: at("/a", "1", "y"), good: at("/d", "2", "x")}}, at("/a", "1", ""), true},
+		{"a success at the point, of a third replica", []event{{refused: at("/a", "1", "x"), good: at("/a", "1", "z")}, {refused: at("/a", "1", "y")}}, scope.Scope{}, false},
+	} {
+		var e evidence
+		now := time.Unix(0, 0)
+		for i, event := range tt.events {
+			epoch := uint64(i + 1)
+			e.add(event.refused, epoch, now.Add(time.Minute+time.Duration(i)), now)
+			if event.good != (scope.Scope{}) {
+				e.good(event.good, epoch)
+			}
+		}
+		last := tt.events[len(tt.events)-1].refused
+		got, until, ok := e.common(last, now, func(scope.Scope) bool { return false })
+		if got != tt.want || ok != tt.ok {
+			t.Errorf("%s: got %q, %t; want %q, %t", tt.name, got, ok, tt.want, tt.ok)
+		}
+		if ok && until.Before(now.Add(time.Minute)) {
+			t.Errorf("%s: until %v, want the end of the longest", tt.name, until)
+		}
+	}
+}
+
+// A limit is not wide where much of what lies outside it is served as often as it asks.
+func TestEvidence_ContradictedByWhatIsServedOutside(t *testing.T) {
+	inside := func(s scope.Scope) bool { return s.Route == "/in" }
+	for _, tt := range []struct {
+		name    string
+		outside [][2]int // successes and refusals of a point each
+		refused float64
+		want    bool
+	}{
+		{"nothing is known", nil, 0.5, false},
+		{"nothing tells", [][2]int{{1, 0}, {2, 0}}, 0.5, true},
+		{"all are refused as well", [][2]int{{5, 5}, {3, 2}, {0, 1}}, 0.5, false},
+		{"a success where all are refused", [][2]int{{1, 0}}, 1, true},
+		{"as many successes as would be by chance", [][2]int{{4, 0}, {5, 5}, {5, 5}}, 0.5, false},
+		{"most are well", [][2]int{{9, 0}, {9, 0}, {5, 5}}, 0.5, true},
+	} {
+		var e evidence
+		for i, n := range tt.outside {
+			s := at(fmt.Sprint("/", i), "", "")
+			for range n[0] {
+				e.good(s, 0)
+			}
+			for range n[1] {
+				e.bad(s)
+			}
+		}
+		if got := e.contradicted(scope.Scope{}, inside, tt.refused); got != tt.want {
+			t.Errorf("%s: got %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What is remembered of points and limits is bounded.
+func TestEvidence_IsBounded(t *testing.T) {
+	var e evidence
+	now := time.Unix(0, 0)
+	for i := range 1000 {
+		s := at(fmt.Sprint("/", i), "", "")
+		e.good(s, uint64(i))
+		e.bad(s)
+		e.add(s, uint64(i), now.Add(time.Hour), now)
+	}
+	if len(e.points) > maxPoints || len(e.limits) > maxPoints {
+		t.Errorf("%d points and %d limits, want %d at most", len(e.points), len(e.limits), maxPoints)
+	}
+}
+
+// refuse records that a request from a point was refused with a hint.
+func (k *Key) refuse(s scope.Scope, hint time.Duration) {
+	pass, _ := k.TryFastPath()
+	k.Record(&pass, Outcome{At: s, Result: hold.Result{Lesson: hold.Refused, Hint: hint, Status: 429}})
+}
+
+// serve records that a request from a point was served.
+func (k *Key) serve(s scope.Scope) {
+	pass, _ := k.TryFastPath()
+	k.Record(&pass, Outcome{At: s, Result: hold.Result{Lesson: hold.Good}})
+}
+
+// passes reports whether a request from a point may be sent at once.
+func (k *Key) passes(t *testing.T, s scope.Scope) bool {
+	t.Helper()
+	w := &Waiter{Point: s, Latest: time.Now().Add(time.Hour)}
+	inLine, err := k.Enqueue(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if inLine {
+		k.Leave(w, false)
+	}
+	k.mu.Lock()
+	k.giveBack(&w.Pass, time.Now())
+	k.unlock()
+	return !inLine
+}
+
+// Beyond maxScopes, a limit is one of the whole key.
+func TestScopes_BeyondTheBoundHoldTheWholeKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var table Table
+		table.Init(nil, func(Change) {})
+		k := table.Key(named("h"))
+		for i := range maxScopes {
+			k.serve(at("/well", "", ""))
+			k.refuse(at(fmt.Sprint("/", i), "", ""), time.Minute)
+		}
+		if k.whole.troubled() || len(k.narrow) != maxScopes {
+			t.Fatalf("%d scopes, and the whole key is %v", len(k.narrow), k.whole.hold.Phase())
+		}
+		k.serve(at("/well", "", ""))
+		k.refuse(at("/last", "", ""), time.Minute)
+		if k.whole.hold.Phase() != hold.Held || len(k.narrow) > maxScopes {
+			t.Errorf("%d scopes, and the whole key is %v; want it held", len(k.narrow), k.whole.hold.Phase())
+		}
+		if k.passes(t, at("/well", "", "")) {
+			t.Error("a request was sent into the hold of the whole key")
+		}
+	})
+}
+
+// While it is not known whether the rest is well, one request at a time goes out. It is
+// open after a success, or when no refusal has come for a moment.
+func TestScopes_TheRestIsTriedOneByOne(t *testing.T) {
+	for _, answered := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var table Table
+			table.Init(nil, func(Change) {})
+			k := table.Key(named("h"))
+			k.refuse(at("/a", "", ""), time.Minute)
+			if k.passes(t, at("/a", "", "")) {
+				t.Error("a request was sent into its hold")
+			}
+			first := &Waiter{Point: at("/b", "", ""), Latest: time.Now().Add(time.Hour)}
+			if inLine, err := k.Enqueue(first); inLine || err != nil {
+				t.Fatalf("the first request from outside waits: %v", err)
+			}
+			second := &Waiter{Point: at("/c", "", ""), Latest: time.Now().Add(time.Hour)}
+			if inLine, err := k.Enqueue(second); !inLine {
+				t.Fatalf("the second request from outside does not wait: %v", err)
+			}
+			begun := time.Now()
+			if answered {
+				k.Record(&first.Pass, Outcome{At: first.Point, Result: hold.Result{Lesson: hold.Good}})
+			}
+			if err := k.Wait(t.Context(), second, false); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(begun); (d == 0) != answered || d > trialTime {
+				t.Errorf("answered %t: the second was sent after %v", answered, d)
+			}
+			if !k.passes(t, at("/d", "", "")) {
+				t.Error("the rest is not open")
+			}
+			time.Sleep(time.Hour)
+		})
+	}
+}
+
+// Routes whose limit has one name are held together, and a global limit holds all.
+func TestScopes_NamesOfTheServerWin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var table Table
+		table.Init(nil, func(Change) {})
+		k := table.Key(named("h"))
+		named := func(route, limit string, lesson hold.Lesson, hint time.Duration, global bool) {
+			pass, _ := k.TryFastPath()
+			k.Record(&pass, Outcome{At: at(route, "", ""), Limit: limit, Global: global, Result: hold.Result{Lesson: lesson, Hint: hint, Status: 429}})
+		}
+		named("/search/code", "search", hold.Good, 0, false)
+		named("/search/issues", "search", hold.Refused, 45*time.Second, false)
+		named("/repos", "core", hold.Good, 0, false)
+		for route, want := range map[string]bool{"/search/code": false, "/search/issues": false, "/repos": true, "/unknown": true} {
+			if got := k.passes(t, at(route, "", "")); got != want {
+				t.Errorf("%s passes: %t, want %t", route, got, want)
+			}
+		}
+		named("/repos", "", hold.Refused, time.Minute, true)
+		if k.passes(t, at("/unknown", "", "")) {
+			t.Error("a global limit does not hold all")
+		}
+	})
+}
+
+// A request never waits for the end of a hold with the permit of another scope in hand.
+func TestScopes_NoPermitIsHeldDuringAHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var table Table
+		table.Init(nil, func(Change) {})
+		k := table.Key(named("h"))
+		k.serve(at("/b", "", ""))
+		k.refuse(at("/a", "", ""), 3*time.Second)
+		k.serve(at("/b", "", ""))
+		time.Sleep(3 * time.Second)
+		// The route may be probed, and the whole key is held.
+		k.unlocked(func() { enterPhase(&k.whole, hold.Held, 0, time.Now().Add(10*time.Second)) })
+		w := &Waiter{Point: at("/a", "", ""), Latest: time.Now().Add(time.Hour)}
+		if inLine, err := k.Enqueue(w); !inLine {
+			t.Fatalf("the request does not wait: %v", err)
+		}
+		if len(w.Pass.narrow) > 0 || w.at != &k.whole {
+			t.Errorf("the request waits for %v with %d permits", w.at.scope, len(w.Pass.narrow))
+		}
+		if err := k.Wait(t.Context(), w, false); err != nil || !w.Pass.Limited() {
+			t.Errorf("%v, %+v; want the probe", err, w.Pass)
+		}
+		time.Sleep(time.Hour)
+	})
+}

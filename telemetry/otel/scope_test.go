@@ -1,0 +1,6 @@
+package holdoffotel
+
+import "net/http"
+
+// oneScope is a Route for tests of keys that have one scope.
+func oneScope(*http.Request) string { return "" }

@@ -1,0 +1,131 @@
+package vendors
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-holdoff/holdoff"
+)
+
+// Routes for Transport.Route, for APIs whose limits the shape of a path does not tell.
+// Each falls back on [holdoff.RouteOf].
+
+// SlackRoute is the method: Slack limits each by itself, per workspace and app, which are
+// the credential. It differs from the default below a proxy with a path of its own, and
+// for methods like oauth.v2.access.
+//
+// Source: docs.slack.dev, "Rate limits".
+func SlackRoute(req *http.Request) string {
+	path := req.URL.Path
+	if i := strings.LastIndex(path, "/api/"); i >= 0 && isSlackMethod(path[i+len("/api/"):]) {
+		return path[i:]
+	}
+	return holdoff.RouteOf(req)
+}
+
+// isSlackMethod finds words and versions with dots between. A token has digits and no
+// dots, or is a JWT, whose parts have digits.
+func isSlackMethod(text string) bool {
+	if !strings.Contains(text, ".") || len(text) > 64 {
+		return false
+	}
+	for part := range strings.SplitSeq(text, ".") {
+		version, ok := strings.CutPrefix(part, "v")
+		isVersion := ok && len(version) <= 2 && isNumber(version)
+		if !isVersion && (part == "" || strings.Trim(part, letters) != "") {
+			return false
+		}
+	}
+	return true
+}
+
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+// DiscordRoute is the shape of the path with the ids of what Discord counts by itself: the
+// channel, the guild and the webhook. A webhook's token is a secret, and no part of it.
+// X-RateLimit-Bucket is of no use instead: it is the same for all channels.
+//
+// Source: docs.discord.com, "Rate Limits".
+func DiscordRoute(req *http.Request) string {
+	parts := strings.Split(req.URL.Path, "/")
+	for i := 1; i < len(parts); i++ {
+		kind, id, rest := parts[i-1], parts[i], parts[i+1:]
+		switch {
+		case kind != "channels" && kind != "guilds" && kind != "webhooks", !isNumber(id):
+			continue
+		case len(rest) == 0:
+			return "/" + kind + "/" + id
+		case kind == "webhooks":
+			rest[0] = "*"
+		}
+		shape := holdoff.RouteOf(&http.Request{URL: &url.URL{Path: "/" + strings.Join(rest, "/")}})
+		return "/" + kind + "/" + id + strings.TrimSuffix(shape, "/")
+	}
+	return holdoff.RouteOf(req)
+}
+
+func isNumber(s string) bool {
+	return s != "" && len(s) <= 20 && strings.Trim(s, "0123456789") == ""
+}
+
+// KubernetesRoute is the method with the resource, the group that it is of and, where
+// there is one, the subresource, as in "POST pods/eviction" and "PUT
+// coordination.k8s.io/leases": what concerns one kind of objects says nothing of another.
+// The version, the namespace and the names are no part of it.
+//
+// Source: kubernetes.io, "API Concepts".
+func KubernetesRoute(req *http.Request) string {
+	parts := strings.Split(strings.Trim(req.URL.Path, "/"), "/")
+	for i, part := range parts {
+		// /api/{version}/… or /apis/{group}/{version}/…, also below the path of a proxy
+		group, version := "", i+1
+		if part == "apis" && i+1 < len(parts) {
+			group, version = parts[i+1]+"/", i+2
+		}
+		if (part == "api" || part == "apis") && version+1 < len(parts) && isKubernetesVersion(parts[version]) {
+			return cmp.Or(req.Method, http.MethodGet) + "_" + group + resource(parts[version+1:])
+		}
+	}
+	return holdoff.RouteOf(req)
+}
+
+func isKubernetesVersion(s string) bool {
+	return len(s) > 1 && s[0] == 'v' && isNumber(s[1:2])
+}
+
+// resource returns the resource, and the subresource, of the end of a path.
+func resource(parts []string) string {
+	if parts[0] == "watch" && len(parts) > 1 { // of old clients
+		parts = parts[1:]
+	}
+	if parts[0] == "namespaces" && len(parts) > 2 && parts[2] != "status" && parts[2] != "finalize" {
+		parts = parts[2:]
+	}
+	if len(parts) > 2 {
+		return parts[0] + "/" + parts[2]
+	}
+	return parts[0]
+}
+
+// OpenAIRoute is the shape of the path with the name of the model or the deployment, where
+// the path has it, as Azure's and Gemini's do. OpenAI's own paths do not: name the model
+// by [holdoff.WithScope], which wins over any route.
+//
+// Source: platform.openai.com, "Rate limits"; learn.microsoft.com, "Azure OpenAI quotas and limits".
+func OpenAIRoute(req *http.Request) string {
+	parts := strings.Split(req.URL.Path, "/")
+	for i := 1; i < len(parts); i++ {
+		if parts[i-1] == "deployments" || parts[i-1] == "models" {
+			name, action, _ := strings.Cut(parts[i], ":")
+			if action != "" {
+				action = ":" + action
+			}
+			if name != "" {
+				return "/" + parts[i-1] + "/" + name + action
+			}
+		}
+	}
+	return holdoff.RouteOf(req)
+}

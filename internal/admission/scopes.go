@@ -153,7 +153,7 @@ func (n *Gate) outlasts(g *Gate) bool {
 // tryRest puts what is outside the known limits on trial: one request at a time, until
 // one is answered well.
 func (k *Key) tryRest(now time.Time) {
-	if k.whole.troubled() || k.rest.troubled() {
+	if k.whole.hold.Phase() != hold.Healthy || k.rest.troubled() {
 		return
 	}
 	if k.rest == nil {
@@ -208,7 +208,7 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 func (k *Key) has(s scope.Scope, state hold.Snapshot) bool {
 	has := false
 	k.gates(func(g *Gate) {
-		if !g.alone && g.hold.Phase() != hold.Healthy && g.scope.Covers(s) {
+		if !g.alone && g.scope != s && g.hold.Phase() != hold.Healthy && g.scope.Covers(s) {
 			has = has || state.Phase != hold.Held || (g.hold.Phase() == hold.Held && state.Until.Sub(g.hold.Until()) <= hold.Rounding)
 		}
 	})
@@ -216,13 +216,13 @@ func (k *Key) has(s scope.Scope, state hold.Snapshot) bool {
 }
 
 // hear takes in what the fleet knows of a narrow scope: a limit that is new puts the
-// rest on trial here as well.
+// rest on trial here as well. One inside of a limit that is known is not new.
 func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
 	if state.Phase != hold.Held || !state.Until.After(now) {
 		k.limits.drop(s)
 		return
 	}
-	if !k.limits.add(s, k.epoch.Load()+1, state.Until, now) {
+	if k.has(s, state) || !k.limits.add(s, k.epoch.Load()+1, state.Until, now) {
 		return
 	}
 	k.epoch.Add(1)

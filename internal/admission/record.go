@@ -138,10 +138,11 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 		k.exceeded(at, true, now)
 		return nil
 	case k.whole.hold.Phase() == hold.Healthy:
+		o.Permit, o.HasQuota = p.whole, false
+		k.whole.take(o, now) // it is counted, for people, but not by the measurement that it starts
 		k.exceeded(at, false, now)
-		return &k.whole // which counts it, for people
 	}
-	return nil // it was sent long ago
+	return nil // it is counted, or was sent long ago
 }
 
 // responsible returns the gate of the narrowest scope that gave a permit for what was

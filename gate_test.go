@@ -833,33 +833,43 @@ func TestBody_AfterAHoldIsSent(t *testing.T) {
 
 // A tenth of all requests fails whatever the host does. They wait with the
 // others for the end of a hold, and fail again and again; but they neither make
-// the probes nor end the ramp, and the key gets well.
+// the probes nor end the ramp, and the key gets well. Where the broken path has a hold of
+// its own, that ends as well: the path is answered, and not refused.
 func TestKey_WithBrokenPathsGetsHealthy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
-			time.Sleep(20 * ms)
-			switch {
-			case at < 5*time.Second:
-				return answer(429, "Retry-After: 5"), nil
-			case req.URL.Path == "/bad":
-				return answer(500), nil
-			}
-			return answer(200), nil
+	for name, route := range map[string]func(*http.Request) string{"one scope": oneScope, "a scope of each path": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+					time.Sleep(20 * ms)
+					switch {
+					case at < 5*time.Second:
+						return answer(429, "Retry-After: 5"), nil
+					case req.URL.Path == "/bad":
+						return answer(500), nil
+					}
+					return answer(200), nil
+				})
+				tr := &holdoff.Transport{Route: route, Base: h}
+				var all sync.WaitGroup
+				for i := range 400 * 15 {
+					path, want := "/good", 200
+					if i%10 == 5 {
+						path, want = "/bad", 500
+					}
+					all.Go(func() { wants(t, tr, "http://h"+path, want) })
+					time.Sleep(2500 * time.Microsecond)
+				}
+				for got := range tr.Keys() {
+					if got.Phase != holdoff.Healthy {
+						t.Errorf("got %v at level %d, 10 s after the end of the hint, want healthy", got, got.Level)
+					}
+				}
+				all.Wait()
+				if took := time.Since(h.start); took > 20*time.Second {
+					t.Errorf("the last request was answered after %v, want no more than 5 s after it came", took)
+				}
+				time.Sleep(time.Second)
+			})
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: h}
-		var all sync.WaitGroup
-		for i := range 400 * 15 {
-			path := "/good"
-			if i%10 == 5 {
-				path = "/bad"
-			}
-			all.Go(func() { get(t, tr, "http://h"+path) })
-			time.Sleep(2500 * time.Microsecond)
-		}
-		if got := keyAt(tr, "http://h"); got.Phase != holdoff.Healthy {
-			t.Errorf("got %v at level %d, 10 s after the end of the hint, want healthy", got.Phase, got.Level)
-		}
-		all.Wait()
-		time.Sleep(time.Second)
-	})
+	}
 }

@@ -163,6 +163,14 @@ func (e *evidence) common(at scope.Scope, now time.Time, confirmed func(scope.Sc
 	return s, until, ok
 }
 
+// servedBeside reports whether requests outside a gate's scope were served that were
+// sent since its trouble began.
+func (e *evidence) servedBeside(g *Gate) bool {
+	return slices.ContainsFunc(e.points, func(r results) bool {
+		return r.good > 0 && r.epoch >= g.opened && !g.scope.Covers(r.scope)
+	})
+}
+
 // count returns how many requests were refused at the points that are meant, and how
 // many there were.
 func (e *evidence) count(meant func(scope.Scope) bool) (bad, n int) {

@@ -16,6 +16,7 @@ type Gate struct {
 	scope  scope.Scope
 	record string // the name of its record in a store
 	alone  bool   // it has no record
+	opened uint64 // the epoch in which trouble of the scope was met
 
 	hold    hold.Machine
 	shown   hold.Machine // as it was when the key was last unlocked

@@ -59,7 +59,7 @@ func TestBulkheadAndHold(t *testing.T) {
 					return respond(200)
 				}}
 				places := bulkhead.New[*http.Response](2)
-				transport := &holdoff.Transport{Base: host}
+				transport := &holdoff.Transport{Base: host, Route: oneScope}
 				var rt http.RoundTripper = transport
 				if name == "inside" {
 					transport.Base = failsafehttp.NewRoundTripper(host, places)

@@ -69,7 +69,7 @@ func (e *evidence) add(s scope.Scope, epoch uint64, until, now time.Time) (isNew
 	if len(e.limits) >= maxPoints {
 		e.limits = slices.Delete(e.limits, 0, 1)
 	}
-	e.limits = append(e.limits, limit{s, epoch, until})
+	e.limits = append(e.limits, limit{s.Clone(), epoch, until})
 	return true
 }
 
@@ -115,7 +115,7 @@ func (e *evidence) at(s scope.Scope) *results {
 	if len(e.points) >= maxPoints {
 		e.points = slices.Delete(e.points, 0, 1)
 	}
-	e.points = append(e.points, results{scope: s})
+	e.points = append(e.points, results{scope: s.Clone()})
 	return &e.points[len(e.points)-1]
 }
 
@@ -156,7 +156,7 @@ func (e *evidence) common(at scope.Scope, now time.Time, confirmed func(scope.Sc
 				}
 			}
 		}
-		if len(seen) >= enough {
+		if len(seen) >= enough && (enough == enoughReplicas || differ(seen, wide)) {
 			s, until, ok = wide, latest, true
 		}
 	}
@@ -169,6 +169,17 @@ func (e *evidence) servedBeside(g *Gate) bool {
 	return slices.ContainsFunc(e.points, func(r results) bool {
 		return r.good > 0 && r.epoch >= g.opened && !g.scope.Covers(r.scope)
 	})
+}
+
+// differ reports whether points differ enough in all that a scope leaves free: two
+// credentials that are limited on several routes are no limit of all credentials.
+func differ(points map[scope.Scope]bool, wide scope.Scope) bool {
+	routes, credentials := make(map[string]bool), make(map[string]bool)
+	for s := range points {
+		routes[s.Route], credentials[s.Credential] = true, true
+	}
+	enough := func(n int, fixed string) bool { return fixed != "" || n == 1 || n >= enoughPoints }
+	return enough(len(routes), wide.Route) && enough(len(credentials), wide.Credential)
 }
 
 // count returns how many requests were refused at the points that are meant, and how

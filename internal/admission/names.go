@@ -1,6 +1,8 @@
 package admission
 
 import (
+	"strings"
+
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
@@ -17,13 +19,22 @@ func (k *Key) learnName(o Outcome) {
 	}
 	known := k.names[o.At.Route]
 	refused := o.Lesson == hold.Refused || o.Lesson == hold.Failed
-	if (known != "" && !refused) || (known == "" && len(k.names) >= maxNames) {
+	if known != "" && !refused {
 		return
+	}
+	if known == "" && len(k.names) >= maxNames {
+		if !refused {
+			return
+		}
+		for route := range k.names { // a refusal is news; any other makes room
+			delete(k.names, route)
+			break
+		}
 	}
 	if k.names == nil {
 		k.names = make(map[string]string)
 	}
-	k.names[o.At.Route] = scope.Named(o.Limit)
+	k.names[strings.Clone(o.At.Route)] = scope.Named(o.Limit)
 }
 
 // point returns where a request stands: with this process's name, and with that of its

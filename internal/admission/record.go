@@ -38,7 +38,7 @@ func (k *Key) Record(p *Pass, o Outcome) bool {
 	case o.Lesson == hold.Nothing, o.Lesson == hold.Unreachable:
 		k.tell(p, nil, o.Result, now)
 	case o.Global:
-		k.tell(p, &k.whole, o.Result, now)
+		k.failed(p, scope.Scope{}, o.Result, now)
 	default:
 		k.failed(p, at, o.Result, now)
 	}

@@ -39,6 +39,13 @@ func (s Scope) Shared() Scope {
 	return s
 }
 
+// Clone returns the same scope, of strings of its own: a route may be a part of a much
+// longer URL.
+func (s Scope) Clone() Scope {
+	s.Route = strings.Clone(s.Route)
+	return s
+}
+
 // Fixed counts what the scope fixes: of two scopes that cover a request, the one that
 // fixes more is the narrower one.
 func (s Scope) Fixed() (n int) {

@@ -271,12 +271,12 @@ func TestMadeUpCodes(t *testing.T) {
 	}
 }
 
-// Where Transport.Key makes no valid text, a scrape still works.
+// Where Transport.Key makes no valid text, its bytes are escaped, and a scrape works.
 func TestKeyThatIsNoText(t *testing.T) {
 	transport, collector := watched(429)
 	transport.Key, transport.MaxWait = func(*http.Request) string { return "a\xffb\"\n" }, -1
 	send(t.Context(), transport, "http://h/")
-	want(t, collector, `holdoff_keys{key="a`+"\uFFFD"+`b\"%0a",phase="held",scope="key"} 1`, `holdoff_attempts_total{code="429",key="a`+"\uFFFD"+`b\"%0a"} 1`)
+	want(t, collector, `holdoff_keys{key="a%ffb\"%0a",phase="held",scope="key"} 1`, `holdoff_attempts_total{code="429",key="a%ffb\"%0a"} 1`)
 }
 
 // Scrapes while everything happens, for the race detector.

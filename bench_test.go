@@ -161,7 +161,7 @@ func BenchmarkHostsInTurn(b *testing.B) {
 func BenchmarkHeldFailFast(b *testing.B) {
 	base := script(with(http.StatusTooManyRequests, "Retry-After: 86400"))
 	rt := &holdoff.Transport{Base: base, MaxWait: -1, MaxHold: 24 * time.Hour}
-	if resp, err := rt.RoundTrip(newRequest(b, http.MethodGet, "https://api.example.com/", "")); err != nil || resp.StatusCode != http.StatusTooManyRequests {
+	if resp, err := rt.RoundTrip(newRequest(b, http.MethodGet, "https://api.example.com/v1/things", "")); err != nil || resp.StatusCode != http.StatusTooManyRequests {
 		b.Fatalf("got %v, %v, want the refusal that holds the key", resp, err)
 	}
 	benchmark(b, func() func() error {

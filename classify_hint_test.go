@@ -79,7 +79,7 @@ func TestProbe_ThatIsAskedToComeBackLaterRenewsTheHold(t *testing.T) {
 						bans++
 						return reply(test.status, test.header)
 					})
-					transports := []*holdoff.Transport{{Base: server, MaxWait: -1, Route: oneScope}}
+					transports := []*holdoff.Transport{{Base: server, MaxWait: -1}}
 					if replicas > 0 {
 						store := &holdoff.MemoryStore{}
 						transports = nil

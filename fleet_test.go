@@ -365,8 +365,8 @@ func (s *forgetful) Report(ctx context.Context, key string, n holdoff.Report) (h
 func TestKeys_LongAfterAHoldListsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &holdoff.MemoryStore{}
-		told := &holdoff.Transport{Route: oneScope, Base: script(with(429, "Retry-After: 2")), Store: store, MaxAttempts: 1}
-		unused := &holdoff.Transport{Route: oneScope, Store: store}
+		told := &holdoff.Transport{Base: script(with(429, "Retry-After: 2")), Store: store, MaxAttempts: 1}
+		unused := &holdoff.Transport{Store: store}
 		wants(t, told, fleetKey+"/", 429)
 		synctest.Wait()
 		for name, tr := range map[string]*holdoff.Transport{"the one that was told": told, "one that was not used": unused} {
@@ -402,7 +402,7 @@ func TestHold_WithoutWaitersEnds(t *testing.T) {
 					}
 					return answer(200), nil
 				})
-				tr := &holdoff.Transport{Route: oneScope, Base: h, Store: &holdoff.MemoryStore{}, MaxAttempts: 1}
+				tr := &holdoff.Transport{Base: h, Store: &holdoff.MemoryStore{}, MaxAttempts: 1}
 				if wait == "MaxWait negative" {
 					tr.MaxWait = -1
 				}

@@ -124,7 +124,7 @@ func TestHold_WithAHintOfMillisecondsIsExact(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 503)
 		sendsAt(t, tr, h.start, "http://h/", 2345*time.Millisecond)
 	})
@@ -134,18 +134,18 @@ func TestHold_WithAHintOfMillisecondsIsExact(t *testing.T) {
 func TestHold_StaleSuccessDoesNotEndIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
-			switch req.URL.Path {
-			case "/slow":
+			switch req.URL.RawQuery {
+			case "slow":
 				time.Sleep(3 * time.Second)
-			case "/bad":
+			case "bad":
 				return answer(429, "Retry-After: 10"), nil
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
-		go get(t, tr, "http://h/slow")
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		go get(t, tr, "http://h/?slow")
 		time.Sleep(time.Second)
-		wants(t, tr, "http://h/bad", 429)
+		wants(t, tr, "http://h/?bad", 429)
 		time.Sleep(3 * time.Second) // the slow one is answered
 		if got := keyAt(tr, "http://h"); got.Phase != holdoff.Held {
 			t.Errorf("got %v after a stale success, want held", got.Phase)
@@ -163,7 +163,7 @@ func TestTransport_ManyHealthyKeysLeaveTheHeldOnesRemembered(t *testing.T) {
 			}
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: base, MaxAttempts: 1, MaxWait: -1}
+		tr := &holdoff.Transport{Base: base, MaxAttempts: 1, MaxWait: -1}
 		for i := range 10 {
 			wants(t, tr, fmt.Sprintf("http://held%d/", i), 429)
 		}
@@ -187,7 +187,7 @@ func TestTransport_ManyHealthyKeysLeaveTheHeldOnesRemembered(t *testing.T) {
 // waits stays.
 func TestTransport_ManyHeldKeysAreBoundedExceptThoseWithWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &holdoff.Transport{Route: oneScope, Base: script(with(429, "Retry-After: 50")), MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 50")), MaxAttempts: 1}
 		wants(t, tr, "http://waited/", 429)
 		waiter := make(chan error, 1)
 		go func() { waiter <- func() error { _, err := get(t, tr, "http://waited/"); return err }() }()
@@ -227,7 +227,7 @@ func TestTransport_OutcomeOfAForgottenKeyIsNotLost(t *testing.T) {
 			time.Sleep(time.Second)
 			return answer(429, "Retry-After: 10"), nil
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1, MaxWait: -1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: -1}
 		go get(t, tr, "http://h/")
 		synctest.Wait()
 		req := newRequest(t, "GET", "http://h/", "")
@@ -261,7 +261,7 @@ func TestHold_BeyondPatienceFailsAtOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := script(with(503, "Retry-After: 30"))
-				tr := &holdoff.Transport{Route: oneScope, Base: base, MaxWait: tt.maxWait}
+				tr := &holdoff.Transport{Base: base, MaxWait: tt.maxWait}
 				if tt.maxWait == 0 {
 					tr.MaxWait = 2 * time.Minute
 				}
@@ -279,7 +279,7 @@ func TestHold_BeyondPatienceFailsAtOnce(t *testing.T) {
 					ctx, cancel = context.WithDeadline(ctx, until.Add(tt.deadline-30*time.Second))
 					defer cancel()
 				}
-				req := newRequest(t, "PUT", "http://h.example/", "").WithContext(ctx)
+				req := newRequest(t, "PUT", "http://User:pw@h.example/path", "").WithContext(ctx)
 				req.Body = body
 				begun := time.Now()
 				resp, err := tr.RoundTrip(req)
@@ -320,14 +320,14 @@ func TestHold_BeyondPatienceFailsAtOnce(t *testing.T) {
 func TestWaiter_OutgrownByALongerHintFailsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
-			if req.URL.Path == "/slow" {
+			if req.URL.RawQuery == "slow" {
 				time.Sleep(2 * time.Second)
 				return answer(429, "Retry-After: 60"), nil
 			}
 			return answer(429, "Retry-After: 5"), nil
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1, MaxWait: 10 * time.Second}
-		go get(t, tr, "http://h/slow")
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxWait: 10 * time.Second}
+		go get(t, tr, "http://h/?slow")
 		synctest.Wait()
 		wants(t, tr, "http://h/", 429)
 		_, err := get(t, tr, "http://h/")
@@ -359,7 +359,7 @@ func TestWaiters_AtTheEndOfAHoldAreReleasedByProbeAndRamp(t *testing.T) {
 					time.Sleep(latency)
 					return answer(200), nil
 				})
-				tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
+				tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 				wants(t, tr, "http://h/", 429)
 				var all sync.WaitGroup
 				for range n {
@@ -455,7 +455,7 @@ func TestProbe_ThatIsRefusedLetsNoOtherRequestThrough(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1, MaxHold: 30 * time.Second, MaxWait: 10 * time.Minute}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, MaxHold: 30 * time.Second, MaxWait: 10 * time.Minute}
 		wants(t, tr, "http://h/", 429)
 		var all sync.WaitGroup
 		for range 50 {
@@ -477,7 +477,7 @@ func TestProbe_ThatIsRefusedLetsNoOtherRequestThrough(t *testing.T) {
 func TestProbe_InAnOutageIsOnePerHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(time.Duration, *http.Request) (*http.Response, error) { return answer(500), nil })
-		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		for range 20 {
 			wants(t, tr, "http://h/", 500)
 		}
@@ -500,7 +500,6 @@ func TestProbe_InAnOutageIsOnePerHold(t *testing.T) {
 	})
 }
 
-// A refusal in the middle of the ramp holds all again.
 // A refusal in the ramp asks for less. Where nothing is served, it is a hold, until the
 // time that the server asked for.
 func TestRamp_RefusedAltogetherIsHeldToTheHint(t *testing.T) {
@@ -511,7 +510,7 @@ func TestRamp_RefusedAltogetherIsHeldToTheHint(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		var all sync.WaitGroup
 		for range 500 {
@@ -534,6 +533,41 @@ func TestRamp_RefusedAltogetherIsHeldToTheHint(t *testing.T) {
 	})
 }
 
+// One refusal in the middle of the ramp asks for less, whatever its hint: the server
+// accepts the others of the same scope.
+func TestRamp_RefusalAmongSuccessesPacesTheKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := 0
+		var phase holdoff.Phase
+		var tr *holdoff.Transport
+		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+			if at == 0 {
+				return answer(429, "Retry-After: 5"), nil
+			}
+			if at >= 5300*time.Millisecond && refused == 0 {
+				refused++
+				time.AfterFunc(1, func() { phase = keyAt(tr, "http://h").Phase })
+				return answer(429, "Retry-After: 30"), nil
+			}
+			return answer(200), nil
+		})
+		tr = &holdoff.Transport{Base: h, MaxAttempts: 1}
+		wants(t, tr, "http://h/", 429)
+		var all sync.WaitGroup
+		for range 500 {
+			all.Go(func() { get(t, tr, "http://h/") })
+		}
+		all.Wait()
+		if phase != holdoff.Paced {
+			t.Errorf("got %v after the refusal, want paced", phase)
+		}
+		if took := time.Since(h.start); took > 15*time.Second {
+			t.Errorf("the last of 500 was answered after %v, want no more than 15 s: the hint was one request's own", took)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 // 800 refusals in flight are one hold.
 func TestHold_ManyRefusalsInFlightAreOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -543,7 +577,7 @@ func TestHold_ManyRefusalsInFlightAreOne(t *testing.T) {
 			return answer(429, "Retry-After: 5"), nil
 		})
 		var mu sync.Mutex
-		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1, Observe: func(_ context.Context, e holdoff.Event) {
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1, Observe: func(_ context.Context, e holdoff.Event) {
 			mu.Lock()
 			defer mu.Unlock()
 			if e.Kind >= holdoff.HoldStarted {
@@ -569,23 +603,23 @@ func TestHold_ManyRefusalsInFlightAreOne(t *testing.T) {
 func TestHold_LaterHintExtendsItForWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
-			switch req.URL.Path {
-			case "/long":
+			switch req.URL.RawQuery {
+			case "long":
 				time.Sleep(3 * time.Second)
 				return answer(429, "Retry-After: 10"), nil
-			case "/short":
+			case "short":
 				time.Sleep(4 * time.Second)
 				return answer(429, "Retry-After: 2"), nil
-			case "/five":
+			case "five":
 				return answer(429, "Retry-After: 5"), nil
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
-		go get(t, tr, "http://h/long")
-		go get(t, tr, "http://h/short")
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
+		go get(t, tr, "http://h/?long")
+		go get(t, tr, "http://h/?short")
 		synctest.Wait()
-		wants(t, tr, "http://h/five", 429)
+		wants(t, tr, "http://h/?five", 429)
 		sendsAt(t, tr, h.start, "http://h/", 13*time.Second)
 	})
 }
@@ -609,7 +643,7 @@ func TestHold_RelapseWithinGraceContinuesTheLevel(t *testing.T) {
 					}
 					return answer(200), nil
 				})
-				tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
+				tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 				for range 20 {
 					wants(t, tr, "http://h/", 500)
 				}
@@ -687,7 +721,7 @@ func TestWaiters_CancelledLeaveNothing(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
@@ -762,7 +796,7 @@ func TestProbe_WithoutAnAnswerIsFollowedByAnother(t *testing.T) {
 			}
 			return answer(200), nil
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: h, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -784,7 +818,7 @@ func TestProbe_WithoutAnAnswerIsFollowedByAnother(t *testing.T) {
 func TestBody_AfterAHoldIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := script(with(429, "Retry-After: 3"), 200)
-		tr := &holdoff.Transport{Route: oneScope, Base: base, MaxAttempts: 1}
+		tr := &holdoff.Transport{Base: base, MaxAttempts: 1}
 		wants(t, tr, "http://h/", 429)
 		req := newRequest(t, "POST", "http://h/", "")
 		req.Body = io.NopCloser(strings.NewReader("hello"))
@@ -799,33 +833,43 @@ func TestBody_AfterAHoldIsSent(t *testing.T) {
 
 // A tenth of all requests fails whatever the host does. They wait with the
 // others for the end of a hold, and fail again and again; but they neither make
-// the probes nor end the ramp, and the key gets well.
+// the probes nor end the ramp, and the key gets well. Where the broken path has a hold of
+// its own, that ends as well: the path is answered, and not refused.
 func TestKey_WithBrokenPathsGetsHealthy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
-			time.Sleep(20 * ms)
-			switch {
-			case at < 5*time.Second:
-				return answer(429, "Retry-After: 5"), nil
-			case req.URL.Path == "/bad":
-				return answer(500), nil
-			}
-			return answer(200), nil
+	for name, route := range map[string]func(*http.Request) string{"one scope": oneScope, "a scope of each path": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
+					time.Sleep(20 * ms)
+					switch {
+					case at < 5*time.Second:
+						return answer(429, "Retry-After: 5"), nil
+					case req.URL.Path == "/bad":
+						return answer(500), nil
+					}
+					return answer(200), nil
+				})
+				tr := &holdoff.Transport{Route: route, Base: h}
+				var all sync.WaitGroup
+				for i := range 400 * 15 {
+					path, want := "/good", 200
+					if i%10 == 5 {
+						path, want = "/bad", 500
+					}
+					all.Go(func() { wants(t, tr, "http://h"+path, want) })
+					time.Sleep(2500 * time.Microsecond)
+				}
+				for got := range tr.Keys() {
+					if got.Phase != holdoff.Healthy {
+						t.Errorf("got %v at level %d, 10 s after the end of the hint, want healthy", got, got.Level)
+					}
+				}
+				all.Wait()
+				if took := time.Since(h.start); took > 20*time.Second {
+					t.Errorf("the last request was answered after %v, want no more than 5 s after it came", took)
+				}
+				time.Sleep(time.Second)
+			})
 		})
-		tr := &holdoff.Transport{Route: oneScope, Base: h}
-		var all sync.WaitGroup
-		for i := range 400 * 15 {
-			path := "/good"
-			if i%10 == 5 {
-				path = "/bad"
-			}
-			all.Go(func() { get(t, tr, "http://h"+path) })
-			time.Sleep(2500 * time.Microsecond)
-		}
-		if got := keyAt(tr, "http://h"); got.Phase != holdoff.Healthy {
-			t.Errorf("got %v at level %d, 10 s after the end of the hint, want healthy", got.Phase, got.Level)
-		}
-		all.Wait()
-		time.Sleep(time.Second)
-	})
+	}
 }

@@ -25,12 +25,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// baseFunc is a Base made of a function. It closes the request's body, as a
-// RoundTripper must.
 // oneScope is a Route for tests of what happens in one scope: whatever a request meets
 // holds its whole key.
 func oneScope(*http.Request) string { return "" }
 
+// baseFunc is a Base made of a function. It closes the request's body, as a
+// RoundTripper must.
 type baseFunc func(*http.Request) (*http.Response, error)
 
 func (f baseFunc) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/replay"
 	"github.com/go-holdoff/holdoff/internal/retrybudget"
 )
@@ -707,20 +708,26 @@ func TestOneBadPathHoldsNobody(t *testing.T) {
 	})
 }
 
-// No request is sent again before a hint that it has seen is over, also where others are
-// served meanwhile.
-func TestNoRequestIsSentBeforeItsOwnHintIsOver(t *testing.T) {
+// No request is sent before a hint that it has seen is over, and none at all in a
+// hold. A hint of a key that serves requests meanwhile asks for less; any other one of
+// two seconds or more holds the key to its end.
+func TestNothingIsSentBeforeAHintIsOver(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
 			var mu sync.Mutex
+			var silence time.Time      // the end of the hints that hold
 			type who struct{}          // in the context: whose request it is
 			own := map[any]time.Time{} // the end of the hints that one request has seen
+			var tr *holdoff.Transport
 			h := newHost(func(_ time.Duration, req *http.Request) (*http.Response, error) {
 				mu.Lock()
 				now := time.Now()
 				if end := own[req.Context().Value(who{})]; now.Before(end) {
 					t.Errorf("seed %d: a request was sent again %v before its hint was over", seed, end.Sub(now))
+				}
+				if now.Before(silence) {
+					t.Errorf("seed %d: a request was sent %v before the hold was over", seed, silence.Sub(now))
 				}
 				latency, bad, hint := time.Duration(rng.IntN(300))*ms, rng.IntN(4) == 0, time.Duration(1+rng.IntN(4000))*ms
 				mu.Unlock()
@@ -732,9 +739,25 @@ func TestNoRequestIsSentBeforeItsOwnHintIsOver(t *testing.T) {
 				mu.Lock()
 				own[req.Context().Value(who{})] = end
 				mu.Unlock()
+				if hint >= hold.MinHold {
+					before := keyAt(tr, "http://h").Phase
+					// Known as soon as the response is judged, which takes no time.
+					time.AfterFunc(1, func() {
+						mu.Lock()
+						defer mu.Unlock()
+						key := keyAt(tr, "http://h")
+						if key.Phase == holdoff.Held && key.Until.After(silence) {
+							silence = key.Until
+						}
+						less := before == holdoff.Ramping || before == holdoff.Counted || before == holdoff.Paced
+						if !less && (key.Phase != holdoff.Held || key.Until.Before(end)) {
+							t.Errorf("seed %d: the key was %v, and is %v after a hint of %v, want held to its end", seed, before, key.Phase, hint)
+						}
+					})
+				}
 				return answer(429, fmt.Sprintf("Retry-After-Ms: %d", hint/ms)), nil
 			})
-			tr := &holdoff.Transport{Base: h}
+			tr = &holdoff.Transport{Base: h, Route: oneScope}
 			var all sync.WaitGroup
 			for i := range 200 {
 				mu.Lock()

@@ -163,6 +163,14 @@ func (e *evidence) common(at scope.Scope, now time.Time, confirmed func(scope.Sc
 	return s, until, ok
 }
 
+// servedBeside reports whether requests outside a gate's scope were served that were
+// sent since its trouble began.
+func (e *evidence) servedBeside(g *Gate) bool {
+	return slices.ContainsFunc(e.points, func(r results) bool {
+		return r.good > 0 && r.epoch >= g.opened && !g.scope.Covers(r.scope)
+	})
+}
+
 // differ reports whether points differ enough in all that a scope leaves free: two
 // credentials that are limited on several routes are no limit of all credentials.
 func differ(points map[scope.Scope]bool, wide scope.Scope) bool {

@@ -16,9 +16,10 @@ type Gate struct {
 	scope  scope.Scope
 	record string // the name of its record in a store
 	alone  bool   // it has no record
+	opened uint64 // the epoch in which trouble of the scope was met
 
 	hold    hold.Machine
-	shown   hold.Machine // as it was when the key was last unlocked
+	shown   hold.Mark // as it was when the key was last unlocked
 	waiters queue
 	timer   *time.Timer
 	bad     time.Time // when this process last met a failure
@@ -50,10 +51,10 @@ func (g *Gate) settle(now time.Time) {
 	if g.storeOverdue(now) {
 		g.onStoreError(hold.Report{})
 	}
-	if phase, was := g.hold.Phase(), g.shown.Phase(); phase != was && (was == hold.Healthy || phase == hold.Held) && !g.alone {
+	if phase, was := g.hold.Phase(), g.shown.Phase; phase != was && (was == hold.Healthy || phase == hold.Held) && !g.alone {
 		g.key.absorb(g, now)
 	}
-	if g.hold.Phase() == hold.Paced && g.shown.Phase() != hold.Paced && g.scope != (scope.Scope{}) {
+	if g.hold.Phase() == hold.Paced && g.shown.Phase != hold.Paced && g.scope != (scope.Scope{}) {
 		g.key.joinPaced(g, now)
 	}
 	g.release(now)
@@ -62,7 +63,7 @@ func (g *Gate) settle(now time.Time) {
 	if event, worth := g.compare(g.shown, now); worth && !g.alone {
 		g.key.events = append(g.key.events, event)
 	}
-	g.shown = g.hold
+	g.shown = g.hold.Mark()
 }
 
 // take lets the machine, and what is to be reported, take in what came of a send.
@@ -211,7 +212,7 @@ func (g *Gate) stands(now time.Time) standing {
 }
 
 // compare describes the change since before, if it is worth an event.
-func (g *Gate) compare(before hold.Machine, now time.Time) (Change, bool) {
+func (g *Gate) compare(before hold.Mark, now time.Time) (Change, bool) {
 	h := &g.hold
 	e := Change{
 		Key: g.key.text, Scope: g.scope, Kind: HoldChanged, Phase: h.Phase(), Level: h.Level(),
@@ -221,7 +222,7 @@ func (g *Gate) compare(before hold.Machine, now time.Time) (Change, bool) {
 		e.Hold = max(h.Until().Sub(now), 0)
 	}
 	switch {
-	case !h.MateriallyChanged(before), h.Phase() == before.Phase() && h.Phase() != hold.Held:
+	case !h.MateriallyChanged(before), h.Phase() == before.Phase && h.Phase() != hold.Held:
 		return Change{}, false
 	case before.Unlimited() && !h.Unlimited():
 		e.Kind = HoldStarted

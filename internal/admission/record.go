@@ -113,6 +113,9 @@ func (k *Key) failed(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
 		k.limits.bad(at)
 	}
 	if g := k.blame(p, at, o, now); g != nil {
+		if g != &k.whole && o.Lesson == hold.Failed && o.Hint == 0 && k.limits.servedBeside(g) {
+			o.Lesson = hold.Good // it is broken, and not limited: its hold would not end
+		}
 		k.tell(p, g, o, now)
 		return
 	}

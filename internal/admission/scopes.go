@@ -48,7 +48,7 @@ func (k *Key) open(s scope.Scope) *Gate {
 		return &k.whole
 	}
 	k.count(1)
-	g := &Gate{key: k, scope: s.Clone(), record: s.Of(k.text)}
+	g := &Gate{key: k, scope: s.Clone(), record: s.Of(k.text), opened: k.epoch.Load()}
 	k.narrow = append(k.narrow, g)
 	return g
 }

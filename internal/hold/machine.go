@@ -127,7 +127,7 @@ func (m *Machine) PermitsLeft() int { return m.permits - m.granted }
 func (m *Machine) IsHealthy() bool { return m.phase == Healthy && m.attempts == 0 }
 
 // Unlimited reports whether every request may be sent.
-func (m *Machine) Unlimited() bool { return m.phase == Healthy || m.phase == Counted }
+func (m *Machine) Unlimited() bool { return m.Mark().Unlimited() }
 
 // HasDeadline reports whether the end of the round must be found even where no
 // request waits for it.
@@ -142,12 +142,24 @@ func (m *Machine) Remembers(now time.Time) bool {
 	return !m.IsHealthy() || !m.longHealthy(now) || now.Before(m.cooldownUntil)
 }
 
+// A Mark is the phase and T of a machine at a moment, to which it is compared later.
+type Mark struct {
+	Phase Phase
+	until time.Time
+}
+
+// Mark returns the phase and T of the machine.
+func (m *Machine) Mark() Mark { return Mark{m.phase, m.until} }
+
+// Unlimited reports whether every request could be sent.
+func (k Mark) Unlimited() bool { return k.Phase == Healthy || k.Phase == Counted }
+
 // MateriallyChanged reports whether waiters must be told of the change since
 // before. A hold that grows by less than a slot is no such change: of many
 // refusals in flight each asks for a little more than the one before.
-func (m *Machine) MateriallyChanged(before Machine) bool {
+func (m *Machine) MateriallyChanged(before Mark) bool {
 	grown := m.until.Sub(before.until)
-	return m.phase != before.phase || (grown != 0 && !m.IsPaced() && !(m.phase == Held && 0 < grown && grown < Slot))
+	return m.phase != before.Phase || (grown != 0 && !m.IsPaced() && !(m.phase == Held && 0 < grown && grown < Slot))
 }
 
 // Grant returns a permit for one send, or false where none is due yet. lease is

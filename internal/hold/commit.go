@@ -15,6 +15,7 @@ type Decision struct {
 	Generation uint64
 	Until      Millis
 	Permits    int
+	Gap        time.Duration // between turns; 0 where there are none
 	Alarms     Alarms
 	Memory     Memory
 	Keep       Millis
@@ -25,7 +26,9 @@ type Decision struct {
 	NewRound bool   // else the round goes on, with other alarms
 	Changed  bool   // the other replicas must learn of it
 	Replica  string // who decides
-	Want     int    // how many permits it has use for
+	// Want is how many permits it has use for; Placed and Patience are as in a Report.
+	Want, Placed int
+	Patience     time.Duration
 	// MaxAge is how old the record may be by now.
 	MaxAge time.Duration
 }
@@ -36,7 +39,7 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 	at := millis(now)
 	r.rewind(at)
 	if d.Rev != r.Rev || r.outdates(d, at) {
-		reply := r.reply(r.grant(d.Want, at), now)
+		reply := r.grant(d.Want, d.Placed, d.Patience, now)
 		reply.Due = d.Rev == r.Rev
 		return reply
 	}
@@ -56,9 +59,13 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 		r.HintUntil, r.HintAt = 0, 0
 	}
 	r.Rev++
+	r.reschedule(d, micros(now))
 	r.Phase, r.Generation, r.Until, r.Permits = d.Phase, d.Generation, d.Until, d.Permits
 	if d.NewRound {
 		r.Began, r.Granted = at, 0
+		if d.Gap > 0 {
+			r.Granted = r.from(Micros(d.Until)*1000 - Micros(d.Permits)*r.gap()) // earlier rounds handed them out
+		}
 		if d.Phase == Probing || d.Phase == Ramping {
 			r.Until += at - d.At // it lasts as long however late it begins: a ramp must not hurry
 		}
@@ -68,9 +75,21 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 		r.Status = d.Status
 	}
 	r.Claim, r.ClaimUntil = "", 0
-	reply := r.reply(r.grant(d.Want, at), now)
+	reply := r.grant(d.Want, d.Placed, d.Patience, now)
 	reply.Changed = d.Changed
 	return reply
+}
+
+// reschedule goes on at the rate of d. Turns that replicas have already move with it
+// where they are told of it; and end with the pace.
+func (r *Record) reschedule(d Decision, at Micros) {
+	switch {
+	case d.Gap == 0 || r.Gap == 0:
+		r.Next, r.Tail = 0, 0
+	case d.Changed:
+		r.retime(d.Gap, at)
+	}
+	r.Gap = d.Gap
 }
 
 // outdates reports whether d is too old; or was made before this round began, of a

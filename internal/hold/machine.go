@@ -194,6 +194,9 @@ func (m *Machine) grant(now time.Time, lease time.Duration, jitter Jitter) (Perm
 	return m.permit(), true
 }
 
+// Turn returns the permit that goes with a turn of a schedule: see [Turns].
+func (m *Machine) Turn() Permit { return m.permit() }
+
 func (m *Machine) permit() Permit {
 	return Permit{Generation: m.generation, Round: m.round, Limited: true}
 }

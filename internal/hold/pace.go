@@ -28,6 +28,7 @@ const (
 // pacing is what a machine knows of the rate that a server accepts.
 type pacing struct {
 	rate       float64 // sends per second that are granted
+	announced  float64 // the rate that replicas of a fleet were last told of
 	provenRate float64 // follows a rate that is not refused, by increaseFactor a slot (cf. ssthresh)
 	// cooldownUntil is when the rate may grow again, and a healthy key may be
 	// measured again. Growth accelerates with the slots since then.

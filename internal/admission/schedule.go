@@ -29,6 +29,12 @@ func (g *Gate) reportDue(now time.Time) (time.Duration, bool) {
 	switch {
 	case g.session.hasQuota && (g.hold.Phase() != hold.Rationed || g.session.quota.Inconsistent):
 		return 0, true
+	case g.inTurns() && n.Bad+n.Refused == 0 && !g.session.serverDirected:
+		// They ride with the next report that asks for turns, or with one another.
+		if n.Good == 1 {
+			return aloneDelay, true
+		}
+		return hold.Slot, n.Good > 1
 	case (g.hold.Phase() == hold.Counted || g.hold.IsPaced()) && !g.session.serverDirected:
 		return goodDelay, n.Bad+n.Refused+n.Good > 0
 	case n.Bad+n.Refused+n.Failures+n.Refusals+n.Returned > 0, n.Well:
@@ -51,6 +57,10 @@ func (g *Gate) reportDue(now time.Time) (time.Duration, bool) {
 func (g *Gate) permitsDue(now time.Time) (time.Duration, bool) {
 	h, s := &g.hold, &g.session
 	over := !now.Before(h.Until())
+	if g.inTurns() && g.wanted(now) > 0 {
+		at, due := s.turns.Ask(g.wanted(now), now)
+		return max(at.Sub(now), s.noAskBefore.Sub(now), 0), due
+	}
 	switch {
 	case !h.Shared():
 		return 0, false

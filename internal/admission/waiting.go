@@ -139,9 +139,14 @@ func (k *Key) advance(w *Waiter, from *Gate, now time.Time) (done bool) {
 // true.
 func (g *Gate) line(w *Waiter) (refused bool) {
 	g.touch()
+	now := time.Now()
 	if g.cannotMeetDeadline(w) {
 		w.held = g.rejection()
-		g.key.giveBack(&w.Pass, time.Now())
+	} else {
+		w.held = g.tooLate(w, g.waiters.Len()+1, now)
+	}
+	if w.held != nil {
+		g.key.giveBack(&w.Pass, now)
 		return true
 	}
 	w.at = g

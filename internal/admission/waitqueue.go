@@ -66,6 +66,20 @@ func (q *queue) oldest() *Waiter {
 	return first
 }
 
+// newest returns so many requests that have waited shortest, the newest first.
+func (q *queue) newest(n int) (all []*Waiter) {
+	first, retry := q.first.Back(), q.retries.Back()
+	for range min(n, q.Len()) {
+		e := &first
+		if first == nil || (retry != nil && retry.Value.(*Waiter).number > first.Value.(*Waiter).number) {
+			e = &retry
+		}
+		all = append(all, (*e).Value.(*Waiter))
+		*e = (*e).Prev()
+	}
+	return all
+}
+
 // pickProbe returns the waiter that tells most about the host: the oldest that has
 // not failed yet. Requests that fail by themselves, on a broken path, stand in line
 // again and again, and as probes they would hold the key for ever.

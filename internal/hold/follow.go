@@ -50,7 +50,7 @@ func (m *Machine) OutlastsHold(s Snapshot) bool {
 
 // Adopt follows the store's state: from now on the store decides what comes at T.
 // A hint that this process got, and that the store does not know yet, is kept.
-func (m *Machine) Adopt(s Snapshot, now time.Time, jitter Jitter) {
+func (m *Machine) Adopt(s Snapshot, now time.Time) {
 	keep := m.OutlastsHold(s)
 	until := s.Until
 	if keep {

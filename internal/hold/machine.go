@@ -120,6 +120,9 @@ func (m *Machine) Shared() bool { return m.shared }
 // ServerDirected reports whether the server itself asked for the hold.
 func (m *Machine) ServerDirected() bool { return m.serverDirected }
 
+// Rate returns how many sends per second are granted, where the key is paced or rationed.
+func (m *Machine) Rate() float64 { return m.rate }
+
 // PermitsLeft returns how many permits of this round are not taken.
 func (m *Machine) PermitsLeft() int { return m.permits - m.granted }
 

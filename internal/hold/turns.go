@@ -22,6 +22,7 @@ type Turns struct {
 	rate float64   // sends per second, as it was last told
 	tail time.Time // when a turn comes for who joins the line now
 	told time.Time // when it was told so
+	full bool      // the line had no place for some
 }
 
 // A place in line is of n requests, which ask for turns at a time.
@@ -61,9 +62,13 @@ func (t *Turns) Ask(waiting int, now time.Time) (at time.Time, ok bool) {
 	if waiting <= len(t.due)+placed {
 		return at, ok
 	}
-	join := now
+	gather := early
+	if t.full {
+		gather = Slot
+	}
+	join := later(now, t.told.Add(gather))
 	if wait := t.tail.Sub(now); wait > 0 {
-		join = now.Add(min(time.Duration(gatherShare*float64(wait)), aheadTime))
+		join = later(join, now.Add(min(time.Duration(gatherShare*float64(wait)), aheadTime)))
 	}
 	if !ok || join.Before(at) {
 		at = join
@@ -111,10 +116,10 @@ func (t *Turns) trim(waiting int) (placed int) {
 	return placed
 }
 
-// Add takes in what the store answered to a replica that wanted turns, of which some
-// stood in line.
-func (t *Turns) Add(placed int, s Snapshot, now time.Time) {
-	t.rate, t.tail, t.told = s.Rate, s.Tail, now
+// Add takes in what the store answered to a replica that wanted turns for so many
+// requests, of which some stood in line.
+func (t *Turns) Add(want, placed int, s Snapshot, now time.Time) {
+	t.rate, t.tail, t.told, t.full = s.Rate, s.Tail, now, max(want-placed, 0) > max(s.Permits-placed, 0)+s.Joined
 	gap, n := t.gap(), max(s.Permits, 0)
 	due := slices.Clip(t.due)
 	for i := range min(n, MaxReported) {

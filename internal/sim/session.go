@@ -31,11 +31,10 @@ type session struct {
 	version uint64
 	failing bool
 	dry     bool
+	turns   hold.Turns
 
 	talking bool
 	next    time.Time
-	denied  int
-	served  time.Time
 	out     time.Time
 	abstain time.Time
 	turned  int
@@ -70,7 +69,7 @@ func (q *session) arrive(req request) {
 			return
 		}
 	}
-	if !q.hopeless(w) {
+	if at, known := q.turnOf(len(q.line) + 1); !q.hopeless(w) && !(known && !w.latest.After(at)) {
 		q.line = append(q.line, w)
 		q.sim.after(req.patience, func() { q.leave(w) })
 	}
@@ -101,6 +100,9 @@ func (q *session) hopeless(w *waiter) bool {
 func (q *session) lease() time.Duration { return hold.Lease(q.sim.Latency) }
 
 func (q *session) grant() (hold.Permit, bool) {
+	if q.inTurns() {
+		return q.m.Turn(), q.turns.Take(q.sim.now)
+	}
 	return q.m.Grant(q.sim.now, q.lease(), q.sim.jitter)
 }
 
@@ -156,17 +158,52 @@ func (q *session) prober() int {
 	return 0
 }
 
+// inTurns, turnOf, patience and refuseLate are those of internal/admission/turns.go.
+func (q *session) inTurns() bool { return q.m.Shared() && q.m.IsPaced() }
+
+func (q *session) turnOf(n int) (at time.Time, known bool) {
+	switch {
+	case q.inTurns():
+		return q.turns.Expect(n, q.sim.now)
+	case q.m.IsPaced() && q.m.Rate() > 0:
+		return q.m.NextSendAt().Add(time.Duration(float64(n-1) / q.m.Rate() * float64(time.Second))), true
+	}
+	return time.Time{}, false
+}
+
+func (q *session) unplaced() int { return min(max(len(q.line)-q.turns.Held(), 0), maxWant) }
+
+func (q *session) patience() (longest time.Duration) {
+	for _, w := range q.line[len(q.line)-q.unplaced():] {
+		longest = max(longest, w.latest.Sub(q.sim.now))
+	}
+	return longest
+}
+
+func (q *session) refuseLate() {
+	for n, least := len(q.line), len(q.line)-q.unplaced(); n > least; n-- {
+		if at, known := q.turnOf(n); known && !q.line[n-1].latest.After(at) {
+			q.line = append(q.line[:n-1:n-1], q.line[n:]...)
+		}
+	}
+}
+
 // setTimer arranges for a look at the next T.
 func (q *session) setTimer() {
 	now := q.sim.now
 	idle := len(q.line) == 0 && !q.m.HasDeadline()
 	asked := q.m.Shared() && !now.Before(q.m.Until())
+	at := q.m.Until()
+	if len(q.line) > 0 && q.inTurns() {
+		if turn, ok := q.turns.Next(); ok {
+			at, asked = turn, false
+		}
+	}
 	if q.m.Phase() == hold.Healthy || idle || asked {
 		q.tick = time.Time{}
 		return
 	}
-	at := q.m.Until()
-	if q.m.IsPaced() && len(q.line) > 0 {
+	if q.m.IsPaced() && len(q.line) > 0 && !q.m.Shared() {
 		at = q.m.NextSendAt()
 	}
 	if at.Before(now) {

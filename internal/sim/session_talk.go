@@ -14,7 +14,7 @@ const (
 	goodDelay   = hold.Slot / 4
 	hintDelay   = 2 * hold.Slot
 	idleSpread  = time.Second
-	mostDenied  = 2
+	aloneDelay  = time.Second
 	missedFor   = time.Second
 	maxWant     = 256
 )
@@ -38,6 +38,11 @@ func (q *session) tell() (time.Duration, bool) {
 	switch {
 	case q.hasQuota && (q.m.Phase() != hold.Rationed || q.quota.Inconsistent):
 		return 0, true
+	case q.inTurns() && n.Bad+n.Refused == 0 && !q.word:
+		if n.Good == 1 {
+			return aloneDelay, true
+		}
+		return hold.Slot, n.Good > 1
 	case (q.m.Phase() == hold.Counted || q.m.IsPaced()) && !q.word:
 		return goodDelay, n.Bad+n.Refused+n.Good > 0
 	case n.Bad+n.Refused+n.Failures+n.Refusals+n.Returned > 0, n.Well:
@@ -58,15 +63,17 @@ func (q *session) tell() (time.Duration, bool) {
 func (q *session) ask() (time.Duration, bool) {
 	now, jitter := q.sim.now, q.sim.jitter
 	over := !now.Before(q.m.Until())
+	if q.inTurns() && q.wanted() > 0 {
+		at, due := q.turns.Ask(q.wanted(), now)
+		return max(at.Sub(now), q.out.Sub(now), 0), due
+	}
 	switch {
 	case !q.m.Shared():
 		return 0, false
 	case q.wanted() == 0:
 		return idleSpread + jitter(idleSpread), over && q.m.HasDeadline()
-	case over && q.m.IsPaced():
-		return max(jitter(askSpread), q.abstain.Sub(now), q.out.Sub(now)), true
 	case over:
-		return max(jitter(askSpread), q.abstain.Sub(now)), true
+		return max(jitter(askSpread), q.abstain.Sub(now), q.out.Sub(now)), true
 	}
 	return 0, q.m.HasDeadline() && q.m.PermitsLeft() <= 0 && !q.dry && q.abstain.Before(now)
 }
@@ -210,7 +217,10 @@ func (q *session) exchanged(report hold.Report, hint time.Time, a answer, ok boo
 		q.alone(hold.Report{})
 	}
 	q.dry = state.Permits < report.Want
-	q.sitOut(state.Permits, report.Want)
+	if q.inTurns() {
+		q.turns.Add(report.Want, report.Placed, state, now)
+		q.refuseLate()
+	}
 	q.release(before)
 	q.handBackUnused()
 	q.unlock(before)

@@ -63,7 +63,7 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 	r.Phase, r.Generation, r.Until, r.Permits = d.Phase, d.Generation, d.Until, d.Permits
 	if d.NewRound {
 		r.Began, r.Granted = at, 0
-		if d.Gap > 0 {
+		if d.Phase == Paced {
 			r.Granted = r.from(Micros(d.Until)*1000 - Micros(d.Permits)*r.gap()) // earlier rounds handed them out
 		}
 		if d.Phase == Probing || d.Phase == Ramping {

@@ -104,7 +104,7 @@ func (r *Record) machine(now time.Time, longest time.Duration) Machine {
 	if m.IsPaced() {
 		m.rate = max(m.rate, minRate)
 	}
-	if m.IsPaced() {
+	if m.phase == Paced {
 		m.granted = within(m.granted-r.from(Micros(r.Until)*1000), m.permits) // those of later rounds are not of this one
 	}
 	if m.generation == 0 {

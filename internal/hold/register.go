@@ -217,7 +217,11 @@ func (r *Record) grant(want, placed int, patience time.Duration, now time.Time) 
 		return reply
 	case paced:
 		var first Micros
-		s.Permits, first, s.Joined = r.take(want, placed, patience, micros(now))
+		most := MaxPermits
+		if r.Phase == Rationed {
+			most = max(r.Permits-r.Granted, 0) // no more than what remains
+		}
+		s.Permits, first, s.Joined = r.take(want, placed, most, patience, micros(now))
 		s.First, s.Tail = first.Time(), r.Tail.Time()
 	case at >= r.Until:
 		return reply

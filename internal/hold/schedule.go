@@ -44,14 +44,15 @@ func ahead(gap time.Duration) time.Duration { return max(aheadTime, aheadTurns*g
 
 // take hands out turns. Who stands in line goes first, and who does not joins the line
 // where it is longer than reach; unless the schedule is nearly empty, as where replicas
-// died that stood in line. Nobody joins whose patience ends before its turn.
-func (s *Schedule) take(want, placed int, patience time.Duration, at Micros) (n int, first Micros, joined int) {
+// died that stood in line. Nobody joins whose patience ends before its turn. No more
+// are handed out than most.
+func (s *Schedule) take(want, placed, most int, patience time.Duration, at Micros) (n int, first Micros, joined int) {
 	gap, reach := s.gap(), at+s.ahead()
 	s.Next = max(s.Next, at)
 	s.Tail = max(s.Tail, s.Next)
 	room := 0
 	if s.Next <= reach {
-		room = int((reach-s.Next)/gap) + 1
+		room = min(int((reach-s.Next)/gap)+1, most)
 	}
 	first, placed = s.Next, within(placed, want)
 	n = min(placed, room)

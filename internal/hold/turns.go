@@ -133,12 +133,17 @@ func (t *Turns) Add(want, placed int, s Snapshot, now time.Time) {
 			line = append(line, place{p.ask, p.n - asked})
 		}
 	}
+	least := time.Time{}
+	if s.Phase == Rationed && n < want {
+		least = s.Until // its share of the quota is used up
+	}
 	if again := placed - n; again > 0 { // half of what the schedule has is over by then
 		at := s.First.Add(time.Duration(n)*gap - ahead(gap)/2)
-		line = append([]place{{at, again}}, line...)
+		line = append([]place{{later(at, least), again}}, line...)
 	}
 	if s.Joined > 0 {
-		line = append(line, place{s.Tail.Add(-time.Duration(s.Joined)*gap - ahead(gap)), s.Joined})
+		at := s.Tail.Add(-time.Duration(s.Joined)*gap - ahead(gap))
+		line = append(line, place{later(at, least), s.Joined})
 	}
 	t.line = line
 }

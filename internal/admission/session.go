@@ -26,9 +26,9 @@ const (
 	askSpread = 20 * time.Millisecond
 	// goodDelay gathers the successes of a ramp before they are reported.
 	goodDelay = hold.Slot / 4
-	// aloneDelay is how long a success of a pace waits for others, or for a report that
-	// asks for turns.
-	aloneDelay = time.Second
+	// rideDelay is how long a success of a pace waits for a report that asks for turns.
+	// What a pace has to know soon are refusals; their share is of successes as old.
+	rideDelay = 10 * time.Second
 	// hintDelay gathers the hints that arrive while the key is held already.
 	hintDelay = 2 * hold.Slot
 	// idleSpread is how long a replica that has nothing to send waits before it
@@ -217,7 +217,7 @@ func (g *Gate) noteGrant(report hold.Report, state hold.Snapshot, due bool) {
 	s.exhausted = state.Permits < report.Want
 	switch {
 	case g.inTurns():
-		s.turns.Add(report.Want, report.Placed, state, now)
+		s.turns.Add(report.Want, state, now)
 		g.refuseLate(now)
 	case due:
 		s.noAskBefore = now.Add(dueDelay + jitter.Uniform(askSpread)) // another replica decides, and publishes
@@ -267,8 +267,7 @@ func (g *Gate) takeReport(now time.Time) (report hold.Report, hint time.Time, wo
 	if want {
 		report.Want = g.wanted(now)
 		if g.inTurns() {
-			report.Want, report.Placed = s.turns.Want(report.Want, now)
-			report.Patience = g.patience(now)
+			report.Want, report.Patience = max(report.Want-s.turns.Len(), 0), g.patience(now)
 		}
 		s.timedOut = 0
 	}

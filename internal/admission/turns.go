@@ -7,25 +7,25 @@ import "time"
 // inTurns reports whether the store hands out turns of a schedule.
 func (g *Gate) inTurns() bool { return g.hold.Shared() && g.hold.IsPaced() }
 
-// patience is how long the most patient of the requests will wait that have no place in
-// line yet.
+// lookedAt bounds the requests that are looked at for each report.
+const lookedAt = 256
+
+// patience is how long the most patient of the requests will wait that have no turn yet.
 func (g *Gate) patience(now time.Time) (longest time.Duration) {
-	for _, w := range g.waiters.newest(g.unplaced()) {
+	for _, w := range g.waiters.newest(min(g.turnless(), lookedAt)) {
 		longest = max(longest, w.Latest.Sub(now))
 	}
 	return longest
 }
 
-// unplaced returns how many of the requests that wait have no place in line.
-func (g *Gate) unplaced() int {
-	return min(max(g.waiters.Len()-g.session.turns.Held(), 0), maxWant)
-}
+// turnless returns how many of the requests that wait have no turn.
+func (g *Gate) turnless() int { return max(g.waiters.Len()-g.session.turns.Len(), 0) }
 
-// refuseLate refuses the requests that have no place in line, since it is longer than
-// they will wait.
+// refuseLate refuses the requests that have no turn, since none comes while they will
+// wait.
 func (g *Gate) refuseLate(now time.Time) {
 	n := g.waiters.Len() + 1
-	for _, w := range g.waiters.newest(g.unplaced()) {
+	for _, w := range g.waiters.newest(min(g.turnless(), lookedAt)) {
 		n--
 		if held := g.tooLate(w, n, now); held != nil {
 			g.waiters.remove(w)

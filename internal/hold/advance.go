@@ -16,11 +16,15 @@ func Advance(rec Record, rep Report, now time.Time, longest time.Duration, jitte
 		m.enter(Probing, 1, now.Add(rep.Lease))
 	}
 	gap, announce := m.turnGap()
+	permits := m.permits
+	if m.phase == Rationed {
+		permits += m.remaining // turns are handed out beyond this slot
+	}
 	d := Decision{
 		Rev: rec.Rev, At: millis(now), Seen: rec.Totals, SeenHint: rec.HintUntil, SeenAttempts: rec.Attempts,
-		Phase: m.phase, Generation: m.generation, Until: millis(m.until), Permits: m.permits, Gap: gap, Alarms: m.alarms(now),
+		Phase: m.phase, Generation: m.generation, Until: millis(m.until), Permits: permits, Gap: gap, Alarms: m.alarms(now),
 		Memory: m.memory(), Keep: m.keepUntil(now), Attempts: m.attempts, Status: m.status,
-		Replica: rep.Replica, Want: rep.Want, Placed: rep.Placed, Patience: rep.Patience, MaxAge: MaxAge, NewRound: m.round != rec.Rev,
+		Replica: rep.Replica, Want: rep.Want, Patience: rep.Patience, MaxAge: MaxAge, NewRound: m.round != rec.Rev,
 	}
 	d.Memory.At = d.At
 	if m.phase == Healthy {

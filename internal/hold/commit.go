@@ -26,9 +26,8 @@ type Decision struct {
 	NewRound bool   // else the round goes on, with other alarms
 	Changed  bool   // the other replicas must learn of it
 	Replica  string // who decides
-	// Want is how many permits it has use for; Placed and Patience are as in a Report.
-	Want, Placed int
-	Patience     time.Duration
+	Want     int    // how many permits it has use for
+	Patience time.Duration
 	// MaxAge is how old the record may be by now.
 	MaxAge time.Duration
 }
@@ -39,7 +38,7 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 	at := millis(now)
 	r.rewind(at)
 	if d.Rev != r.Rev || r.outdates(d, at) {
-		reply := r.grant(d.Want, d.Placed, d.Patience, now)
+		reply := r.grant(d.Want, d.Patience, now)
 		reply.Due = d.Rev == r.Rev
 		return reply
 	}
@@ -58,13 +57,14 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 	if r.HintUntil == d.SeenHint {
 		r.HintUntil, r.HintAt = 0, 0
 	}
+	over := min(r.Until, at)
 	r.Rev++
 	r.reschedule(d, micros(now))
 	r.Phase, r.Generation, r.Until, r.Permits = d.Phase, d.Generation, d.Until, d.Permits
 	if d.NewRound {
 		r.Began, r.Granted = at, 0
-		if d.Phase == Paced {
-			r.Granted = r.from(Micros(d.Until)*1000 - Micros(d.Permits)*r.gap()) // earlier rounds handed them out
+		if d.Gap > 0 {
+			r.Granted = r.from(Micros(over) * 1000) // earlier rounds handed them out
 		}
 		if d.Phase == Probing || d.Phase == Ramping {
 			r.Until += at - d.At // it lasts as long however late it begins: a ramp must not hurry
@@ -75,17 +75,18 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 		r.Status = d.Status
 	}
 	r.Claim, r.ClaimUntil = "", 0
-	reply := r.grant(d.Want, d.Placed, d.Patience, now)
+	reply := r.grant(d.Want, d.Patience, now)
 	reply.Changed = d.Changed
 	return reply
 }
 
 // reschedule goes on at the rate of d. Turns that replicas have already move with it
-// where they are told of it; and end with the pace.
+// where they are told of it. They end with the pace, and where no replica is left that
+// would use them.
 func (r *Record) reschedule(d Decision, at Micros) {
 	switch {
-	case d.Gap == 0 || r.Gap == 0:
-		r.Next, r.Tail = 0, 0
+	case d.Gap == 0 || r.Gap == 0, at-Micros(r.Until)*1000 > Micros(unusedAfter.Microseconds()):
+		r.Next = 0
 	case d.Changed:
 		r.retime(d.Gap, at)
 	}

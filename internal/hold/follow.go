@@ -9,9 +9,7 @@ const Rounding = 5 * time.Millisecond
 type Snapshot struct {
 	Phase      Phase
 	Permits    int // granted to the replica that asked, until Until
-	First      time.Time // when the first of them may be used, where they are turns
-	Joined     int       // how many requests of the replica that asked joined the line
-	Tail       time.Time // when a turn comes for who joins the line next
+	First      time.Time // when the first of them may be used, or the next would be, where they are turns
 	Until      time.Time
 	Generation uint64
 	Rate       float64 // sends per second, where the key is paced or rationed

@@ -104,7 +104,10 @@ func (r *Record) machine(now time.Time, longest time.Duration) Machine {
 	if m.IsPaced() {
 		m.rate = max(m.rate, minRate)
 	}
-	if m.phase == Paced {
+	if m.phase == Rationed {
+		m.permits = max(m.permits-m.remaining, 0)
+	}
+	if m.IsPaced() {
 		m.granted = within(m.granted-r.from(Micros(r.Until)*1000), m.permits) // those of later rounds are not of this one
 	}
 	if m.generation == 0 {

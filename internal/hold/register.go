@@ -101,7 +101,7 @@ func (r *Record) Add(rep Report, now time.Time, longest time.Duration) Reply {
 		r.Claim, r.ClaimUntil = rep.Replica, at+toMillis(claimTime)
 		rep.Want = 0 // the decision grants
 	}
-	reply := r.grant(rep.Want, rep.Placed, rep.Patience, now)
+	reply := r.grant(rep.Want, rep.Patience, now)
 	reply.Decide, reply.Due = decide, due && !decide
 	reply.Changed = r.view().differs(before)
 	if decide {
@@ -119,7 +119,7 @@ func (r *Record) mine(rep Report) bool { return r.Rev > 0 && rep.Generation == r
 func (r *Record) rewind(at Millis) {
 	if step := r.Began - at; step > 0 {
 		r.Began, r.Until = at, max(r.Until-step, 0)
-		r.Schedule.rewind(Micros(step) * 1000)
+		r.Next = max(r.Next-Micros(step)*1000, 0)
 	}
 	if step := r.HintAt - at; step > 0 && r.HintUntil > 0 {
 		r.HintAt, r.HintUntil = at, max(r.HintUntil-step, 1)
@@ -133,7 +133,7 @@ func (r *Record) rewind(at Millis) {
 func (r *Record) limit(at Millis, longest time.Duration) {
 	latest := at + toMillis(longest)
 	r.Until, r.HintUntil, r.Keep = min(r.Until, latest), min(r.HintUntil, latest), min(r.Keep, latest)
-	r.Schedule.limit(Micros(latest) * 1000)
+	r.Next = min(r.Next, Micros(latest)*1000)
 	r.Alarms.RefusalsFrom, r.Totals.RetryAt = min(r.Alarms.RefusalsFrom, latest), min(r.Totals.RetryAt, latest)
 	if r.Totals.ResetAt > latest {
 		r.Totals.Remaining, r.Totals.ResetAt, r.Totals.NearExhaustion = 0, 0, false
@@ -207,7 +207,7 @@ func (r *Record) addHint(rep Report, at Millis, longest time.Duration) {
 
 // grant hands out permits of the round, or turns of the schedule: the reply has them.
 // After the round, a decision is due, and nothing is denied.
-func (r *Record) grant(want, placed int, patience time.Duration, now time.Time) Reply {
+func (r *Record) grant(want int, patience time.Duration, now time.Time) Reply {
 	at, paced := millis(now), r.Phase == Paced || r.Phase == Rationed
 	reply := Reply{Snapshot: r.Snapshot(), Now: now}
 	s := &reply.Snapshot
@@ -219,10 +219,10 @@ func (r *Record) grant(want, placed int, patience time.Duration, now time.Time) 
 		var first Micros
 		most := MaxPermits
 		if r.Phase == Rationed {
-			most = max(r.Permits-r.Granted, 0) // no more than what remains
+			most = max(r.Permits-r.Granted, 0) // no more than what remains of the quota
 		}
-		s.Permits, first, s.Joined = r.take(want, placed, most, patience, micros(now))
-		s.First, s.Tail = first.Time(), r.Tail.Time()
+		s.Permits, first = r.take(want, most, patience, micros(now))
+		s.First = first.Time()
 	case at >= r.Until:
 		return reply
 	default:

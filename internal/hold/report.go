@@ -42,10 +42,10 @@ type Report struct {
 	// are refused while others are served.
 	Hint           time.Duration
 	ServerDirected bool
-	// Want is how many permits, or turns, the replica has use for. So many as Placed says
-	// stand in line already, and Patience is how long the others will wait at most.
-	Want, Placed int
-	Patience     time.Duration
+	// Want is how many permits, or turns, the replica has use for, and Patience is how
+	// long it would wait for the last of the turns.
+	Want     int
+	Patience time.Duration
 	// Lease is how long a probe of this replica may take.
 	Lease time.Duration
 }

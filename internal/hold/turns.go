@@ -6,182 +6,119 @@ import (
 )
 
 const (
-	// gatherShare is the share of a wait for which a replica gathers requests before
-	// they join the line together: so much may they be late for their place.
+	// gatherShare is the share of a wait for which a replica gathers requests before it
+	// asks for their turns together: by so much others may overtake them.
 	gatherShare = 0.1
-	// early is how long before its time a place in line counts: clocks tick in ms.
-	early = 5 * time.Millisecond
+	// gatherMost and gatherLeast bound that.
+	gatherMost  = time.Second
+	gatherLeast = 5 * time.Millisecond
 )
 
 // Turns are what a replica knows of the schedule of a paced scope: the turns that it
-// has, its places in line, and how long the line is. A copy is a snapshot. The zero
-// value has none.
+// has, and how long the line is. The zero value has none.
 type Turns struct {
-	due  []time.Time // when the turns come that it has, soonest first
-	line []place
-	rate float64   // sends per second, as it was last told
-	tail time.Time // when a turn comes for who joins the line now
-	told time.Time // when it was told so
-	full bool      // the line had no place for some
+	runs []run // soonest first
+	n    int   // turns in all of them
+	rate float64
+	tail time.Time // when a turn comes for who asks next
+	told time.Time // when the replica was told so
+	full bool      // some that asked would not wait so long
 }
 
-// A place in line is of n requests, which ask for turns at a time.
-type place struct {
-	ask time.Time
-	n   int
+// A run is n turns one after another.
+type run struct {
+	at time.Time // of the first
+	n  int
+}
+
+// Len returns how many turns the replica has.
+func (t *Turns) Len() int { return t.n }
+
+// Next returns when the next turn comes, if there is one.
+func (t *Turns) Next() (at time.Time, ok bool) {
+	if len(t.runs) == 0 {
+		return time.Time{}, false
+	}
+	return t.runs[0].at, true
 }
 
 // Take uses the turn that is due. A turn that was not used in time lapses: many that
 // were late would come at once.
 func (t *Turns) Take(now time.Time) bool {
-	late := max(Slot, t.gap())
-	for len(t.due) > 0 && now.Sub(t.due[0]) > late {
-		t.due = t.due[1:]
+	late := now.Add(-max(Slot, t.gap()))
+	for t.n > 0 && t.runs[0].at.Before(late) {
+		t.drop()
 	}
-	if len(t.due) == 0 || now.Before(t.due[0]) {
+	if t.n == 0 || now.Before(t.runs[0].at) {
 		return false
 	}
-	t.due = t.due[1:]
+	t.drop()
 	return true
 }
 
-// Next returns when the next turn comes, if it has any.
-func (t *Turns) Next() (at time.Time, ok bool) {
-	if len(t.due) == 0 {
+// drop drops the first turn.
+func (t *Turns) drop() {
+	t.n--
+	if first := &t.runs[0]; first.n > 1 {
+		first.n--
+		first.at = first.at.Add(t.gap())
+		return
+	}
+	t.runs = t.runs[1:]
+}
+
+// Ask returns when to ask for turns, where so many requests wait.
+func (t *Turns) Ask(waiting int, now time.Time) (at time.Time, ok bool) {
+	if waiting <= t.n {
 		return time.Time{}, false
 	}
-	return t.due[0], true
-}
-
-// Ask returns when to ask for turns on behalf of so many requests, if at all.
-func (t *Turns) Ask(waiting int, now time.Time) (at time.Time, ok bool) {
-	placed := t.trim(waiting)
-	if placed > 0 {
-		at, ok = t.line[0].ask, true
-	}
-	if waiting <= len(t.due)+placed {
-		return at, ok
-	}
-	gather := early
+	gather := min(max(time.Duration(gatherShare*float64(t.tail.Sub(now))), 0), gatherMost)
+	least := gatherLeast
 	if t.full {
-		gather = Slot
+		least = Slot
 	}
-	join := later(now, t.told.Add(gather))
-	if wait := t.tail.Sub(now); wait > 0 {
-		join = later(join, now.Add(min(time.Duration(gatherShare*float64(wait)), aheadTime)))
-	}
-	if !ok || join.Before(at) {
-		at = join
-	}
-	return at, true
+	return later(now.Add(gather), t.told.Add(least)), true
 }
 
-// Want returns for how many of so many requests to ask, and how many of them stand in
-// line already and may ask by now.
-func (t *Turns) Want(waiting int, now time.Time) (want, placed int) {
-	inLine := t.trim(waiting)
-	for _, p := range t.line {
-		if !p.ask.After(now.Add(early)) {
-			placed += p.n
-		}
+// Add takes in what the store answered to a replica that wanted so many turns.
+func (t *Turns) Add(want int, s Snapshot, now time.Time) {
+	t.Retime(s.Rate, now)
+	n := within(s.Permits, MaxReported)
+	t.told, t.full = now, n < want
+	t.tail = s.First.Add(time.Duration(n) * t.gap())
+	if n == 0 {
+		return
 	}
-	fresh := max(waiting-len(t.due)-inLine, 0)
-	return placed + fresh, placed
-}
-
-// Held returns how many requests have a turn or a place in line.
-func (t *Turns) Held() int {
-	n := len(t.due)
-	for _, p := range t.line {
-		n += p.n
-	}
-	return n
-}
-
-// trim gives up the last places in line for which no request waits any more, and
-// returns how many are left.
-func (t *Turns) trim(waiting int) (placed int) {
-	room := max(waiting-len(t.due), 0)
-	for i, p := range t.line {
-		if placed+p.n >= room {
-			t.line = slices.Clone(t.line[:i+1])
-			t.line[i].n = room - placed
-			if t.line[i].n == 0 {
-				t.line = t.line[:i]
-			}
-			return room
-		}
-		placed += p.n
-	}
-	return placed
-}
-
-// Add takes in what the store answered to a replica that wanted turns for so many
-// requests, of which some stood in line.
-func (t *Turns) Add(want, placed int, s Snapshot, now time.Time) {
-	t.rate, t.tail, t.told, t.full = s.Rate, s.Tail, now, max(want-placed, 0) > max(s.Permits-placed, 0)+s.Joined
-	gap, n := t.gap(), max(s.Permits, 0)
-	due := slices.Clip(t.due)
-	for i := range min(n, MaxReported) {
-		due = append(due, s.First.Add(time.Duration(i)*gap))
-	}
-	t.due = due
-	line, left := []place(nil), placed
-	for _, p := range t.line { // those that have asked, the first ones first
-		asked := min(p.n, left)
-		if left -= asked; p.n > asked {
-			line = append(line, place{p.ask, p.n - asked})
-		}
-	}
-	least := time.Time{}
-	if s.Phase == Rationed && n < want {
-		least = s.Until // its share of the quota is used up
-	}
-	if again := placed - n; again > 0 { // half of what the schedule has is over by then
-		at := s.First.Add(time.Duration(n)*gap - ahead(gap)/2)
-		line = append([]place{{later(at, least), again}}, line...)
-	}
-	if s.Joined > 0 {
-		at := s.Tail.Add(-time.Duration(s.Joined)*gap - ahead(gap))
-		line = append(line, place{later(at, least), s.Joined})
-	}
-	t.line = line
+	t.n += n
+	i, _ := slices.BinarySearchFunc(t.runs, s.First, func(r run, at time.Time) int { return r.at.Compare(at) })
+	t.runs = slices.Insert(t.runs, i, run{s.First, n})
 }
 
 // Retime moves what is not yet due to where it is at another rate.
 func (t *Turns) Retime(rate float64, now time.Time) {
 	if t.rate > 0 && rate > 0 && rate != t.rate {
-		factor := t.rate / rate
 		move := func(at time.Time) time.Time {
-			if ahead := at.Sub(now); ahead > 0 {
-				return now.Add(time.Duration(min(float64(ahead)*factor, float64(maxMicros))))
+			ahead := max(at.Sub(now), 0)
+			if ahead == 0 {
+				return at
 			}
-			return at
+			return now.Add(time.Duration(min(float64(ahead)*t.rate/rate, float64(maxMicros))))
 		}
-		t.due, t.line = slices.Clone(t.due), slices.Clone(t.line)
-		for i := range t.due {
-			t.due[i] = move(t.due[i])
-		}
-		for i := range t.line {
-			t.line[i].ask = move(t.line[i].ask)
+		for i := range t.runs {
+			t.runs[i].at = move(t.runs[i].at)
 		}
 		t.tail = move(t.tail)
 	}
 	t.rate = rate
 }
 
-// Expect returns when a turn comes for the last of so many requests, if that is known:
-// as it was told at most so long ago as turns are handed out ahead.
+// Expect returns when a turn comes for the last of so many requests, if that is known.
 func (t *Turns) Expect(waiting int, now time.Time) (at time.Time, ok bool) {
-	fresh := waiting - t.Held()
-	if fresh <= 0 || t.told.IsZero() || now.Sub(t.told) > aheadTime {
+	ahead := waiting - t.n
+	if ahead <= 0 || t.told.IsZero() || now.Sub(t.told) > gatherMost {
 		return time.Time{}, false
 	}
-	at = t.tail
-	if at.Before(now) {
-		at = now
-	}
-	return at.Add(time.Duration(fresh-1) * t.gap()), true
+	return later(t.tail, now).Add(time.Duration(ahead-1) * t.gap()), true
 }
 
 func (t *Turns) gap() time.Duration {

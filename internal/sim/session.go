@@ -171,17 +171,17 @@ func (q *session) turnOf(n int) (at time.Time, known bool) {
 	return time.Time{}, false
 }
 
-func (q *session) unplaced() int { return min(max(len(q.line)-q.turns.Held(), 0), maxWant) }
+func (q *session) turnless() int { return max(len(q.line)-q.turns.Len(), 0) }
 
 func (q *session) patience() (longest time.Duration) {
-	for _, w := range q.line[len(q.line)-q.unplaced():] {
+	for _, w := range q.line[len(q.line)-q.turnless():] {
 		longest = max(longest, w.latest.Sub(q.sim.now))
 	}
 	return longest
 }
 
 func (q *session) refuseLate() {
-	for n, least := len(q.line), len(q.line)-q.unplaced(); n > least; n-- {
+	for n, least := len(q.line), len(q.line)-q.turnless(); n > least; n-- {
 		if at, known := q.turnOf(n); known && !q.line[n-1].latest.After(at) {
 			q.line = append(q.line[:n-1:n-1], q.line[n:]...)
 		}

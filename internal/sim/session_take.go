@@ -120,8 +120,7 @@ func (q *session) takeReport() (report hold.Report, hint time.Time, worth bool) 
 	if want {
 		report.Want = q.wanted()
 		if q.inTurns() {
-			report.Want, report.Placed = q.turns.Want(report.Want, now)
-			report.Patience = q.patience()
+			report.Want, report.Patience = max(report.Want-q.turns.Len(), 0), q.patience()
 		}
 		q.turned = 0
 	}
@@ -175,8 +174,8 @@ func (q *session) told(state hold.Snapshot) {
 func (q *session) take(state hold.Snapshot, reply bool) {
 	m, now := &q.m, q.sim.now
 	if q.sim.trace != nil {
-		q.sim.logf("replica %s key %d: hears %v for %v, generation %d, %d permits from %v at %.3g/s, %d in line till %v, version %d.%d (knows %d.%d), lost %v, reply %v", q.replica.name, q.key, state.Phase,
-			state.Until.Sub(now), state.Generation, state.Permits, state.First.Sub(now), state.Rate, state.Joined, state.Tail.Sub(now), state.Version>>seqBits, state.Version&(1<<seqBits-1), q.version>>seqBits, q.version&(1<<seqBits-1), state.Lost, reply)
+		q.sim.logf("replica %s key %d: hears %v for %v, generation %d, %d permits from %v at %.3g/s, version %d.%d (knows %d.%d), lost %v, reply %v", q.replica.name, q.key, state.Phase,
+			state.Until.Sub(now), state.Generation, state.Permits, state.First.Sub(now), state.Rate, state.Version>>seqBits, state.Version&(1<<seqBits-1), q.version>>seqBits, q.version&(1<<seqBits-1), state.Lost, reply)
 	}
 	if state.Lost {
 		q.lost()

@@ -14,7 +14,7 @@ const (
 	goodDelay   = hold.Slot / 4
 	hintDelay   = 2 * hold.Slot
 	idleSpread  = time.Second
-	aloneDelay  = time.Second
+	rideDelay   = 10 * time.Second
 	missedFor   = time.Second
 	maxWant     = 256
 )
@@ -39,10 +39,7 @@ func (q *session) tell() (time.Duration, bool) {
 	case q.hasQuota && (q.m.Phase() != hold.Rationed || q.quota.Inconsistent):
 		return 0, true
 	case q.inTurns() && n.Bad+n.Refused == 0 && !q.word:
-		if n.Good == 1 {
-			return aloneDelay, true
-		}
-		return hold.Slot, n.Good > 1
+		return rideDelay, n.Good > 0
 	case (q.m.Phase() == hold.Counted || q.m.IsPaced()) && !q.word:
 		return goodDelay, n.Bad+n.Refused+n.Good > 0
 	case n.Bad+n.Refused+n.Failures+n.Refusals+n.Returned > 0, n.Well:
@@ -63,14 +60,13 @@ func (q *session) tell() (time.Duration, bool) {
 func (q *session) ask() (time.Duration, bool) {
 	now, jitter := q.sim.now, q.sim.jitter
 	over := !now.Before(q.m.Until())
-	if q.inTurns() && q.wanted() > 0 {
-		at, due := q.turns.Ask(q.wanted(), now)
-		return max(at.Sub(now), q.out.Sub(now), 0), due
+	if at, due := q.turns.Ask(q.wanted(), now); due && q.inTurns() {
+		return max(at.Sub(now), q.out.Sub(now), 0), true
 	}
 	switch {
 	case !q.m.Shared():
 		return 0, false
-	case q.wanted() == 0:
+	case q.wanted() == 0 || q.inTurns():
 		return idleSpread + jitter(idleSpread), over && q.m.HasDeadline()
 	case over:
 		return max(jitter(askSpread), q.abstain.Sub(now), q.out.Sub(now)), true
@@ -80,6 +76,9 @@ func (q *session) ask() (time.Duration, bool) {
 
 func (q *session) wanted() int {
 	n := len(q.line)
+	if q.inTurns() {
+		return n
+	}
 	if n == 0 && q.sim.now.Sub(q.missed) < missedFor {
 		n = q.turned
 	}
@@ -218,7 +217,7 @@ func (q *session) exchanged(report hold.Report, hint time.Time, a answer, ok boo
 	}
 	q.dry = state.Permits < report.Want
 	if q.inTurns() {
-		q.turns.Add(report.Want, report.Placed, state, now)
+		q.turns.Add(report.Want, state, now)
 		q.refuseLate()
 	}
 	q.release(before)

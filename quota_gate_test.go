@@ -351,7 +351,7 @@ func TestHealthyPathWithQuotaHeadersDoesNotAllocate(t *testing.T) {
 			}
 		})
 		var counters quota.Counters
-		counters.Read(resp.Header, 0, time.Now(), time.Minute)
+		counters.Read(resp.Header, func() uint64 { return 0 }, 0, time.Now(), time.Minute)
 		if used := counters.Used(); used != (headers != nil) {
 			t.Errorf("%q: it has numbers of a quota: %t", headers, used)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hostkey"
 	"github.com/go-holdoff/holdoff/internal/quota"
 	"github.com/go-holdoff/holdoff/internal/retrybudget"
+	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
 // A Key is what a process knows of one key: its retry budget, its latency, and a
@@ -39,6 +40,7 @@ type Key struct {
 	narrow  []*Gate    // of narrower scopes: those in trouble, and some that were
 	limits  evidence
 	names   map[string]string // of limits, by route: see learnName
+	counted *scope.Scope      // all whose answers had the numbers of the quota without a name; nil: none
 	changed []*Gate           // since the key was locked
 	events  []Change          // likewise
 

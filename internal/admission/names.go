@@ -2,31 +2,58 @@ package admission
 
 import (
 	"strings"
+	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
+// Which requests draw on one limit, as far as answers have said so: the name that the
+// server gives to the limit of a route, and whose answers carry the numbers of a quota.
+
 // maxNames bounds the routes of which a key remembers the limit that they draw on.
 const maxNames = 256
 
+// Learn takes in what an answer of a key without trouble says of the limit of its route,
+// so that it is known where trouble begins.
+func (k *Key) Learn(o Outcome) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.learn(&o)
+}
+
+// learn takes in what an answer says of the limit that its request draws on.
+func (k *Key) learn(o *Outcome) {
+	k.learnName(o)
+	if o.HasQuota && o.QuotaOf == "" && !o.Inconsistent {
+		s := o.At.Clone()
+		if k.counted != nil {
+			s = k.counted.Join(s)
+		}
+		k.counted = &s
+	}
+}
+
 // learnName remembers the name that a server gave to the limit of a route: it says more
 // than the route. Routes with one name have one limit. An answer may speak of several
-// limits; one that refuses speaks of the one that was met.
-func (k *Key) learnName(o Outcome) {
+// limits; one that refuses, or that says that little is left, speaks of the one that is met.
+func (k *Key) learnName(o *Outcome) {
 	if o.Limit == "" || o.At.Route == "" {
 		return
 	}
+	name, met := o.Limit, o.Lesson == hold.Refused || o.Lesson == hold.Failed
+	if o.HasQuota && o.NearExhaustion && o.QuotaOf != "" {
+		name, met = o.QuotaOf, true
+	}
 	known := k.names[o.At.Route]
-	refused := o.Lesson == hold.Refused || o.Lesson == hold.Failed
-	if known != "" && !refused {
+	if known != "" && !met {
 		return
 	}
 	if known == "" && len(k.names) >= maxNames {
-		if !refused {
+		if !met {
 			return
 		}
-		for route := range k.names { // a refusal is news; any other makes room
+		for route := range k.names { // a limit that is met is news; any other makes room
 			delete(k.names, route)
 			break
 		}
@@ -34,7 +61,7 @@ func (k *Key) learnName(o Outcome) {
 	if k.names == nil {
 		k.names = make(map[string]string)
 	}
-	k.names[strings.Clone(o.At.Route)] = scope.Named(o.Limit)
+	k.names[strings.Clone(o.At.Route)] = scope.Named(name)
 }
 
 // point returns where a request stands: with this process's name, and with that of its
@@ -49,4 +76,31 @@ func (k *Key) point(at scope.Scope) scope.Scope {
 	}
 	at.Replica = k.replica()
 	return at
+}
+
+// takeQuota takes in the numbers of a quota that is not one of the whole key. With a name,
+// it is that limit, of the credential that met it; without one, it is what all those
+// requests have in common whose answers had its numbers.
+func (k *Key) takeQuota(o *Outcome, now time.Time) {
+	if !o.HasQuota {
+		return
+	}
+	s := k.point(o.At).Shared()
+	if o.QuotaOf == "" && k.counted != nil {
+		s = *k.counted
+	}
+	if o.QuotaOf == "" && o.Inconsistent {
+		k.counted = nil
+	}
+	if s == (scope.Scope{}) {
+		return
+	}
+	o.HasQuota = false
+	g := k.gate(s)
+	if g == nil && o.NearExhaustion {
+		g = k.open(s)
+	}
+	if g != nil {
+		g.take(hold.Result{Permit: hold.Permit{Generation: g.hold.Generation()}, Quota: o.Quota, HasQuota: true}, now)
+	}
 }

@@ -203,19 +203,19 @@ func TestScopes_NamesOfTheServerWin(t *testing.T) {
 		var table Table
 		table.Init(nil, func(Change) {})
 		k := table.Key(named("h"))
-		named := func(route, limit string, lesson hold.Lesson, hint time.Duration, global bool) {
+		named := func(route, limit string, lesson hold.Lesson, hint time.Duration, reach string) {
 			pass, _ := k.TryFastPath()
-			k.Record(&pass, Outcome{At: at(route, "", ""), Limit: limit, Global: global, Result: hold.Result{Lesson: lesson, Hint: hint, Status: 429}})
+			k.Record(&pass, Outcome{At: at(route, "", ""), Limit: limit, Reach: reach, Result: hold.Result{Lesson: lesson, Hint: hint, Status: 429}})
 		}
-		named("/search/code", "search", hold.Good, 0, false)
-		named("/search/issues", "search", hold.Refused, 45*time.Second, false)
-		named("/repos", "core", hold.Good, 0, false)
+		named("/search/code", "search", hold.Good, 0, "")
+		named("/search/issues", "search", hold.Refused, 45*time.Second, "")
+		named("/repos", "core", hold.Good, 0, "")
 		for route, want := range map[string]bool{"/search/code": false, "/search/issues": false, "/repos": true, "/unknown": true} {
 			if got := k.passes(t, at(route, "", "")); got != want {
 				t.Errorf("%s passes: %t, want %t", route, got, want)
 			}
 		}
-		named("/repos", "", hold.Refused, time.Minute, true)
+		named("/repos", "", hold.Refused, time.Minute, "global")
 		if k.passes(t, at("/unknown", "", "")) {
 			t.Error("a global limit does not hold all")
 		}

@@ -16,11 +16,6 @@ import (
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
-// learnOneIn is how few of a healthy key's answers are looked at for the name of the limit
-// of their route, where the host says what remains of its limits: enough to know the usual
-// routes before one is used up, and too few to cost anything.
-const learnOneIn = 16
-
 var errNothing = errors.New("holdoff: Base returned neither a response nor an error")
 
 // call is one RoundTrip: the state that its steps share.
@@ -287,7 +282,7 @@ func (c *call) reportResult(v Verdict) {
 		v.Lesson = Good // whatever the answer, a probe has found the host up
 	}
 	if c.key.Open() && !p.Limited() && (v.Lesson == Good || v.Lesson == Nothing) && !(c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent)) {
-		if c.resp != nil && c.key.Quota.Used() && rand.Uint32()%learnOneIn == 0 {
+		if c.resp != nil && c.key.Quota.Used() && c.key.MayLearn() {
 			c.key.Learn(c.outcome(v))
 		}
 		return

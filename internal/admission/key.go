@@ -27,6 +27,7 @@ type Key struct {
 	// a scope is in trouble: all that a request has to read to pass. It is written
 	// under mu.
 	fastPath   atomic.Uint64
+	ignored    atomic.Uint32 // how many answers are not looked at for each that is: see MayLearn
 	epoch      atomic.Uint64 // counts the limits that were met or heard of; written under mu
 	evicted    atomic.Bool   // the table has forgotten this key, and has or makes another; set under mu
 	emit       func(Change)

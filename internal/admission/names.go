@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -14,32 +15,46 @@ import (
 // maxNames bounds the routes of which a key remembers the limit that they draw on.
 const maxNames = 256
 
+// mostIgnored is how many of a key's answers teach nothing for each that is looked at, where
+// the last ones have taught nothing. It is one less than a power of 2.
+const mostIgnored = 63
+
+// MayLearn reports whether an answer of a key without trouble is worth a look: each of the
+// first ones, and ever fewer while they say nothing new.
+func (k *Key) MayLearn() bool { return rand.Uint32()&k.ignored.Load() == 0 }
+
 // Learn takes in what an answer of a key without trouble says of the limit of its route,
-// so that it is known where trouble begins.
+// so that it is known before the limit is met.
 func (k *Key) Learn(o Outcome) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.learn(&o)
+	if k.learn(&o) {
+		k.ignored.Store(0)
+		return
+	}
+	k.ignored.Store(min(2*k.ignored.Load()+1, mostIgnored))
 }
 
-// learn takes in what an answer says of the limit that its request draws on.
-func (k *Key) learn(o *Outcome) {
-	k.learnName(o)
-	if o.HasQuota && o.QuotaOf == "" && !o.Inconsistent {
+// learn takes in what an answer says of the limit that its request draws on, and reports
+// whether that is news.
+func (k *Key) learn(o *Outcome) (news bool) {
+	news = k.learnName(o)
+	if o.HasQuota && o.QuotaOf == "" && !o.Inconsistent && (k.counted == nil || !k.counted.Covers(o.At)) {
 		s := o.At.Clone()
 		if k.counted != nil {
 			s = k.counted.Join(s)
 		}
-		k.counted = &s
+		k.counted, news = &s, true
 	}
+	return news
 }
 
 // learnName remembers the name that a server gave to the limit of a route: it says more
 // than the route. Routes with one name have one limit. An answer may speak of several
 // limits; one that refuses, or that says that little is left, speaks of the one that is met.
-func (k *Key) learnName(o *Outcome) {
+func (k *Key) learnName(o *Outcome) (news bool) {
 	if o.Limit == "" || o.At.Route == "" {
-		return
+		return false
 	}
 	name, met := o.Limit, o.Lesson == hold.Refused || o.Lesson == hold.Failed
 	if o.HasQuota && o.NearExhaustion && o.QuotaOf != "" {
@@ -47,11 +62,11 @@ func (k *Key) learnName(o *Outcome) {
 	}
 	known := k.names[o.At.Route]
 	if known != "" && !met {
-		return
+		return false
 	}
 	if known == "" && len(k.names) >= maxNames {
 		if !met {
-			return
+			return false
 		}
 		for route := range k.names { // a limit that is met is news; any other makes room
 			delete(k.names, route)
@@ -62,6 +77,7 @@ func (k *Key) learnName(o *Outcome) {
 		k.names = make(map[string]string)
 	}
 	k.names[strings.Clone(o.At.Route)] = scope.Named(name)
+	return known == ""
 }
 
 // point returns where a request stands: with this process's name, and with that of its

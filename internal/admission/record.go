@@ -100,6 +100,9 @@ func (k *Key) failed(p *Pass, at, limit scope.Scope, o hold.Result, now time.Tim
 			o.Lesson = hold.Good // it is broken, and not limited: its hold would not end
 		}
 		k.tell(p, g, o, now)
+		if g != &k.whole && o.Hint >= hold.MinHold && g.hold.Phase() == hold.Held {
+			k.renew(g.scope, g.hold.Until(), now) // a probe that is refused is evidence as well
+		}
 		return
 	}
 	nothing := o

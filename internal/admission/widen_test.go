@@ -247,3 +247,28 @@ func TestScopes_NoPermitIsHeldDuringAHold(t *testing.T) {
 		time.Sleep(time.Hour)
 	})
 }
+
+// Two routes are asked for again and again, and refused: when a third is refused as well,
+// the limit is of all.
+func TestScopes_ARefusedProbeIsEvidenceAsWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := alone()
+		k.refuse(at("/a", "", ""), 3*time.Second)
+		k.refuse(at("/b", "", ""), 3*time.Second)
+		for range 3 {
+			time.Sleep(3 * time.Second)
+			for _, route := range []string{"/a", "/b"} {
+				w := &Waiter{Point: at(route, "", ""), Latest: time.Now().Add(time.Hour)}
+				if inLine, err := k.Enqueue(w); inLine || err != nil || !w.Pass.Limited() {
+					t.Fatalf("%s is not probed: %t, %v", route, inLine, err)
+				}
+				k.Record(&w.Pass, Outcome{At: w.Point, Result: hold.Result{Lesson: hold.Refused, Hint: 3 * time.Second, Status: 429}})
+			}
+		}
+		time.Sleep(time.Second)
+		k.refuse(at("/c", "", ""), 3*time.Second)
+		if k.whole.hold.Phase() != hold.Held {
+			t.Errorf("three routes are refused, and the whole key is %v, want it held", k.whole.hold.Phase())
+		}
+	})
+}

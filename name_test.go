@@ -1,6 +1,7 @@
 package holdoff_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
 // resources is a host that counts like GitHub: by resource and token, and says so.
@@ -71,6 +73,13 @@ type flow struct {
 	failed int
 }
 
+// requestOf returns a request that a token sends.
+func requestOf(ctx context.Context, path, token string) *http.Request {
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://h"+path, nil)
+	req.Header.Set("Authorization", "Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4"+token)
+	return req
+}
+
 // run sends the flow's requests for so long, by the Transports in turn.
 func (f *flow) run(ctx context.Context, trs []*holdoff.Transport, lasts time.Duration) {
 	var wg sync.WaitGroup
@@ -79,10 +88,8 @@ func (f *flow) run(ctx context.Context, trs []*holdoff.Transport, lasts time.Dur
 			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 			defer cancel()
 			path := fmt.Sprintf("/%s/%s", f.resource, strings.Repeat("x", 1+i/len(trs)%f.paths))
-			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://h"+path, nil)
-			req.Header.Set("Authorization", "Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4"+f.token)
 			begun := time.Now()
-			resp, err := trs[i%len(trs)].RoundTrip(req)
+			resp, err := trs[i%len(trs)].RoundTrip(requestOf(ctx, path, f.token))
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			if err != nil || resp.StatusCode != http.StatusOK {
@@ -177,4 +184,64 @@ func TestQuota_OfOneRoute_HoldsNoOther(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The same with a real Redis: the replicas share what one token has used up, and nothing
+// of the others.
+func TestName_OneTokenIsUsedUp_OthersAreServedWithRedis(t *testing.T) {
+	srv := redistest.Start(t)
+	server := &resources{window: time.Hour, limits: map[string]int{"core a": 40, "core b": 5000}}
+	trs := inMemory(3, server)
+	for _, tr := range trs {
+		tr.Store = redisStore(t, srv.Client(), holdoff.RedisOptions{})
+	}
+	greedy := &flow{resource: "core", token: "a", paths: 2, rate: 200}
+	greedy.run(t.Context(), trs, 500*ms)
+	if len(greedy.took) > 40 {
+		t.Errorf("%d were served, of 40", len(greedy.took))
+	}
+	for i, tr := range trs {
+		held := func() bool {
+			for s := range tr.Keys() {
+				if s.Scope.Route == "=core" && s.Scope.Replica == "" && s.Phase == holdoff.Held {
+					return true
+				}
+			}
+			return false
+		}
+		eventually(t, fmt.Sprint("replica ", i, " knows that a token is used up"), held)
+	}
+	other := &flow{resource: "core", token: "b", paths: 2, rate: 200}
+	other.run(t.Context(), trs, 500*ms)
+	if other.failed > 0 {
+		t.Errorf("%d requests of the other token failed, and %d were served", other.failed, len(other.took))
+	}
+}
+
+// Where the caller says what draws on one limit, a name says nothing more: Discord's
+// buckets have one for all channels.
+func TestName_RouteOfTheCallerWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(serverNow))
+		server := &resources{window: time.Minute, limits: map[string]int{"core a": 30}}
+		tr := inMemory(0, server)[0]
+		tr.MaxWait = -1
+		tr.Route = func(req *http.Request) string { return req.URL.Query().Get("channel") }
+		get := func(channel string) error {
+			_, err := tr.RoundTrip(requestOf(t.Context(), "/core/x?channel="+channel, "a"))
+			time.Sleep(100 * ms)
+			return err
+		}
+		var held error
+		for range 31 {
+			held = cmp.Or(held, get("1"))
+		}
+		if held == nil {
+			t.Fatal("the channel that has used up its bucket is not held")
+		}
+		server.limits["core a"] = 1000
+		if err := get("2"); err != nil {
+			t.Errorf("another channel: %v", err)
+		}
+	})
 }

@@ -245,6 +245,7 @@ func (c *call) learn() Verdict {
 // readQuota takes in what the response says of a quota. Where it was never seen
 // to say anything, one look in eight will do.
 func (c *call) readQuota() {
+	c.hasQuota = false
 	if c.resp == nil || (c.took == 0 && !c.pass.Limited()) {
 		return
 	}
@@ -310,7 +311,6 @@ func (c *call) outcome(v Verdict) admission.Outcome {
 	if c.hasQuota {
 		o.QuotaOf = c.quotaOf
 	}
-	c.hasQuota = false
 	return o
 }
 

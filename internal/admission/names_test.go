@@ -38,6 +38,29 @@ func TestNames_ReachOfALimitIsObeyed(t *testing.T) {
 	}
 }
 
+// A limit with a name is one of the credential that met it, until so many have met it that
+// it is one of all, as with any other limit.
+func TestNames_LimitIsOfItsCredentialUntilOthersMeetIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := alone()
+		meet := func(credential string) {
+			pass, _ := k.TryFastPath()
+			k.Record(&pass, Outcome{At: at("/a", credential, ""), Limit: "core", Result: hold.Result{Lesson: hold.Refused, Hint: time.Minute, Status: 429}})
+		}
+		meet("1")
+		k.serve(at("/a", "2", ""))
+		if k.passes(t, at("/a", "1", "")) || !k.passes(t, at("/a", "2", "")) {
+			t.Error("the limit is not one of its credential alone")
+		}
+		for _, credential := range []string{"3", "4", "5"} {
+			meet(credential)
+		}
+		if k.passes(t, at("/a", "2", "")) || !k.passes(t, at("/b", "2", "")) {
+			t.Error("a limit that three credentials have met in a row is not one of all, or is one of more than its name")
+		}
+	})
+}
+
 // Numbers without a name are those of all that they came from, and of nothing else.
 func TestNames_QuotaWithoutANameIsOfWhatSpokeOfIt(t *testing.T) {
 	type speaker struct{ route, credential string }

@@ -16,7 +16,7 @@ type Outcome struct {
 	hold.Result
 	At      scope.Scope // where the request stood
 	Limit   string      // the name that the server gives to the limit that it speaks of; "" for none
-	Reach   string      // what the server says of whose limit that is: see scope.Scope.Reach
+	Reach   string      // what the server says of whose limit that is: see scope.Reach
 	QuotaOf string      // the name of the limit whose Quota it is; "" for none
 }
 
@@ -39,7 +39,7 @@ func (k *Key) Record(p *Pass, o Outcome) bool {
 	case o.Lesson == hold.Nothing, o.Lesson == hold.Unreachable:
 		k.tell(p, nil, o.Result, now)
 	default:
-		k.failed(p, at, at.Reach(o.Reach), o.Result, now)
+		k.failed(p, at, scope.Reach(at, o.Reach), o.Result, now)
 	}
 	return true
 }

@@ -44,16 +44,16 @@ func (s Scope) Shared() Scope {
 //
 // Source: docs.discord.com, "Rate Limits": "user (per bot or user limit), global (per bot or
 // user global limit), or shared (per resource limit)".
-func (s Scope) Reach(word string) Scope {
+func Reach(at Scope, word string) Scope {
 	switch {
 	case word == "shared":
-		return Scope{Route: s.Route}
+		return Scope{Route: at.Route}
 	case word == "global":
-		return Scope{Credential: s.Credential}
-	case word == "user" && s.Credential != "":
-		return s.Shared()
+		return Scope{Credential: at.Credential}
+	case word == "user" && at.Credential != "":
+		return at.Shared()
 	}
-	return s
+	return at
 }
 
 // Clone returns the same scope, of strings of its own: a route may be a part of a much

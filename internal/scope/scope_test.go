@@ -149,12 +149,12 @@ func TestReach_IsWhatTheServerSays(t *testing.T) {
 		"shared": {Route: "=b"},
 		"global": {Credential: "3f0a"},
 	} {
-		if got := point.Reach(word); got != want {
+		if got := Reach(point, word); got != want {
 			t.Errorf("%q: got %+v, want %+v", word, got, want)
 		}
 	}
 	nobody := Scope{Route: "=b", Replica: "r"}
-	if got := nobody.Reach("user"); got != nobody {
+	if got := Reach(nobody, "user"); got != nobody {
 		t.Errorf("a user that is not known: got %+v, want the point alone", got)
 	}
 }

@@ -120,33 +120,36 @@ func inMemory(replicas int, base http.RoundTripper) (trs []*holdoff.Transport) {
 	return trs
 }
 
-// A limit that has a name is one of a token: where one token has used it up, the others
-// are served, whether they were seen before or not.
-func TestName_OneTokenIsUsedUp_OthersAreServed(t *testing.T) {
-	for _, begins := range []time.Duration{0, 4 * time.Second} {
-		for _, replicas := range []int{0, 3, 16} {
-			t.Run(fmt.Sprintf("%d replicas, the other begins after %v", replicas, begins), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					time.Sleep(time.Until(serverNow))
-					server := &resources{window: time.Minute, limits: map[string]int{"core a": 200, "core b": 5000}}
-					trs := inMemory(replicas, server)
-					greedy := &flow{resource: "core", token: "a", paths: 4, rate: 50}
-					other := &flow{resource: "core", token: "b", paths: 4, rate: 50}
-					var wg sync.WaitGroup
-					wg.Go(func() { greedy.run(t.Context(), trs, 20*time.Second) })
-					time.Sleep(begins)
-					other.run(t.Context(), trs, 20*time.Second-begins)
-					wg.Wait()
-					t.Logf("used up: %d served, %d refused; other: %d served, %d failed, at most %v",
-						len(greedy.took), server.refused["a"], len(other.took), other.failed, other.late())
-					if other.failed > 0 || other.late() > 3*trip {
-						t.Errorf("the other token: %d failed, one took %v; want none, and 3 round trips at most", other.failed, other.late())
-					}
-					if n := server.refused["a"]; n > 20 {
-						t.Errorf("%d were refused, want 20 at most", n)
-					}
+// A limit that has a name is one of a token: where one token has used it up, the others are
+// served, and so are other limits of that token, whether they were seen before or not.
+func TestName_OneIsUsedUp_OthersAreServed(t *testing.T) {
+	for _, other := range []struct{ resource, token string }{{"core", "b"}, {"search", "a"}} {
+		for _, begins := range []time.Duration{0, 4 * time.Second} {
+			for _, replicas := range []int{0, 3, 16, 128} {
+				t.Run(fmt.Sprintf("%s of %s after %v, %d replicas", other.resource, other.token, begins, replicas), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						time.Sleep(time.Until(serverNow))
+						limit := max(200, 16*replicas) // each replica sees some answers before
+						server := &resources{window: time.Minute, limits: map[string]int{"core a": limit, "core b": 100 * limit, "search a": 100 * limit}}
+						trs := inMemory(replicas, server)
+						greedy := &flow{resource: "core", token: "a", paths: 4, rate: limit / 4}
+						well := &flow{resource: other.resource, token: other.token, paths: 4, rate: 50}
+						var wg sync.WaitGroup
+						wg.Go(func() { greedy.run(t.Context(), trs, 20*time.Second) })
+						time.Sleep(begins)
+						well.run(t.Context(), trs, 20*time.Second-begins)
+						wg.Wait()
+						t.Logf("used up: %d served, %d refused; other: %d served, %d failed, at most %v",
+							len(greedy.took), server.refused["a"], len(well.took), well.failed, well.late())
+						if well.failed > 0 || well.late() > 3*trip {
+							t.Errorf("the other: %d failed, one took %v; want none, and 3 round trips at most", well.failed, well.late())
+						}
+						if n := server.refused["a"]; n > 40 {
+							t.Errorf("%d were refused, want 40 at most", n)
+						}
+					})
 				})
-			})
+			}
 		}
 	}
 }
@@ -188,7 +191,7 @@ func TestQuota_OfOneRoute_HoldsNoOther(t *testing.T) {
 
 // The same with a real Redis: the replicas share what one token has used up, and nothing
 // of the others.
-func TestName_OneTokenIsUsedUp_OthersAreServedWithRedis(t *testing.T) {
+func TestName_OneIsUsedUp_OthersAreServedWithRedis(t *testing.T) {
 	srv := redistest.Start(t)
 	server := &resources{window: time.Hour, limits: map[string]int{"core a": 40, "core b": 5000}}
 	trs := inMemory(3, server)

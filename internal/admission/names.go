@@ -39,14 +39,19 @@ func (k *Key) Learn(o Outcome) {
 // whether that is news.
 func (k *Key) learn(o *Outcome) (news bool) {
 	news = k.learnName(o)
-	if o.HasQuota && o.QuotaOf == "" && !o.Inconsistent && (k.counted == nil || !k.counted.Covers(o.At)) {
-		s := o.At.Clone()
-		if k.counted != nil {
-			s = k.counted.Join(s)
-		}
-		k.counted, news = &s, true
+	if !o.HasQuota || o.QuotaOf != "" || o.Inconsistent {
+		return news
 	}
-	return news
+	switch at := k.point(o.At).Shared(); {
+	case k.counted == nil:
+		at = at.Clone()
+		k.counted = &at
+	case !k.counted.Covers(at):
+		*k.counted = k.counted.Join(at)
+	default:
+		return news
+	}
+	return true
 }
 
 // learnName remembers the name that a server gave to the limit of a route: it says more

@@ -204,8 +204,9 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 		k.hear(s, state, now)
 	case was == hold.Held, was == hold.Probing:
 		k.renew(s, state.Until, now) // it was asked again, elsewhere
+	default:
+		// What was measured or paced before is no news: others were served meanwhile.
 	}
-	// What was measured or paced before is no news: others were served meanwhile.
 }
 
 // has reports whether the trouble of a scope is part of that of a wider one.

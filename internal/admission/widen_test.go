@@ -272,3 +272,28 @@ func TestScopes_ARefusedProbeIsEvidenceAsWell(t *testing.T) {
 		}
 	})
 }
+
+// The same where another replica asks for the two, and this one is refused at the third.
+func TestScopes_AProbeThatIsRefusedElsewhereIsEvidenceAsWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := alone()
+		version := uint64(0)
+		say := func(phase hold.Phase) {
+			for _, route := range []string{"/a", "/b"} {
+				version++
+				k.onStoreChange(route, hold.Snapshot{Version: version, Generation: version, Phase: phase, Until: time.Now().Add(3 * time.Second)})
+			}
+		}
+		say(hold.Held)
+		for range 3 {
+			time.Sleep(3 * time.Second)
+			say(hold.Probing)
+			say(hold.Held)
+		}
+		time.Sleep(time.Second)
+		k.refuse(at("/c", "", ""), 3*time.Second)
+		if k.whole.hold.Phase() != hold.Held {
+			t.Errorf("three routes are refused, and the whole key is %v, want it held", k.whole.hold.Phase())
+		}
+	})
+}

@@ -109,21 +109,20 @@ func TestTurns_ThatWereNotHadAreNotAskedForAtOnce(t *testing.T) {
 	}
 }
 
-func TestTurns_ExpectIsOfTheLastInLine(t *testing.T) {
+func TestTurns_AtTellsOfThoseItHasAndOfTheNext(t *testing.T) {
 	turns := turnsOf(100, 10, registerTime)
 	now := registerTime.Add(ms)
-	for _, tt := range []struct {
-		waiting int
-		want    time.Duration
-		known   bool
-	}{{10, 0, false}, {11, 100 * ms, true}, {21, 200 * ms, true}} {
-		at, known := turns.Expect(tt.waiting, now)
-		if known != tt.known || known && at.Sub(registerTime) != tt.want {
-			t.Errorf("the %d. of those that wait: %v, known %v; want %v, %v", tt.waiting, at.Sub(registerTime), known, tt.want, tt.known)
+	for n, want := range map[int]time.Duration{1: 0, 10: 90 * ms, 11: 100 * ms, 21: 200 * ms} {
+		if at, known := turns.At(n, now); !known || at.Sub(registerTime) != want {
+			t.Errorf("turn %d comes at %v, known %v; want %v", n, at.Sub(registerTime), known, want)
 		}
 	}
-	if _, known := turns.Expect(11, registerTime.Add(gatherMost+ms)); known {
+	long := registerTime.Add(gatherMost + ms)
+	if _, known := turns.At(11, long); known {
 		t.Error("what was told long ago is believed")
+	}
+	if _, known := turns.At(10, long); !known {
+		t.Error("a turn that the replica has is not known")
 	}
 }
 

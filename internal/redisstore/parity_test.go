@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -63,15 +64,28 @@ func (r *register) stored() hold.Record {
 	if len(h) == 0 {
 		return hold.Record{}
 	}
-	record, ok := decodeRecord([]any{h["round"], h["totals"], h["granted"], h["denied"], h["hint"], h["witnesses"], h["attempts"], h["status"], h["timestamp"], h["memory"]})
+	record, ok := decodeRecord([]any{h["round"], h["counts"], h["witnesses"], cmp.Or(h["memory"], "{}")})
 	if !ok {
 		r.t.Fatalf("the record can't be read: %v", h)
 	}
-	if claim, until, found := strings.Cut(h["claim"], " "); found {
-		record.Claim = claim
-		fmt.Sscan(until, &record.ClaimUntil)
+	if record.Claim = h["claim"]; record.Claim != "" {
+		claim := fields{rest: h["counts"]}
+		claim.skip(18)
+		record.ClaimUntil = claim.millis()
 	}
+	r.sameForPeople(h, record)
 	return record
+}
+
+// sameForPeople compares the fields that people read with the packed ones.
+func (r *register) sameForPeople(h map[string]string, record hold.Record) {
+	r.t.Helper()
+	state := record.Snapshot()
+	until := max(state.Until.UnixMilli(), 0)
+	want := fmt.Sprint(state.Phase, until, state.Attempts, record.Status, int64(record.LastFailure), registerKey)
+	if got := fmt.Sprint(h["phase"], " ", h["until"], " ", h["attempts"], " ", h["status"], " ", h["timestamp"], h["key"]); got != want {
+		r.t.Fatalf("people read %s, want %s", got, want)
+	}
 }
 
 // same compares the two registers, field by field.

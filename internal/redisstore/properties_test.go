@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,8 +106,9 @@ func TestReport_ThousandReplicasMakeOneDecision(t *testing.T) {
 	if probes.Load() != 1 {
 		t.Errorf("%d probes were granted, want 1", probes.Load())
 	}
-	if rev := strings.Fields(rdb.HGet(t.Context(), s.name(idOf("k")), "round").Val())[0]; rev != "1" {
-		t.Errorf("%s decisions were committed, want 1", rev)
+	round := fields{rest: rdb.HGet(t.Context(), s.name(idOf("k")), "round").Val()}
+	if rev := round.next(); rev != 1 {
+		t.Errorf("%d decisions were committed, want 1", rev)
 	}
 }
 
@@ -269,13 +271,27 @@ func TestRecord_DamageIsSurvived(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client()
 	s := redisStore(t, rdb, Options{})
-	for i, damage := range [][]any{
-		{"round", "garbage"}, {"round", strings.Repeat("9", 4000)}, {"round", "1 2 asleep 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21"},
-		{"round", "nan inf paced -1 1e300 1e300 0 0 nan 7 1 0 0 0 0 0 0 0 0 0 0"}, {"totals", "x"}, {"hint", "9e99 1"}, {"witnesses", strings.Repeat("r:1,", 1000)},
-		{"memory", "{"}, {"memory", `{"rate":1e300,"level":-5,"length":9e18,"reset":9e15}`}, {"claim", "me 99999999999999999"}, {"granted", "-7"}, {"attempts", "many"},
-		{"attempts", "0.5"}, {"attempts", "4e15"}, {"status", "0.5"}, {"status", "3000000000"}, {"totals", "0.5 1e300 1 1 1 1 1 1 1 1 1 9e15 1 1"},
-		{"round", "1 2 paced 4 5 6 9e15 3000000000 0.25 1 1 0 0 0 0 0 0 0 9e15 0 0"},
-	} {
+	const rounds, counts = 21, 23 // numbers
+	damages := [][]any{
+		{"round", "garbage"}, {"round", strings.Repeat("9", 4000)}, {"round", "12 3 paced"}, {"counts", "x"}, {"counts", strings.Repeat("9", 4000)},
+		{"round", strings.Repeat("\xff", packedSize*rounds)}, {"counts", strings.Repeat("\xff", packedSize*counts)},
+		{"round", ""}, {"counts", ""}, {"witnesses", strings.Repeat("r:1,", 1000)}, {"witnesses", ",:,a:,:1,\x00"},
+		{"memory", "{"}, {"memory", `{"rate":1e300,"level":-5,"length":9e18,"reset":9e15}`}, {"memory", strings.Repeat("9", 1<<16)},
+		{"claim", strings.Repeat("me", 4000)}, {"claim", "me 99999999999999999"}, {"attempts", "many"}, {"status", "0.5"}, {"phase", "asleep"}, {"until", "-1"},
+	}
+	for field, n := range map[string]int{"round": rounds, "counts": counts} {
+		for i := range n {
+			for _, value := range []int64{0, 7, 1 << 31, maxPacked} {
+				numbers := slices.Repeat([]int64{1}, n)
+				if field == "round" {
+					numbers[2] = int64(hold.Paced)
+				}
+				numbers[i] = value
+				damages = append(damages, []any{field, pack(numbers...)})
+			}
+		}
+	}
+	for i, damage := range damages {
 		key := fmt.Sprint("k", i)
 		state := tell(t, s, key, hold.Report{Refusals: 1})
 		tell(t, s, key, hold.Report{Generation: state.Generation, Good: 5, Refused: 5, Status: 429})

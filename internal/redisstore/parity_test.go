@@ -32,7 +32,7 @@ func newRegister(t *testing.T, rdb *redis.Client, now int64) *register {
 		return redis.NewScript(strings.ReplaceAll(lua, "redis.call('TIME')", "{redis.call('HGET', 'clock', 's'), redis.call('HGET', 'clock', 'us')}"))
 	}
 	s := &Store{opts: Options{Prefix: "p", Namespace: "n", MaxHold: 5 * time.Minute}, candidate: "secret"}
-	return &register{t: t, store: s, rdb: rdb, report: clocked(commonLua + reportLua), commit: clocked(commonLua + commitLua), now: now}
+	return &register{t: t, store: s, rdb: rdb, report: clocked(inline(commonLua + reportLua)), commit: clocked(inline(commonLua + commitLua)), now: now}
 }
 
 // run runs a script, and returns what it answers.

@@ -40,9 +40,9 @@ var pollLua string
 var indexLua string
 
 var (
-	reportScript = redis.NewScript(commonLua + reportLua)
-	commitScript = redis.NewScript(commonLua + commitLua)
-	readScript   = redis.NewScript(commonLua + readLua)
+	reportScript = redis.NewScript(inline(commonLua + reportLua))
+	commitScript = redis.NewScript(inline(commonLua + commitLua))
+	readScript   = redis.NewScript(inline(commonLua + readLua))
 	pollScript   = redis.NewScript(metaLua + pollLua)
 	indexScript  = redis.NewScript(metaLua + indexLua)
 )

@@ -26,13 +26,14 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local repaired = false
 
 -- n numbers of 6 bytes each: none can be negative, fractional or beyond 2^48.
-local function packed(t, n) return struct.pack('>' .. string.rep('I6', n), unpack(t, 1, n)) end
+local numbers = '>I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6'
+local function packed(t, n) return struct.pack(string.sub(numbers, 1, 1 + 2 * n), unpack(t, 1, n)) end
 local function unpacked(s, n)
 	if not s or #s ~= 6 * n then
 		repaired = repaired or (s and s ~= '')
 		s = string.rep('\0', 6 * n)
 	end
-	return {struct.unpack('>' .. string.rep('I6', n), s)}
+	return {struct.unpack(string.sub(numbers, 1, 1 + 2 * n), s)}
 end
 
 local function read(key)

@@ -43,7 +43,7 @@ var opposites = map[string]string{isAway: isBack, isBack: isAway, isRefused: obl
 
 const (
 	fleetSize = 4
-	keySpace  = "holdoff:{default}:v2:"
+	keySpace  = "holdoff:{default}:v3:"
 )
 
 // way is one in which a server can fail a fleet.

@@ -18,18 +18,21 @@ import (
 type register struct {
 	t              *testing.T
 	store          *Store
-	rdb            *redis.Client
+	rdb            redis.UniversalClient
 	report, commit *redis.Script
 	record         hold.Record
 	calls          uint64
 	now            int64 // ms
 }
 
-const registerKey = "https://api.example.com"
+const (
+	registerKey   = "https://api.example.com"
+	registerClock = "p:{n}:clock" // in the slot of the records
+)
 
-func newRegister(t *testing.T, rdb *redis.Client, now int64) *register {
+func newRegister(t *testing.T, rdb redis.UniversalClient, now int64) *register {
 	clocked := func(lua string) *redis.Script {
-		return redis.NewScript(strings.ReplaceAll(lua, "redis.call('TIME')", "{redis.call('HGET', 'clock', 's'), redis.call('HGET', 'clock', 'us')}"))
+		return redis.NewScript(strings.ReplaceAll(lua, "redis.call('TIME')", "{redis.call('HGET', '"+registerClock+"', 's'), redis.call('HGET', '"+registerClock+"', 'us')}"))
 	}
 	s := &Store{opts: Options{Prefix: "p", Namespace: "n", MaxHold: 5 * time.Minute}, candidate: "secret"}
 	return &register{t: t, store: s, rdb: rdb, report: clocked(inline(commonLua + reportLua)), commit: clocked(inline(commonLua + commitLua)), now: now}
@@ -39,7 +42,7 @@ func newRegister(t *testing.T, rdb *redis.Client, now int64) *register {
 func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) {
 	r.t.Helper()
 	ctx := r.t.Context()
-	if err := r.rdb.HSet(ctx, "clock", "s", r.now/1000, "us", r.now%1000*1000).Err(); err != nil {
+	if err := r.rdb.HSet(ctx, registerClock, "s", r.now/1000, "us", r.now%1000*1000).Err(); err != nil {
 		r.t.Fatal(err)
 	}
 	keys := []string{r.store.name(idOf(registerKey)), r.store.name("index"), r.store.name("meta")}
@@ -52,6 +55,13 @@ func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) 
 		r.t.Fatalf("%v: %v", err, raw)
 	}
 	return reply, snap
+}
+
+// forget deletes the record, and what is known of the data.
+func (r *register) forget() {
+	if err := r.rdb.Del(r.t.Context(), r.store.name(idOf(registerKey)), r.store.name("index"), r.store.name("meta")).Err(); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // stored returns the record as Redis keeps it.

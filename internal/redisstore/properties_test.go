@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,30 +16,6 @@ import (
 	"github.com/go-holdoff/holdoff/internal/redistest"
 	"github.com/redis/go-redis/v9"
 )
-
-// scripts returns how many scripts Redis has run.
-func scripts(t testing.TB, rdb *redis.Client) int {
-	t.Helper()
-	n := 0
-	for _, m := range regexp.MustCompile(`cmdstat_eval(?:sha)?:calls=(\d+),[^\r]*failed_calls=(\d+)`).FindAllStringSubmatch(rdb.Info(t.Context(), "commandstats").Val(), -1) {
-		calls, _ := strconv.Atoi(m[1])
-		failed, _ := strconv.Atoi(m[2])
-		n += calls - failed
-	}
-	return n
-}
-
-// quiet waits until no store has anything left to read.
-func quiet(t testing.TB, rdb *redis.Client) {
-	t.Helper()
-	last, since := -1, time.Now()
-	for time.Since(since) < 300*time.Millisecond {
-		if n := scripts(t, rdb); n != last {
-			last, since = n, time.Now()
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
 
 func TestReport_HintCostsOneScriptAndIsAMaximum(t *testing.T) {
 	srv := redistest.Start(t)
@@ -115,11 +89,13 @@ func TestReport_ThousandReplicasMakeOneDecision(t *testing.T) {
 // A clock that is set back lengthens no hold beyond its own length, starves no
 // paced key for longer than a round, and what is corrected is written.
 func TestClock_SetBackKeepsTheLengthOfARound(t *testing.T) {
-	srv := redistest.Start(t)
+	eachDeployment(t, testClockSetBack)
+}
+
+func testClockSetBack(t *testing.T, d deployment) {
 	for _, step := range []time.Duration{30 * time.Second, 20 * time.Minute} {
-		rdb := srv.Client()
-		rdb.FlushAll(t.Context())
-		r := newRegister(t, rdb, 1_700_000_000_000)
+		r := newRegister(t, d.client(), 1_700_000_000_000)
+		r.forget()
 		report := func(rep hold.Report) hold.Reply {
 			rep.Version, rep.Lease = hold.Version, time.Second
 			reply, _ := r.run(r.report, r.store.reportArgs(idOf(registerKey), registerKey, rep))
@@ -147,7 +123,7 @@ func TestClock_SetBackKeepsTheLengthOfARound(t *testing.T) {
 			t.Errorf("%v back: the key is %v 3.1 s later, want probing", step, p)
 		}
 
-		rdb.FlushAll(t.Context())
+		r.forget()
 		reply := report(hold.Report{Refusals: 1})
 		report(hold.Report{Generation: reply.Snapshot.Generation, Good: 50, Refused: 20, Status: 429})
 		r.now += 501
@@ -165,10 +141,13 @@ func TestClock_SetBackKeepsTheLengthOfARound(t *testing.T) {
 
 // Whoever may publish, but not read keys, changes nothing, and costs a poll a second.
 func TestListen_ForgedMessagesChangeNothing(t *testing.T) {
-	srv := redistest.Start(t)
-	rdb := srv.Client()
+	eachDeployment(t, testForgedMessages)
+}
+
+func testForgedMessages(t *testing.T, d deployment) {
+	rdb := d.client()
 	a := redisStore(t, rdb, Options{PollInterval: time.Hour})
-	b := redisStore(t, srv.Client(), Options{PollInterval: time.Hour})
+	b := redisStore(t, d.client(), Options{PollInterval: time.Hour})
 	healthy, held := follow(t, b, "healthy"), follow(t, b, "held")
 	var genuine atomic.Value
 	sub := rdb.Subscribe(t.Context(), a.name("changes"))
@@ -188,7 +167,7 @@ func TestListen_ForgedMessagesChangeNothing(t *testing.T) {
 	payload := genuine.Load().(string)
 	mac, text, _ := strings.Cut(payload, " ")
 	forHealthy := strings.Replace(strings.Replace(text, idOf("held"), idOf("healthy"), 1), " held", " healthy", 1)
-	before := scripts(t, rdb)
+	before := scripts(t, d.nodes...)
 	begun := time.Now()
 	for range 500 {
 		for _, forged := range []string{
@@ -205,7 +184,7 @@ func TestListen_ForgedMessagesChangeNothing(t *testing.T) {
 	if p := held().Phase; p != hold.Held {
 		t.Errorf("a forged message made a held key %v", p)
 	}
-	if n, most := scripts(t, rdb)-before, 4*(2+int(time.Since(begun)/doubtInterval)); n > most {
+	if n, most := scripts(t, d.nodes...)-before, 4*(2+int(time.Since(begun)/doubtInterval)); n > most {
 		t.Errorf("forged messages cost %d scripts, want %d at most", n, most)
 	}
 	// What is genuine is still heard, after all that.
@@ -214,7 +193,8 @@ func TestListen_ForgedMessagesChangeNothing(t *testing.T) {
 	eventually(t, "the next hold is known", func() bool { return next().Phase == hold.Held })
 }
 
-// Publications cross the databases of one Redis. Keys do not, and so holds must not.
+// Publications cross the databases of one Redis. Keys do not, and so holds must not. A
+// Cluster has one database only, so this has no counterpart there.
 func TestListen_DatabasesOfOneRedisDoNotMix(t *testing.T) {
 	srv := redistest.Start(t)
 	open := func(db int) *redis.Client {
@@ -239,8 +219,11 @@ func TestListen_DatabasesOfOneRedisDoNotMix(t *testing.T) {
 }
 
 func TestMeta_DamageIsRepaired(t *testing.T) {
-	srv := redistest.Start(t)
-	rdb := srv.Client()
+	eachDeployment(t, testDamagedMeta)
+}
+
+func testDamagedMeta(t *testing.T, d deployment) {
+	rdb := d.client()
 	for name, damage := range map[string]func(meta string) error{
 		"no number":    func(m string) error { return rdb.HSet(t.Context(), m, "seq", "abc").Err() },
 		"too large":    func(m string) error { return rdb.HSet(t.Context(), m, "seq", 1<<41).Err() },
@@ -251,7 +234,7 @@ func TestMeta_DamageIsRepaired(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts := Options{Namespace: strings.ReplaceAll(name, " ", "-"), PollInterval: 100 * time.Millisecond}
-			a, b := redisStore(t, rdb, opts), redisStore(t, srv.Client(), opts)
+			a, b := redisStore(t, rdb, opts), redisStore(t, d.client(), opts)
 			first, second := follow(t, b, "first"), follow(t, b, "second")
 			tell(t, a, "first", heldFor(time.Minute))
 			eventually(t, "the first hold is shared", func() bool { return first().Phase == hold.Held })
@@ -268,8 +251,11 @@ func TestMeta_DamageIsRepaired(t *testing.T) {
 }
 
 func TestRecord_DamageIsSurvived(t *testing.T) {
-	srv := redistest.Start(t)
-	rdb := srv.Client()
+	eachDeployment(t, testDamagedRecords)
+}
+
+func testDamagedRecords(t *testing.T, d deployment) {
+	rdb := d.client()
 	s := redisStore(t, rdb, Options{})
 	const rounds, counts = 21, 23 // numbers
 	damages := [][]any{

@@ -125,15 +125,15 @@ func TestTwoSidecarsShareAHold(t *testing.T) {
 	hasty := start(t, append(args, "-max-wait", "1s")...)
 	patient := start(t, append(args, "-max-wait", "30s")...)
 	eventually(t, "both listen to changes", func() bool {
-		n := server.Client().PubSubNumSub(t.Context(), "holdoff:{sidecars}:v2:changes").Val()
-		return n["holdoff:{sidecars}:v2:changes"] == 2
+		n := server.Client().PubSubNumSub(t.Context(), "holdoff:{sidecars}:v3:changes").Val()
+		return n["holdoff:{sidecars}:v3:changes"] == 2
 	})
 
 	if got := call(t, "GET", hasty.url+"/a", ""); got.StatusCode != 429 || got.Header.Get("Retry-After") != "3" {
 		t.Errorf("got %d, Retry-After %q; want the API's own 429 and 3", got.StatusCode, got.Header.Get("Retry-After"))
 	}
 	eventually(t, "Redis knows", func() bool {
-		return server.Client().ZCard(t.Context(), "holdoff:{sidecars}:v2:index").Val() == 1
+		return server.Client().ZCard(t.Context(), "holdoff:{sidecars}:v3:index").Val() == 1
 	})
 	time.Sleep(200 * time.Millisecond) // for the message to arrive
 	got := call(t, "GET", hasty.url+"/b", "")

@@ -4,8 +4,8 @@ package redisstore
 // highest first. Scripts read them several times as fast as text.
 
 const (
-	packedSize = 6
-	maxPacked  = 1<<(8*packedSize) - 1
+	packedSize = 7
+	maxPacked  = 1<<53 - 1 // Lua's numbers are exact up to here
 )
 
 // pack packs numbers. What is out of [0, maxPacked] becomes the nearer end.
@@ -13,7 +13,7 @@ func pack(numbers ...int64) string {
 	b := make([]byte, 0, packedSize*len(numbers))
 	for _, n := range numbers {
 		n = min(max(n, 0), maxPacked)
-		b = append(b, byte(n>>40), byte(n>>32), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+		b = append(b, byte(n>>48), byte(n>>40), byte(n>>32), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 	}
 	return string(b)
 }

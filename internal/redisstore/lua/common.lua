@@ -1,8 +1,8 @@
 -- What report.lua, commit.lua and read.lua share: reading, viewing and writing a
 -- record.
 --
--- A record is a hash. A decision writes round and memory, reports write counts. These
--- two are packed, 6 bytes per number: what nobody reads costs no parsing.
+-- A record is a hash. A decision writes round and memory, and reports write counts. The
+-- numbers of round and counts are packed, 7 bytes each: text takes several times as long.
 --   v key phase until attempts status timestamp   for people; phase and until as replicas see them
 --   round      rev generation phase began until permits keep level rate*1000 directed version,
 --              and the alarms: good bad refused returned failures witnesses refusals from near spent
@@ -25,13 +25,13 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local repaired = false
 
--- n numbers of 6 bytes each: none can be negative, fractional or beyond 2^48.
-local numbers = '>I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6I6'
+-- n numbers of 7 bytes each: none can be negative or fractional.
+local numbers = '>I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7'
 local function packed(t, n) return struct.pack(string.sub(numbers, 1, 1 + 2 * n), unpack(t, 1, n)) end
 local function unpacked(s, n)
-	if not s or #s ~= 6 * n then
+	if not s or #s ~= 7 * n then
 		repaired = repaired or (s and s ~= '')
-		s = string.rep('\0', 6 * n)
+		s = string.rep('\0', 7 * n)
 	end
 	return {struct.unpack(string.sub(numbers, 1, 1 + 2 * n), s)}
 end
@@ -44,6 +44,7 @@ local function read(key)
 	end
 	local round, counts = unpacked(h[2], A_SPENT), unpacked(h[3], EXPIRES)
 	if not phases[round[PHASE]] then round, repaired = unpacked('', A_SPENT), true end
+	round[GENERATION], round[RATE] = math.min(round[GENERATION], 2 ^ 53 - 1), math.min(round[RATE], 2 ^ 53 - 1)
 	round[LEVEL], counts[ATTEMPTS] = math.min(round[LEVEL], 2 ^ 20), math.min(counts[ATTEMPTS], 2 ^ 30)
 	if counts[STATUS] > 999 then counts[STATUS] = 0 end
 	local r = {stored = h, exists = h[1], round = round, counts = counts, witnesses = h[4] or '', claim = h[5] or '',

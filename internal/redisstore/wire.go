@@ -94,7 +94,7 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 		count(r.Failures), count(r.Refusals), flag(r.Well),
 		int64(r.Status), upMillis(r.Hint), flag(directed), int64(r.Remaining), upMillis(r.ResetIn), flag(r.NearExhaustion), flag(r.Inconsistent), int64(r.Want))
 	return []any{
-		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, packRound(hold.Decision{Alarms: hold.FirstAlarms()}),
+		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, firstRound,
 		replicaID(r.Replica), report,
 	}
 }
@@ -110,6 +110,9 @@ func (s *Store) commitArgs(id, key string, d hold.Decision) []any {
 		flag(d.NewRound), flag(d.Changed), int64(d.Want))
 	return []any{s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), packRound(d), totals, memory, rest}
 }
+
+// firstRound is the round of a record on which nothing was decided.
+var firstRound = packRound(hold.Decision{Alarms: hold.FirstAlarms()})
 
 // packRound packs the round of d as in common.lua. Began is when the record was read.
 func packRound(d hold.Decision) string {

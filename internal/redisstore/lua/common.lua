@@ -160,7 +160,7 @@ local function write(r, id, name, channel, longest, changed)
 	end
 	local new = changed or r.changed or not r.exists
 	local expires = math.max(round[KEEP], till, now) + 60000
-	local renew = new or expires > counts[EXPIRES] + 1000 -- once a second is enough
+	local renew = new or math.abs(expires - counts[EXPIRES]) > 1000 -- once a second is enough
 	if renew then counts[EXPIRES] = expires end
 	local fields = {}
 	local function set(field, value, was)

@@ -16,6 +16,9 @@ const (
 	// maxCalls bounds the commands under way: those that a stopped server keeps
 	// hanging in the client can't pile up.
 	maxCalls = 16
+	// maxCommits are further commands, for decisions: one that waited behind reports
+	// would outlast its claim, and be made again by another replica.
+	maxCommits = 4
 )
 
 // run runs a script, and waits no longer than the store's own timeout.
@@ -23,14 +26,18 @@ func (s *Store) run(script *redis.Script, keys []string, args ...any) ([]any, er
 	if s.ctx.Err() != nil {
 		return nil, errClosed
 	}
+	places := s.underway
+	if script == commitScript {
+		places = s.committing
+	}
 	select {
-	case s.underway <- struct{}{}:
+	case places <- struct{}{}:
 	case <-s.ctx.Done():
 		return nil, errClosed
 	case <-time.After(s.opts.Timeout):
 		return nil, s.failed(errBusy)
 	}
-	done := func() { <-s.underway }
+	done := func() { <-places }
 	reply, err := redisrun.Run(s.ctx, s.opts.Timeout, s.client, script, done, keys, args...)
 	switch {
 	case s.ctx.Err() != nil:

@@ -51,11 +51,12 @@ var (
 //
 // It shares the client with its other users, and doesn't close it.
 type Store struct {
-	client    Client
-	opts      Options
-	start     time.Time     // our clock counts from here
-	exchanges atomic.Int64  // under way
-	underway  chan struct{} // a place for each command under way
+	client     Client
+	opts       Options
+	start      time.Time     // our clock counts from here
+	exchanges  atomic.Int64  // under way
+	underway   chan struct{} // a place for each command under way
+	committing chan struct{} // a place for each commit under way
 
 	ctx      context.Context // of all that goes on in the background
 	cancel   context.CancelFunc
@@ -108,7 +109,7 @@ func New(client Client, opts Options) (*Store, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Store{
-		client: client, opts: opts, underway: make(chan struct{}, maxCalls),
+		client: client, opts: opts, underway: make(chan struct{}, maxCalls), committing: make(chan struct{}, maxCommits),
 		ctx: ctx, cancel: cancel, fullRead: make(chan struct{}, 1), stalled: make(chan struct{}, 1), poke: make(chan struct{}, 1), candidate: rand.Text(),
 		mirror: make(map[string]*entry), start: time.Now(), since: time.Now(),
 	}

@@ -128,13 +128,13 @@ func checkClockSetBackKeepsTheLengthOfARound(t *testing.T, client func() redis.U
 		reply := report(hold.Report{Refusals: 1})
 		report(hold.Report{Generation: reply.Snapshot.Generation, Good: 50, Refused: 20, Status: 429})
 		r.now += 501
-		if reply = report(hold.Report{Want: 5}); reply.Snapshot.Phase != hold.Paced || reply.Snapshot.Permits != 5 {
+		if reply = report(hold.Report{Want: 5, Patience: time.Second}); reply.Snapshot.Phase != hold.Paced || reply.Snapshot.Permits != 5 {
 			t.Fatalf("got %+v, want a paced key and 5 permits", reply.Snapshot)
 		}
 		r.now -= step.Milliseconds()
-		report(hold.Report{Want: 200})
+		report(hold.Report{Want: 200, Patience: time.Second})
 		r.now += 120 // a round of ten sends at 100 per second, and a little
-		if reply = report(hold.Report{Want: 5}); reply.Snapshot.Permits == 0 {
+		if reply = report(hold.Report{Want: 5, Patience: 2 * time.Second}); reply.Snapshot.Permits == 0 || time.Until(reply.Snapshot.First) > 1200*time.Millisecond {
 			t.Errorf("%v back: a paced key grants nothing after a round: %+v", step, reply.Snapshot)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
@@ -29,6 +30,7 @@ func decodeRecord(raw []any) (hold.Record, bool) {
 	a := &r.Alarms
 	a.Good, a.Bad, a.Refused, a.Returned, a.Failures, a.Witnesses = f.count(), f.count(), f.count(), f.count(), f.count(), f.count()
 	a.Refusals, a.RefusalsFrom, a.Near, a.Spent = f.flag(), f.millis(), f.flag(), f.flag()
+	r.Gap = time.Duration(f.next())
 	t := &r.Totals
 	t.Good, t.Bad, t.Refused, t.Returned = f.count(), f.count(), f.count(), f.count()
 	t.Failures, t.Refusals, t.Hints, t.RetryAt = f.count(), f.count(), f.count(), f.millis()
@@ -37,6 +39,7 @@ func decodeRecord(raw []any) (hold.Record, bool) {
 	f.skip(1) // the claim's end
 	r.Attempts, r.Status, r.LastFailure = f.count(), f.count(), f.millis()
 	f.skip(1) // expiry
+	r.Next = hold.Micros(f.next())
 	for witness := range strings.SplitSeq(text[2], ",") {
 		if replica, call, found := strings.Cut(witness, ":"); found && len(r.Witnesses) < maxWitnesses {
 			if r.Witnesses == nil {

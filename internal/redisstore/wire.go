@@ -104,7 +104,7 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 	report := pack(int64(r.Call), int64(r.Version), sent.Milliseconds(), int64(r.Generation),
 		count(r.Good), count(r.Bad), count(r.Refused), count(r.Returned),
 		count(r.Failures), count(r.Refusals), flag(r.Well),
-		int64(r.Status), upMillis(r.Hint), flag(r.ServerDirected), int64(r.Remaining), upMillis(r.ResetIn), flag(r.NearExhaustion), flag(r.Inconsistent), int64(r.Want))
+		int64(r.Status), upMillis(r.Hint), flag(r.ServerDirected), int64(r.Remaining), upMillis(r.ResetIn), flag(r.NearExhaustion), flag(r.Inconsistent), count(r.Want), r.Patience.Microseconds())
 	return []any{
 		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, firstRound,
 		replicaID(r.Replica), report,
@@ -119,7 +119,7 @@ func (s *Store) commitArgs(id, key string, d hold.Decision) []any {
 		int64(t.Failures), int64(t.Refusals), int64(t.Hints),
 		int64(t.RetryAt), int64(t.Remaining), int64(t.ResetAt), flag(t.NearExhaustion), flag(t.Inconsistent))
 	rest := pack(d.MaxAge.Milliseconds(), int64(d.SeenHint), int64(d.SeenAttempts), int64(d.Attempts), int64(d.Status), int64(d.Failures),
-		flag(d.NewRound), flag(d.Changed), int64(d.Want))
+		flag(d.NewRound), flag(d.Changed), count(d.Want), d.Patience.Microseconds())
 	return []any{s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), packRound(d), totals, memory, rest}
 }
 
@@ -132,7 +132,7 @@ func packRound(d hold.Decision) string {
 	return pack(int64(d.Rev), int64(d.Generation), int64(d.Phase), int64(d.At), int64(d.Until), int64(d.Permits), int64(d.Keep),
 		int64(d.Memory.Level), int64(d.Memory.Rate*1e3), flag(d.Memory.ServerDirected), int64(d.Memory.Version),
 		int64(a.Good), int64(a.Bad), int64(a.Refused), int64(a.Returned), int64(a.Failures), int64(a.Witnesses),
-		flag(a.Refusals), int64(a.RefusalsFrom), flag(a.Near), flag(a.Spent))
+		flag(a.Refusals), int64(a.RefusalsFrom), flag(a.Near), flag(a.Spent), int64(d.Gap))
 }
 
 // upMillis rounds up, and by one more where there is anything: Redis' own
@@ -181,7 +181,8 @@ func (s *Store) decodeReply(raw []any) (hold.Reply, snapshot, error) {
 	var granted number
 	reply := hold.Reply{Snapshot: snap.state, Now: time.UnixMilli(snap.clock.Milliseconds()), MaxHold: s.opts.MaxHold}
 	reply.Snapshot.Permits = int(granted.read(raw[head], hold.MaxPermits))
-	reply.Decide, reply.Due = raw[head+1] == "decide", raw[head+1] == "due"
+	reply.Snapshot.First = time.Now().Add(time.Duration(granted.read(raw[head+1], 1<<53)) * time.Microsecond)
+	reply.Decide, reply.Due = raw[head+2] == "decide", raw[head+2] == "due"
 	if !ok || granted.bad {
 		return hold.Reply{}, snapshot{}, errForm
 	}
@@ -212,9 +213,9 @@ func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
 const (
 	// snapshotFields is the length of a snapshot: see common.lua.
 	snapshotFields = 14
-	// replyFields are those of a reply without a record: a snapshot, the permits, what
-	// is due, and whether something was repaired.
-	replyFields = snapshotFields + 3
+	// replyFields are those of a reply without a record: a snapshot, the permits, when the
+	// first may be used, what is due, and whether something was repaired.
+	replyFields = snapshotFields + 4
 )
 
 func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {

@@ -11,16 +11,16 @@
 
 local id, name, longest = ARGV[2], ARGV[3], tonumber(ARGV[5])
 -- max_age: how old, in ms, the decision may be; still: failures that count again; new_round and changed are 0 or 1.
-local max_age, seen_hint, seen_attempts, attempts, status, still, new_round, changed, want = unpack(unpacked(ARGV[9], 9))
+local max_age, seen_hint, seen_attempts, attempts, status, still, new_round, changed, want, patience = unpack(unpacked(ARGV[9], 10))
 local r = read(KEYS[1])
 read_meta(KEYS[3], ARGV[4])
 rewind(r)
-local was, next, counts, taken = r.round, unpacked(ARGV[6], A_SPENT), r.counts, unpacked(ARGV[7], INCONSISTENT)
+local was, next, counts, taken = r.round, unpacked(ARGV[6], GAP), r.counts, unpacked(ARGV[7], INCONSISTENT)
 local read_at = next[BEGAN]
 if was[REV] ~= next[REV] or read_at < was[BEGAN] or now < read_at or now - read_at > max_age then
-	local granted = grant(r, want)
+	local granted, first = grant(r, want, patience)
 	write(r, id, name, ARGV[1], longest, false)
-	return answer(r, name, granted, was[REV] == next[REV], false)
+	return answer(r, name, granted, first, was[REV] == next[REV], false)
 end
 
 for i = GOOD, HINTS do counts[i] = math.max(counts[i] - taken[i], 0) end
@@ -37,12 +37,24 @@ if counts[ATTEMPTS] == attempts then counts[STATUS] = status end
 if next[PHASE] ~= HEALTHY or counts[ATTEMPTS] == 0 then counts[FAILURES], r.witnesses = 0, '' end
 if next[PHASE] ~= HEALTHY then counts[REFUSALS] = 0 end
 if counts[HINT_UNTIL] == seen_hint then counts[HINT_UNTIL], counts[HINT_AT] = 0, 0 end
+-- The schedule goes on at the new rate. Turns that replicas have move with it where they are
+-- told of it; and end with the pace, or where no replica is left that would use them.
+local over = math.min(was[UNTIL], now)
+if next[GAP] == 0 or was[GAP] == 0 or micros - was[UNTIL] * 1000 > 3000000 then
+	counts[NEXT] = 0
+elseif changed == 1 and counts[NEXT] > micros then
+	counts[NEXT] = micros + math.floor(math.min((counts[NEXT] - micros) * next[GAP] / was[GAP], 2 ^ 50))
+end
 next[REV], next[BEGAN] = was[REV] + 1, was[BEGAN]
 if new_round == 1 then
 	next[BEGAN], counts[GRANTED] = now, 0
+	if next[GAP] > 0 then -- earlier rounds handed them out
+		local gap = gap_of(next)
+		counts[GRANTED] = math.max(math.min(math.floor((counts[NEXT] - over * 1000 + math.floor(gap / 2)) / gap), 1048576), 0)
+	end
 	if next[PHASE] == PROBING or next[PHASE] == RAMPING then next[UNTIL] = next[UNTIL] + now - read_at end -- a ramp must not hurry
 end
 r.round, r.memory, r.claim, counts[CLAIM_UNTIL], r.changed = next, ARGV[8], '', 0, true
-local granted = grant(r, want)
+local granted, first = grant(r, want, patience)
 write(r, id, name, ARGV[1], longest, changed == 1)
-return answer(r, name, granted, false, false)
+return answer(r, name, granted, first, false, false)

@@ -17,12 +17,12 @@ const (
 // Turns are what a replica knows of the schedule of a paced scope: the turns that it
 // has, and how long the line is. The zero value has none.
 type Turns struct {
-	runs []run // soonest first
-	n    int   // turns in all of them
-	rate float64
-	tail time.Time // when a turn comes for who asks next
-	told time.Time // when the replica was told so
-	full bool      // some that asked would not wait so long
+	runs  []run // soonest first
+	n     int   // turns in all of them
+	rate  float64
+	tail  time.Time     // when a turn comes for who asks next
+	told  time.Time     // when the replica was told so
+	again time.Duration // how long after that it may ask again
 }
 
 // A run is n turns one after another.
@@ -73,18 +73,21 @@ func (t *Turns) Ask(waiting int, now time.Time) (at time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	gather := min(max(time.Duration(gatherShare*float64(t.tail.Sub(now))), 0), gatherMost)
-	least := gatherLeast
-	if t.full {
-		least = Slot
-	}
-	return later(now.Add(gather), t.told.Add(least)), true
+	return later(now.Add(gather), t.told.Add(t.again)), true
 }
 
 // Add takes in what the store answered to a replica that wanted so many turns.
 func (t *Turns) Add(want int, s Snapshot, now time.Time) {
 	t.Retime(s.Rate, now)
 	n := within(s.Permits, MaxReported)
-	t.told, t.full = now, n < want
+	t.told, t.again = now, gatherLeast
+	switch {
+	case n == want:
+	case s.Phase == Rationed:
+		t.again = gatherMost // all of the quota is handed out: what comes thereafter is published
+	default:
+		t.again = Slot // they would not wait so long
+	}
 	t.tail = s.First.Add(time.Duration(n) * t.gap())
 	if n == 0 {
 		return

@@ -97,6 +97,21 @@ func (t *Turns) Add(want int, s Snapshot, now time.Time) {
 	t.runs = slices.Insert(t.runs, i, run{s.First, n})
 }
 
+// Share returns the share of the schedule until then that the replica has.
+func (t *Turns) Share(then, now time.Time) float64 {
+	all := then.Sub(now).Seconds() * t.rate
+	if all < 1 {
+		return 1
+	}
+	own := 0
+	for _, r := range t.runs {
+		if ahead := then.Sub(r.at); ahead > 0 {
+			own += min(r.n, int(ahead/t.gap())+1)
+		}
+	}
+	return float64(own) / all
+}
+
 // Retime moves what is not yet due to where it is at another rate.
 func (t *Turns) Retime(rate float64, now time.Time) {
 	if t.rate > 0 && rate > 0 && rate != t.rate {

@@ -222,7 +222,6 @@ func (g *Gate) noteGrant(report hold.Report, state hold.Snapshot, due bool) {
 		s.turns.Add(report.Want, state, now)
 		// Of all replicas, one is to find the end of a slot, as a rule.
 		s.finds = rand.Float64() < s.turns.Share(state.Until, now)
-		g.refuseLate(now)
 	case due:
 		s.noAskBefore = now.Add(dueDelay + jitter.Uniform(askSpread)) // another replica decides, and publishes
 	}

@@ -221,7 +221,6 @@ func (q *session) exchanged(report hold.Report, hint time.Time, a answer, ok boo
 	if q.inTurns() {
 		q.turns.Add(report.Want, state, now)
 		q.finds = s.rng.Float64() < q.turns.Share(state.Until, now)
-		q.refuseLate()
 	}
 	q.release(before)
 	q.handBackUnused()

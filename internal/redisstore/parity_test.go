@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -24,21 +25,24 @@ type register struct {
 	now            int64 // ms
 }
 
-const registerKey = "https://api.example.com"
+const (
+	registerKey   = "https://api.example.com"
+	registerClock = "p:{n}:clock" // in the slot of the records
+)
 
 func newRegister(t *testing.T, rdb redis.UniversalClient, now int64) *register {
 	clocked := func(lua string) *redis.Script {
-		return redis.NewScript(strings.ReplaceAll(lua, "redis.call('TIME')", "{redis.call('HGET', '{n}clock', 's'), redis.call('HGET', '{n}clock', 'us')}"))
+		return redis.NewScript(strings.ReplaceAll(lua, "redis.call('TIME')", "{redis.call('HGET', '"+registerClock+"', 's'), redis.call('HGET', '"+registerClock+"', 'us')}"))
 	}
 	s := &Store{opts: Options{Prefix: "p", Namespace: "n", MaxHold: 5 * time.Minute}, candidate: "secret"}
-	return &register{t: t, store: s, rdb: rdb, report: clocked(commonLua + reportLua), commit: clocked(commonLua + commitLua), now: now}
+	return &register{t: t, store: s, rdb: rdb, report: clocked(inline(commonLua + reportLua)), commit: clocked(inline(commonLua + commitLua)), now: now}
 }
 
 // run runs a script, and returns what it answers.
 func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) {
 	r.t.Helper()
 	ctx := r.t.Context()
-	if err := r.rdb.HSet(ctx, "{n}clock", "s", r.now/1000, "us", r.now%1000*1000).Err(); err != nil {
+	if err := r.rdb.HSet(ctx, registerClock, "s", r.now/1000, "us", r.now%1000*1000).Err(); err != nil {
 		r.t.Fatal(err)
 	}
 	keys := []string{r.store.name(idOf(registerKey)), r.store.name("index"), r.store.name("meta")}
@@ -53,6 +57,13 @@ func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) 
 	return reply, snap
 }
 
+// forget deletes the record, and what is known of the data.
+func (r *register) forget() {
+	if err := r.rdb.Del(r.t.Context(), r.store.name(idOf(registerKey)), r.store.name("index"), r.store.name("meta")).Err(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // stored returns the record as Redis keeps it.
 func (r *register) stored() hold.Record {
 	r.t.Helper()
@@ -63,15 +74,28 @@ func (r *register) stored() hold.Record {
 	if len(h) == 0 {
 		return hold.Record{}
 	}
-	record, ok := decodeRecord([]any{h["round"], h["totals"], h["granted"], h["denied"], h["hint"], h["witnesses"], h["attempts"], h["status"], h["timestamp"], h["memory"]})
+	record, ok := decodeRecord([]any{h["round"], h["counts"], h["witnesses"], cmp.Or(h["memory"], "{}")})
 	if !ok {
 		r.t.Fatalf("the record can't be read: %v", h)
 	}
-	if claim, until, found := strings.Cut(h["claim"], " "); found {
-		record.Claim = claim
-		fmt.Sscan(until, &record.ClaimUntil)
+	if record.Claim = h["claim"]; record.Claim != "" {
+		claim := fields{rest: h["counts"]}
+		claim.skip(16)
+		record.ClaimUntil = claim.millis()
 	}
+	r.sameForPeople(h, record)
 	return record
+}
+
+// sameForPeople compares the fields that people read with the packed ones.
+func (r *register) sameForPeople(h map[string]string, record hold.Record) {
+	r.t.Helper()
+	state := record.Snapshot()
+	until := max(state.Until.UnixMilli(), 0)
+	want := fmt.Sprint(state.Phase, until, state.Attempts, record.Status, int64(record.LastFailure), registerKey)
+	if got := fmt.Sprint(h["phase"], " ", h["until"], " ", h["attempts"], " ", h["status"], " ", h["timestamp"], h["key"]); got != want {
+		r.t.Fatalf("people read %s, want %s", got, want)
+	}
 }
 
 // same compares the two registers, field by field.

@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,73 +16,6 @@ import (
 	"github.com/go-holdoff/holdoff/internal/redistest"
 	"github.com/redis/go-redis/v9"
 )
-
-// onRedisAndCluster runs a test on one Redis, and on a Cluster of three. Two databases
-// are a matter of one Redis alone: a Cluster has one.
-func onRedisAndCluster(t *testing.T, test func(t *testing.T, client func() redis.UniversalClient)) {
-	t.Run("one Redis", func(t *testing.T) {
-		srv := redistest.Start(t)
-		test(t, func() redis.UniversalClient { return srv.Client() })
-	})
-	t.Run("a Cluster", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("starts three servers")
-		}
-		cluster := redistest.StartCluster(t, 3)
-		test(t, func() redis.UniversalClient { return cluster.Client() })
-	})
-}
-
-// servers calls f for each server behind a client.
-func servers(t testing.TB, rdb redis.UniversalClient, f func(*redis.Client)) {
-	t.Helper()
-	cluster, ok := rdb.(*redis.ClusterClient)
-	if !ok {
-		f(rdb.(*redis.Client))
-		return
-	}
-	var mu sync.Mutex
-	err := cluster.ForEachMaster(t.Context(), func(_ context.Context, one *redis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
-		f(one)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func flush(t testing.TB, rdb redis.UniversalClient) {
-	t.Helper()
-	servers(t, rdb, func(one *redis.Client) { one.FlushAll(t.Context()) })
-}
-
-// scripts returns how many scripts Redis has run.
-func scripts(t testing.TB, rdb redis.UniversalClient) int {
-	t.Helper()
-	n := 0
-	servers(t, rdb, func(one *redis.Client) {
-		for _, m := range regexp.MustCompile(`cmdstat_eval(?:sha)?:calls=(\d+),[^\r]*failed_calls=(\d+)`).FindAllStringSubmatch(one.Info(t.Context(), "commandstats").Val(), -1) {
-			calls, _ := strconv.Atoi(m[1])
-			failed, _ := strconv.Atoi(m[2])
-			n += calls - failed
-		}
-	})
-	return n
-}
-
-// quiet waits until no store has anything left to read.
-func quiet(t testing.TB, rdb *redis.Client) {
-	t.Helper()
-	last, since := -1, time.Now()
-	for time.Since(since) < 300*time.Millisecond {
-		if n := scripts(t, rdb); n != last {
-			last, since = n, time.Now()
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
 
 func TestReport_HintCostsOneScriptAndIsAMaximum(t *testing.T) {
 	srv := redistest.Start(t)
@@ -148,22 +80,22 @@ func TestReport_ThousandReplicasMakeOneDecision(t *testing.T) {
 	if probes.Load() != 1 {
 		t.Errorf("%d probes were granted, want 1", probes.Load())
 	}
-	if rev := strings.Fields(rdb.HGet(t.Context(), s.name(idOf("k")), "round").Val())[0]; rev != "1" {
-		t.Errorf("%s decisions were committed, want 1", rev)
+	round := fields{rest: rdb.HGet(t.Context(), s.name(idOf("k")), "round").Val()}
+	if rev := round.next(); rev != 1 {
+		t.Errorf("%d decisions were committed, want 1", rev)
 	}
 }
 
 // A clock that is set back lengthens no hold beyond its own length, starves no
 // paced key for longer than a round, and what is corrected is written.
 func TestClock_SetBackKeepsTheLengthOfARound(t *testing.T) {
-	onRedisAndCluster(t, checkClockSetBackKeepsTheLengthOfARound)
+	eachDeployment(t, testClockSetBack)
 }
 
-func checkClockSetBackKeepsTheLengthOfARound(t *testing.T, client func() redis.UniversalClient) {
+func testClockSetBack(t *testing.T, d deployment) {
 	for _, step := range []time.Duration{30 * time.Second, 20 * time.Minute} {
-		rdb := client()
-		flush(t, rdb)
-		r := newRegister(t, rdb, 1_700_000_000_000)
+		r := newRegister(t, d.client(), 1_700_000_000_000)
+		r.forget()
 		report := func(rep hold.Report) hold.Reply {
 			rep.Version, rep.Lease = hold.Version, time.Second
 			reply, _ := r.run(r.report, r.store.reportArgs(idOf(registerKey), registerKey, rep))
@@ -191,7 +123,7 @@ func checkClockSetBackKeepsTheLengthOfARound(t *testing.T, client func() redis.U
 			t.Errorf("%v back: the key is %v 3.1 s later, want probing", step, p)
 		}
 
-		flush(t, rdb)
+		r.forget()
 		reply := report(hold.Report{Refusals: 1})
 		report(hold.Report{Generation: reply.Snapshot.Generation, Good: 50, Refused: 20, Status: 429})
 		r.now += 501
@@ -209,13 +141,13 @@ func checkClockSetBackKeepsTheLengthOfARound(t *testing.T, client func() redis.U
 
 // Whoever may publish, but not read keys, changes nothing, and costs a poll a second.
 func TestListen_ForgedMessagesChangeNothing(t *testing.T) {
-	onRedisAndCluster(t, checkListenForgedMessagesChangeNothing)
+	eachDeployment(t, testForgedMessages)
 }
 
-func checkListenForgedMessagesChangeNothing(t *testing.T, client func() redis.UniversalClient) {
-	rdb := client()
+func testForgedMessages(t *testing.T, d deployment) {
+	rdb := d.client()
 	a := redisStore(t, rdb, Options{PollInterval: time.Hour})
-	b := redisStore(t, client(), Options{PollInterval: time.Hour})
+	b := redisStore(t, d.client(), Options{PollInterval: time.Hour})
 	healthy, held := follow(t, b, "healthy"), follow(t, b, "held")
 	var genuine atomic.Value
 	sub := rdb.Subscribe(t.Context(), a.name("changes"))
@@ -235,7 +167,7 @@ func checkListenForgedMessagesChangeNothing(t *testing.T, client func() redis.Un
 	payload := genuine.Load().(string)
 	mac, text, _ := strings.Cut(payload, " ")
 	forHealthy := strings.Replace(strings.Replace(text, idOf("held"), idOf("healthy"), 1), " held", " healthy", 1)
-	before := scripts(t, rdb)
+	before := scripts(t, d.nodes...)
 	begun := time.Now()
 	for range 500 {
 		for _, forged := range []string{
@@ -252,7 +184,7 @@ func checkListenForgedMessagesChangeNothing(t *testing.T, client func() redis.Un
 	if p := held().Phase; p != hold.Held {
 		t.Errorf("a forged message made a held key %v", p)
 	}
-	if n, most := scripts(t, rdb)-before, 4*(2+int(time.Since(begun)/doubtInterval)); n > most {
+	if n, most := scripts(t, d.nodes...)-before, 4*(2+int(time.Since(begun)/doubtInterval)); n > most {
 		t.Errorf("forged messages cost %d scripts, want %d at most", n, most)
 	}
 	// What is genuine is still heard, after all that.
@@ -261,7 +193,8 @@ func checkListenForgedMessagesChangeNothing(t *testing.T, client func() redis.Un
 	eventually(t, "the next hold is known", func() bool { return next().Phase == hold.Held })
 }
 
-// Publications cross the databases of one Redis. Keys do not, and so holds must not.
+// Publications cross the databases of one Redis. Keys do not, and so holds must not. A
+// Cluster has one database only, so this has no counterpart there.
 func TestListen_DatabasesOfOneRedisDoNotMix(t *testing.T) {
 	srv := redistest.Start(t)
 	open := func(db int) *redis.Client {
@@ -285,10 +218,12 @@ func TestListen_DatabasesOfOneRedisDoNotMix(t *testing.T) {
 	}
 }
 
-func TestMeta_DamageIsRepaired(t *testing.T) { onRedisAndCluster(t, checkMetaDamageIsRepaired) }
+func TestMeta_DamageIsRepaired(t *testing.T) {
+	eachDeployment(t, testDamagedMeta)
+}
 
-func checkMetaDamageIsRepaired(t *testing.T, client func() redis.UniversalClient) {
-	rdb := client()
+func testDamagedMeta(t *testing.T, d deployment) {
+	rdb := d.client()
 	for name, damage := range map[string]func(meta string) error{
 		"no number":    func(m string) error { return rdb.HSet(t.Context(), m, "seq", "abc").Err() },
 		"too large":    func(m string) error { return rdb.HSet(t.Context(), m, "seq", 1<<41).Err() },
@@ -299,7 +234,7 @@ func checkMetaDamageIsRepaired(t *testing.T, client func() redis.UniversalClient
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts := Options{Namespace: strings.ReplaceAll(name, " ", "-"), PollInterval: 100 * time.Millisecond}
-			a, b := redisStore(t, rdb, opts), redisStore(t, client(), opts)
+			a, b := redisStore(t, rdb, opts), redisStore(t, d.client(), opts)
 			first, second := follow(t, b, "first"), follow(t, b, "second")
 			tell(t, a, "first", heldFor(time.Minute))
 			eventually(t, "the first hold is shared", func() bool { return first().Phase == hold.Held })
@@ -315,18 +250,34 @@ func checkMetaDamageIsRepaired(t *testing.T, client func() redis.UniversalClient
 	}
 }
 
-func TestRecord_DamageIsSurvived(t *testing.T) { onRedisAndCluster(t, checkRecordDamageIsSurvived) }
+func TestRecord_DamageIsSurvived(t *testing.T) {
+	eachDeployment(t, testDamagedRecords)
+}
 
-func checkRecordDamageIsSurvived(t *testing.T, client func() redis.UniversalClient) {
-	rdb := client()
+func testDamagedRecords(t *testing.T, d deployment) {
+	rdb := d.client()
 	s := redisStore(t, rdb, Options{})
-	for i, damage := range [][]any{
-		{"round", "garbage"}, {"round", strings.Repeat("9", 4000)}, {"round", "1 2 asleep 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21"},
-		{"round", "nan inf paced -1 1e300 1e300 0 0 nan 7 1 0 0 0 0 0 0 0 0 0 0"}, {"totals", "x"}, {"hint", "9e99 1"}, {"witnesses", strings.Repeat("r:1,", 1000)},
-		{"memory", "{"}, {"memory", `{"rate":1e300,"level":-5,"length":9e18,"reset":9e15}`}, {"claim", "me 99999999999999999"}, {"granted", "-7"}, {"attempts", "many"},
-		{"attempts", "0.5"}, {"attempts", "4e15"}, {"status", "0.5"}, {"status", "3000000000"}, {"totals", "0.5 1e300 1 1 1 1 1 1 1 9e15 1 1"},
-		{"round", "1 2 paced 4 5 6 9e15 3000000000 0.25 1 1 0 0 0 0 0 0 0 9e15 0 0"},
-	} {
+	const rounds, counts = 21, 21 // numbers
+	damages := [][]any{
+		{"round", "garbage"}, {"round", strings.Repeat("9", 4000)}, {"round", "12 3 paced"}, {"counts", "x"}, {"counts", strings.Repeat("9", 4000)},
+		{"round", strings.Repeat("\xff", packedSize*rounds)}, {"counts", strings.Repeat("\xff", packedSize*counts)},
+		{"round", ""}, {"counts", ""}, {"witnesses", strings.Repeat("r:1,", 1000)}, {"witnesses", ",:,a:,:1,\x00"},
+		{"memory", "{"}, {"memory", `{"rate":1e300,"level":-5,"length":9e18,"reset":9e15}`}, {"memory", strings.Repeat("9", 1<<16)},
+		{"claim", strings.Repeat("me", 4000)}, {"claim", "me 99999999999999999"}, {"attempts", "many"}, {"status", "0.5"}, {"phase", "asleep"}, {"until", "-1"},
+	}
+	for field, n := range map[string]int{"round": rounds, "counts": counts} {
+		for i := range n {
+			for _, value := range []int64{0, 7, 1 << 31, maxPacked} {
+				numbers := slices.Repeat([]int64{1}, n)
+				if field == "round" {
+					numbers[2] = int64(hold.Paced)
+				}
+				numbers[i] = value
+				damages = append(damages, []any{field, pack(numbers...)})
+			}
+		}
+	}
+	for i, damage := range damages {
 		key := fmt.Sprint("k", i)
 		state := tell(t, s, key, hold.Report{Refusals: 1})
 		tell(t, s, key, hold.Report{Generation: state.Generation, Good: 5, Refused: 5, Status: 429})

@@ -233,7 +233,7 @@ func (s *Store) update(script *redis.Script, key string, args func(id, key strin
 // noteRepair logs, once a minute at most, that a key is not shared, or that its
 // record or the meta data had to be replaced because they could not be read.
 func (s *Store) noteRepair(key string, raw []any, err error) {
-	repaired := len(raw) > 0 && raw[0] == "repaired"
+	repaired := len(raw) >= replyFields && raw[replyFields-1] == "repaired"
 	if err == nil && !repaired {
 		return
 	}

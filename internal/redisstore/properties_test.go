@@ -127,12 +127,12 @@ func testClockSetBack(t *testing.T, d deployment) {
 		reply := report(hold.Report{Refusals: 1})
 		report(hold.Report{Generation: reply.Snapshot.Generation, Good: 50, Refused: 20, Status: 429})
 		r.now += 501
-		if reply = report(hold.Report{Want: 5}); reply.Snapshot.Phase != hold.Paced || reply.Snapshot.Permits != 5 {
-			t.Fatalf("got %+v, want a paced key and 5 permits", reply.Snapshot)
+		if reply = report(hold.Report{Want: 5, Patience: time.Second}); reply.Snapshot.Phase != hold.Paced || reply.Snapshot.Permits != 5 {
+			t.Fatalf("got %+v, want a paced key and 5 turns", reply.Snapshot)
 		}
 		r.now -= step.Milliseconds()
-		report(hold.Report{Want: 200})
-		r.now += 120 // a round of ten sends at 100 per second, and a little
+		report(hold.Report{Want: 200, Patience: 100 * time.Millisecond})
+		r.now += 120 // a round of ten turns at 100 per second, and a little
 		if reply = report(hold.Report{Want: 5}); reply.Snapshot.Permits == 0 {
 			t.Errorf("%v back: a paced key grants nothing after a round: %+v", step, reply.Snapshot)
 		}
@@ -257,7 +257,7 @@ func TestRecord_DamageIsSurvived(t *testing.T) {
 func testDamagedRecords(t *testing.T, d deployment) {
 	rdb := d.client()
 	s := redisStore(t, rdb, Options{})
-	const rounds, counts = 21, 21 // numbers
+	const rounds, counts = 22, 22 // numbers
 	damages := [][]any{
 		{"round", "garbage"}, {"round", strings.Repeat("9", 4000)}, {"round", "12 3 paced"}, {"counts", "x"}, {"counts", strings.Repeat("9", 4000)},
 		{"round", strings.Repeat("\xff", packedSize*rounds)}, {"counts", strings.Repeat("\xff", packedSize*counts)},

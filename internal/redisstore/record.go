@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
@@ -26,6 +27,7 @@ func decodeRecord(raw []any) (hold.Record, bool) {
 	r.Rev, r.Generation = uint64(f.next()), uint64(f.next())
 	r.Phase, r.Began, r.Until, r.Permits, r.Keep = hold.Phase(f.count()), f.millis(), f.millis(), f.count(), f.millis()
 	f.skip(4) // level, rate, directed and version are in the memory as well
+	r.Gap = time.Duration(f.next())
 	a := &r.Alarms
 	a.Good, a.Bad, a.Refused, a.Returned, a.Failures, a.Witnesses = f.count(), f.count(), f.count(), f.count(), f.count(), f.count()
 	a.Refusals, a.RefusalsFrom, a.Near, a.Spent = f.flag(), f.millis(), f.flag(), f.flag()
@@ -33,7 +35,8 @@ func decodeRecord(raw []any) (hold.Record, bool) {
 	t.Good, t.Bad, t.Refused, t.Returned = f.count(), f.count(), f.count(), f.count()
 	t.Failures, t.Refusals, t.Hints, t.RetryAt = f.count(), f.count(), f.count(), f.millis()
 	t.Remaining, t.ResetAt, t.NearExhaustion, t.Inconsistent = f.count(), f.millis(), f.flag(), f.flag()
-	r.Granted, r.DeniedAt, r.HintUntil, r.HintAt = f.count(), f.millis(), f.millis(), f.millis()
+	r.Granted, r.Next = f.count(), hold.Micros(f.next())
+	r.DeniedAt, r.HintUntil, r.HintAt = f.millis(), f.millis(), f.millis()
 	f.skip(1) // the claim's end
 	r.Attempts, r.Status, r.LastFailure = f.count(), f.count(), f.millis()
 	f.skip(1) // expiry

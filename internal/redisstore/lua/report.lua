@@ -12,9 +12,9 @@
 -- twice leaves one slot under-used, or cuts a rate a little more, or measures a server once.
 
 local id, name, longest, replica = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[8]
--- sent: TIME at sending, 0 where unknown; hint and reset: in ms from then; flags are 0 or 1.
+-- sent: TIME at sending, 0 where unknown; hint and reset: in ms from then; patience in µs; flags are 0 or 1.
 local call, version, sent, generation, good, bad, refused, returned, failures, refusals, well,
-	status, hint, directed, remaining, reset, near, inconsistent, want = unpack(unpacked(ARGV[9], 19))
+	status, hint, directed, remaining, reset, near, inconsistent, want, patience = unpack(unpacked(ARGV[9], 20))
 local r = read(KEYS[1])
 if not r.exists and index('ZCOUNT', now, '+inf') >= tonumber(ARGV[6]) then return {'full'} end
 read_meta(KEYS[3], ARGV[4])
@@ -93,8 +93,6 @@ elseif hint > 0 and till > counts[HINT_UNTIL] then
 	counts[HINT_UNTIL] = till
 end
 
-local granted = grant(r, want)
-
 local function reached(field, alarm) return round[alarm] > 0 and counts[field] >= round[alarm] end
 local function is_due()
 	local phase = round[PHASE]
@@ -112,6 +110,7 @@ end
 local due = is_due()
 local decide = due and (now >= counts[CLAIM_UNTIL] or r.claim == replica) and version >= round[VERSION]
 if decide then r.claim, counts[CLAIM_UNTIL] = replica, now + 50 end
+local granted, first = grant(r, decide and 0 or want, patience) -- the decision grants
 
 -- A hold that grows by less than a slot is not worth a message: a replica that asks
 -- too early is told. Nor are the slots of a pace, for which replicas ask anyway.
@@ -121,4 +120,4 @@ local changed = phase ~= phase_before or failing ~= failing_before or
 	(grown ~= 0 and phase ~= PACED and phase ~= RATIONED and not (phase == HELD and grown > 0 and grown < 100))
 r.changed = r.changed or grown ~= 0 -- phase and until, for people
 write(r, id, name, ARGV[1], longest, changed)
-return answer(r, name, granted, due, decide)
+return answer(r, name, granted, first, due, decide)

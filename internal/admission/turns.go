@@ -7,36 +7,31 @@ import "time"
 // inTurns reports whether the store hands out turns of a schedule.
 func (g *Gate) inTurns() bool { return g.hold.Shared() && g.hold.IsPaced() }
 
-// lookedAt bounds the requests that are looked at for each report.
-const lookedAt = 256
-
-// patience is how long the most patient of the requests will wait that have no turn yet.
-func (g *Gate) patience(now time.Time) (longest time.Duration) {
-	for _, w := range g.waiters.newest(min(g.turnless(), lookedAt)) {
-		longest = max(longest, w.Latest.Sub(now))
+// patience is how long the most patient of the requests will wait: it is the last to go.
+func (g *Gate) patience(now time.Time) time.Duration {
+	if w := g.waiters.mostPatient(); w != nil {
+		return w.Latest.Sub(now)
 	}
-	return longest
+	return 0
 }
 
-// turnless returns how many of the requests that wait have no turn.
-func (g *Gate) turnless() int { return max(g.waiters.Len()-g.session.turns.Len(), 0) }
-
-// refuseLate refuses the requests that have no turn, since none comes while they will
-// wait.
+// refuseLate refuses requests that would be the last to go, and have no turn, since none
+// comes while they will wait.
 func (g *Gate) refuseLate(now time.Time) {
-	n := g.waiters.Len() + 1
-	for _, w := range g.waiters.newest(min(g.turnless(), lookedAt)) {
-		n--
-		if held := g.tooLate(w, n, now); held != nil {
-			g.waiters.remove(w)
-			g.key.giveBack(&w.Pass, now)
-			w.held = held
-			close(w.ready)
+	for g.waiters.Len() > g.session.turns.Len() {
+		w := g.waiters.mostPatient()
+		held := g.tooLate(w, g.waiters.Len(), now)
+		if held == nil {
+			return
 		}
+		g.waiters.remove(w)
+		g.key.giveBack(&w.Pass, now)
+		w.held = held
+		close(w.ready)
 	}
 }
 
-// tooLate returns why a request is not worth waiting, as the n-th of those that wait,
+// tooLate returns why it is not worth waiting for a request that would be the n-th to go,
 // or nil if it is.
 func (g *Gate) tooLate(w *Waiter, n int, now time.Time) *Rejection {
 	at, known := g.turnOf(n, now)
@@ -53,7 +48,7 @@ func (g *Gate) turnOf(n int, now time.Time) (at time.Time, known bool) {
 	h := &g.hold
 	switch {
 	case g.inTurns():
-		return g.session.turns.Expect(n, now)
+		return g.session.turns.At(n, now)
 	case h.IsPaced() && h.Rate() > 0:
 		return h.NextSendAt().Add(time.Duration(float64(n-1) / h.Rate() * float64(time.Second))), true
 	}

@@ -85,7 +85,7 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 // would use them.
 func (r *Record) reschedule(d Decision, at Micros) {
 	switch {
-	case d.Gap == 0 || r.Gap == 0, at-Micros(r.Until)*1000 > Micros(unusedAfter.Microseconds()):
+	case d.Gap == 0 || r.Gap == 0, at-Micros(r.Until)*1000 > Micros(UnusedAfter.Microseconds()):
 		r.Next = 0
 	case d.Changed:
 		r.retime(d.Gap, at)

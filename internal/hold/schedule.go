@@ -21,9 +21,9 @@ const (
 	// they were told of last: their turns move.
 	slower = 0.96
 	faster = 1.04
-	// unusedAfter is how long a round may be over before the turns that were handed out
+	// UnusedAfter is how long a round may be over before the turns that were handed out
 	// are taken for lost: a replica that has some reports before. See [Turns.Ask].
-	unusedAfter = 3 * time.Second
+	UnusedAfter = 3 * time.Second
 	// maxMicros bounds what may lie ahead, before it is limited to the longest hold.
 	maxMicros = 1 << 50
 )

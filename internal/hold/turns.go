@@ -112,13 +112,19 @@ func (t *Turns) Retime(rate float64, now time.Time) {
 	t.rate = rate
 }
 
-// Expect returns when a turn comes for the last of so many requests, if that is known.
-func (t *Turns) Expect(waiting int, now time.Time) (at time.Time, ok bool) {
-	ahead := waiting - t.n
-	if ahead <= 0 || t.told.IsZero() || now.Sub(t.told) > gatherMost {
+// At returns when the n-th turn from now comes, if that is known: one that the replica
+// has, or would have if it asked.
+func (t *Turns) At(n int, now time.Time) (at time.Time, known bool) {
+	for _, r := range t.runs {
+		if n <= r.n {
+			return r.at.Add(time.Duration(n-1) * t.gap()), true
+		}
+		n -= r.n
+	}
+	if t.told.IsZero() || now.Sub(t.told) > gatherMost {
 		return time.Time{}, false
 	}
-	return later(t.tail, now).Add(time.Duration(ahead-1) * t.gap()), true
+	return later(t.tail, now).Add(time.Duration(n-1) * t.gap()), true
 }
 
 func (t *Turns) gap() time.Duration {

@@ -1,8 +1,10 @@
 package redisstore
 
 import (
+	"context"
 	"regexp"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,42 +12,58 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// deployment is one server, or a Cluster.
-type deployment struct {
-	client func() redis.UniversalClient
-	nodes  []*redis.Client
-}
-
-// eachDeployment runs test on one server, and on a Cluster of three masters.
-func eachDeployment(t *testing.T, test func(t *testing.T, d deployment)) {
-	t.Run("one server", func(t *testing.T) {
+// onRedisAndCluster runs a test on one Redis, and on a Cluster of three. Two databases
+// are a matter of one Redis alone: a Cluster has one.
+func onRedisAndCluster(t *testing.T, test func(t *testing.T, client func() redis.UniversalClient)) {
+	t.Run("one Redis", func(t *testing.T) {
 		srv := redistest.Start(t)
-		test(t, deployment{client: func() redis.UniversalClient { return srv.Client() }, nodes: []*redis.Client{srv.Client()}})
+		test(t, func() redis.UniversalClient { return srv.Client() })
 	})
 	t.Run("a Cluster", func(t *testing.T) {
 		if testing.Short() {
-			t.Skip("a Cluster takes a while")
+			t.Skip("starts three servers")
 		}
 		cluster := redistest.StartCluster(t, 3)
-		d := deployment{client: func() redis.UniversalClient { return cluster.Client() }}
-		for _, node := range cluster.Nodes {
-			d.nodes = append(d.nodes, node.Client())
-		}
-		test(t, d)
+		test(t, func() redis.UniversalClient { return cluster.Client() })
 	})
 }
 
-// scripts returns how many scripts the servers have run.
-func scripts(t testing.TB, servers ...*redis.Client) int {
+// servers calls f for each server behind a client.
+func servers(t testing.TB, rdb redis.UniversalClient, f func(*redis.Client)) {
+	t.Helper()
+	cluster, ok := rdb.(*redis.ClusterClient)
+	if !ok {
+		f(rdb.(*redis.Client))
+		return
+	}
+	var mu sync.Mutex
+	err := cluster.ForEachMaster(t.Context(), func(_ context.Context, one *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		f(one)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flush(t testing.TB, rdb redis.UniversalClient) {
+	t.Helper()
+	servers(t, rdb, func(one *redis.Client) { one.FlushAll(t.Context()) })
+}
+
+// scripts returns how many scripts Redis has run.
+func scripts(t testing.TB, rdb redis.UniversalClient) int {
 	t.Helper()
 	n := 0
-	for _, rdb := range servers {
-		for _, m := range regexp.MustCompile(`cmdstat_eval(?:sha)?:calls=(\d+),[^\r]*failed_calls=(\d+)`).FindAllStringSubmatch(rdb.Info(t.Context(), "commandstats").Val(), -1) {
+	servers(t, rdb, func(one *redis.Client) {
+		for _, m := range regexp.MustCompile(`cmdstat_eval(?:sha)?:calls=(\d+),[^\r]*failed_calls=(\d+)`).FindAllStringSubmatch(one.Info(t.Context(), "commandstats").Val(), -1) {
 			calls, _ := strconv.Atoi(m[1])
 			failed, _ := strconv.Atoi(m[2])
 			n += calls - failed
 		}
-	}
+	})
 	return n
 }
 

@@ -62,13 +62,6 @@ func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) 
 
 func (r *register) time() time.Time { return time.UnixMicro(r.now*1000 + r.us) }
 
-// forget deletes the record, and what is known of the data.
-func (r *register) forget() {
-	if err := r.rdb.Del(r.t.Context(), r.store.name(idOf(registerKey)), r.store.name("index"), r.store.name("meta")).Err(); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
 // stored returns the record as Redis keeps it.
 func (r *register) stored() hold.Record {
 	r.t.Helper()
@@ -85,7 +78,7 @@ func (r *register) stored() hold.Record {
 	}
 	if record.Claim = h["claim"]; record.Claim != "" {
 		claim := fields{rest: h["counts"]}
-		claim.skip(17)
+		claim.skip(16)
 		record.ClaimUntil = claim.millis()
 	}
 	r.sameForPeople(h, record)
@@ -126,7 +119,7 @@ func (r *register) same(step string, inGo, inRedis hold.Reply) {
 		inGo.Snapshot.Word != inRedis.Snapshot.Word || inGo.Snapshot.Attempts != inRedis.Snapshot.Attempts || inGo.Snapshot.Witnesses != inRedis.Snapshot.Witnesses {
 		r.t.Fatalf("%s:\nRedis %+v\nGo    %+v", step, inRedis, inGo)
 	}
-	first := int64(-1)
+	var first int64
 	if !inGo.Snapshot.First.IsZero() {
 		first = inGo.Snapshot.First.Sub(r.time()).Microseconds()
 	}
@@ -246,7 +239,8 @@ func randomReport(rng *rand.Rand, generation uint64) hold.Report {
 		r.NearExhaustion, r.Inconsistent = rng.IntN(2) == 0, rng.IntN(6) == 0
 	}
 	if rng.IntN(2) == 0 {
-		r.Want, r.Patience = rng.IntN(8), time.Duration(rng.Int64N(int64([]time.Duration{1, time.Second, time.Hour}[rng.IntN(3)])))
+		longest := []time.Duration{1, time.Second, time.Hour}[rng.IntN(3)]
+		r.Want, r.Patience = rng.IntN(8), time.Duration(rng.Int64N(int64(longest)))
 	}
 	return r
 }

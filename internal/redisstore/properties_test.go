@@ -89,13 +89,14 @@ func TestReport_ThousandReplicasMakeOneDecision(t *testing.T) {
 // A clock that is set back lengthens no hold beyond its own length, starves no
 // paced key for longer than a round, and what is corrected is written.
 func TestClock_SetBackKeepsTheLengthOfARound(t *testing.T) {
-	eachDeployment(t, testClockSetBack)
+	onRedisAndCluster(t, checkClockSetBackKeepsTheLengthOfARound)
 }
 
-func testClockSetBack(t *testing.T, d deployment) {
+func checkClockSetBackKeepsTheLengthOfARound(t *testing.T, client func() redis.UniversalClient) {
 	for _, step := range []time.Duration{30 * time.Second, 20 * time.Minute} {
-		r := newRegister(t, d.client(), 1_700_000_000_000)
-		r.forget()
+		rdb := client()
+		flush(t, rdb)
+		r := newRegister(t, rdb, 1_700_000_000_000)
 		report := func(rep hold.Report) hold.Reply {
 			rep.Version, rep.Lease = hold.Version, time.Second
 			reply, _ := r.run(r.report, r.store.reportArgs(idOf(registerKey), registerKey, rep))
@@ -123,17 +124,17 @@ func testClockSetBack(t *testing.T, d deployment) {
 			t.Errorf("%v back: the key is %v 3.1 s later, want probing", step, p)
 		}
 
-		r.forget()
+		flush(t, rdb)
 		reply := report(hold.Report{Refusals: 1})
 		report(hold.Report{Generation: reply.Snapshot.Generation, Good: 50, Refused: 20, Status: 429})
 		r.now += 501
 		if reply = report(hold.Report{Want: 5, Patience: time.Second}); reply.Snapshot.Phase != hold.Paced || reply.Snapshot.Permits != 5 {
-			t.Fatalf("got %+v, want a paced key and 5 turns", reply.Snapshot)
+			t.Fatalf("got %+v, want a paced key and 5 permits", reply.Snapshot)
 		}
 		r.now -= step.Milliseconds()
-		report(hold.Report{Want: 200, Patience: 100 * time.Millisecond})
-		r.now += 120 // a round of ten turns at 100 per second, and a little
-		if reply = report(hold.Report{Want: 5}); reply.Snapshot.Permits == 0 {
+		report(hold.Report{Want: 200, Patience: time.Second})
+		r.now += 120 // a round of ten sends at 100 per second, and a little
+		if reply = report(hold.Report{Want: 5, Patience: 2 * time.Second}); reply.Snapshot.Permits == 0 || time.Until(reply.Snapshot.First) > 1200*time.Millisecond {
 			t.Errorf("%v back: a paced key grants nothing after a round: %+v", step, reply.Snapshot)
 		}
 	}
@@ -141,13 +142,13 @@ func testClockSetBack(t *testing.T, d deployment) {
 
 // Whoever may publish, but not read keys, changes nothing, and costs a poll a second.
 func TestListen_ForgedMessagesChangeNothing(t *testing.T) {
-	eachDeployment(t, testForgedMessages)
+	onRedisAndCluster(t, checkListenForgedMessagesChangeNothing)
 }
 
-func testForgedMessages(t *testing.T, d deployment) {
-	rdb := d.client()
+func checkListenForgedMessagesChangeNothing(t *testing.T, client func() redis.UniversalClient) {
+	rdb := client()
 	a := redisStore(t, rdb, Options{PollInterval: time.Hour})
-	b := redisStore(t, d.client(), Options{PollInterval: time.Hour})
+	b := redisStore(t, client(), Options{PollInterval: time.Hour})
 	healthy, held := follow(t, b, "healthy"), follow(t, b, "held")
 	var genuine atomic.Value
 	sub := rdb.Subscribe(t.Context(), a.name("changes"))
@@ -167,7 +168,7 @@ func testForgedMessages(t *testing.T, d deployment) {
 	payload := genuine.Load().(string)
 	mac, text, _ := strings.Cut(payload, " ")
 	forHealthy := strings.Replace(strings.Replace(text, idOf("held"), idOf("healthy"), 1), " held", " healthy", 1)
-	before := scripts(t, d.nodes...)
+	before := scripts(t, rdb)
 	begun := time.Now()
 	for range 500 {
 		for _, forged := range []string{
@@ -184,7 +185,7 @@ func testForgedMessages(t *testing.T, d deployment) {
 	if p := held().Phase; p != hold.Held {
 		t.Errorf("a forged message made a held key %v", p)
 	}
-	if n, most := scripts(t, d.nodes...)-before, 4*(2+int(time.Since(begun)/doubtInterval)); n > most {
+	if n, most := scripts(t, rdb)-before, 4*(2+int(time.Since(begun)/doubtInterval)); n > most {
 		t.Errorf("forged messages cost %d scripts, want %d at most", n, most)
 	}
 	// What is genuine is still heard, after all that.
@@ -218,12 +219,10 @@ func TestListen_DatabasesOfOneRedisDoNotMix(t *testing.T) {
 	}
 }
 
-func TestMeta_DamageIsRepaired(t *testing.T) {
-	eachDeployment(t, testDamagedMeta)
-}
+func TestMeta_DamageIsRepaired(t *testing.T) { onRedisAndCluster(t, checkMetaDamageIsRepaired) }
 
-func testDamagedMeta(t *testing.T, d deployment) {
-	rdb := d.client()
+func checkMetaDamageIsRepaired(t *testing.T, client func() redis.UniversalClient) {
+	rdb := client()
 	for name, damage := range map[string]func(meta string) error{
 		"no number":    func(m string) error { return rdb.HSet(t.Context(), m, "seq", "abc").Err() },
 		"too large":    func(m string) error { return rdb.HSet(t.Context(), m, "seq", 1<<41).Err() },
@@ -234,7 +233,7 @@ func testDamagedMeta(t *testing.T, d deployment) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts := Options{Namespace: strings.ReplaceAll(name, " ", "-"), PollInterval: 100 * time.Millisecond}
-			a, b := redisStore(t, rdb, opts), redisStore(t, d.client(), opts)
+			a, b := redisStore(t, rdb, opts), redisStore(t, client(), opts)
 			first, second := follow(t, b, "first"), follow(t, b, "second")
 			tell(t, a, "first", heldFor(time.Minute))
 			eventually(t, "the first hold is shared", func() bool { return first().Phase == hold.Held })
@@ -250,12 +249,10 @@ func testDamagedMeta(t *testing.T, d deployment) {
 	}
 }
 
-func TestRecord_DamageIsSurvived(t *testing.T) {
-	eachDeployment(t, testDamagedRecords)
-}
+func TestRecord_DamageIsSurvived(t *testing.T) { onRedisAndCluster(t, checkRecordDamageIsSurvived) }
 
-func testDamagedRecords(t *testing.T, d deployment) {
-	rdb := d.client()
+func checkRecordDamageIsSurvived(t *testing.T, client func() redis.UniversalClient) {
+	rdb := client()
 	s := redisStore(t, rdb, Options{})
 	const rounds, counts = 22, 22 // numbers
 	damages := [][]any{

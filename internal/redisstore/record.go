@@ -27,19 +27,19 @@ func decodeRecord(raw []any) (hold.Record, bool) {
 	r.Rev, r.Generation = uint64(f.next()), uint64(f.next())
 	r.Phase, r.Began, r.Until, r.Permits, r.Keep = hold.Phase(f.count()), f.millis(), f.millis(), f.count(), f.millis()
 	f.skip(4) // level, rate, directed and version are in the memory as well
-	r.Gap = time.Duration(f.next())
 	a := &r.Alarms
 	a.Good, a.Bad, a.Refused, a.Returned, a.Failures, a.Witnesses = f.count(), f.count(), f.count(), f.count(), f.count(), f.count()
 	a.Refusals, a.RefusalsFrom, a.Near, a.Spent = f.flag(), f.millis(), f.flag(), f.flag()
+	r.Gap = time.Duration(f.next())
 	t := &r.Totals
 	t.Good, t.Bad, t.Refused, t.Returned = f.count(), f.count(), f.count(), f.count()
 	t.Failures, t.Refusals, t.Hints, t.RetryAt = f.count(), f.count(), f.count(), f.millis()
 	t.Remaining, t.ResetAt, t.NearExhaustion, t.Inconsistent = f.count(), f.millis(), f.flag(), f.flag()
-	r.Granted, r.Next = f.count(), hold.Micros(f.next())
-	r.DeniedAt, r.HintUntil, r.HintAt = f.millis(), f.millis(), f.millis()
+	r.Granted, r.DeniedAt, r.HintUntil, r.HintAt = f.count(), f.millis(), f.millis(), f.millis()
 	f.skip(1) // the claim's end
 	r.Attempts, r.Status, r.LastFailure = f.count(), f.count(), f.millis()
 	f.skip(1) // expiry
+	r.Next = hold.Micros(f.next())
 	for witness := range strings.SplitSeq(text[2], ",") {
 		if replica, call, found := strings.Cut(witness, ":"); found && len(r.Witnesses) < maxWitnesses {
 			if r.Witnesses == nil {

@@ -104,8 +104,7 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 	report := pack(int64(r.Call), int64(r.Version), sent.Milliseconds(), int64(r.Generation),
 		count(r.Good), count(r.Bad), count(r.Refused), count(r.Returned),
 		count(r.Failures), count(r.Refusals), flag(r.Well),
-		int64(r.Status), upMillis(r.Hint), flag(r.ServerDirected), int64(r.Remaining), upMillis(r.ResetIn), flag(r.NearExhaustion), flag(r.Inconsistent),
-		count(r.Want), r.Patience.Microseconds())
+		int64(r.Status), upMillis(r.Hint), flag(r.ServerDirected), int64(r.Remaining), upMillis(r.ResetIn), flag(r.NearExhaustion), flag(r.Inconsistent), count(r.Want), r.Patience.Microseconds())
 	return []any{
 		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, firstRound,
 		replicaID(r.Replica), report,
@@ -131,9 +130,9 @@ var firstRound = packRound(hold.Decision{Alarms: hold.FirstAlarms()})
 func packRound(d hold.Decision) string {
 	a := d.Alarms
 	return pack(int64(d.Rev), int64(d.Generation), int64(d.Phase), int64(d.At), int64(d.Until), int64(d.Permits), int64(d.Keep),
-		int64(d.Memory.Level), int64(d.Memory.Rate*1e3), flag(d.Memory.ServerDirected), int64(d.Memory.Version), int64(d.Gap),
+		int64(d.Memory.Level), int64(d.Memory.Rate*1e3), flag(d.Memory.ServerDirected), int64(d.Memory.Version),
 		int64(a.Good), int64(a.Bad), int64(a.Refused), int64(a.Returned), int64(a.Failures), int64(a.Witnesses),
-		flag(a.Refusals), int64(a.RefusalsFrom), flag(a.Near), flag(a.Spent))
+		flag(a.Refusals), int64(a.RefusalsFrom), flag(a.Near), flag(a.Spent), int64(d.Gap))
 }
 
 // upMillis rounds up, and by one more where there is anything: Redis' own
@@ -179,14 +178,12 @@ func (s *Store) decodeReply(raw []any) (hold.Reply, snapshot, error) {
 		return hold.Reply{}, snapshot{}, errForm
 	}
 	snap, ok := decodeSnapshot(raw[:head], s.opts.MaxHold)
-	var granted, first number
+	var granted number
 	reply := hold.Reply{Snapshot: snap.state, Now: time.UnixMilli(snap.clock.Milliseconds()), MaxHold: s.opts.MaxHold}
 	reply.Snapshot.Permits = int(granted.read(raw[head], hold.MaxPermits))
-	if in := time.Duration(first.signed(raw[head+1], 1<<50)) * time.Microsecond; in >= 0 {
-		reply.Snapshot.First = time.Now().Add(min(in, s.opts.MaxHold))
-	}
+	reply.Snapshot.First = time.Now().Add(time.Duration(granted.read(raw[head+1], 1<<53)) * time.Microsecond)
 	reply.Decide, reply.Due = raw[head+2] == "decide", raw[head+2] == "due"
-	if !ok || granted.bad || first.bad {
+	if !ok || granted.bad {
 		return hold.Reply{}, snapshot{}, errForm
 	}
 	if reply.Decide {
@@ -216,8 +213,8 @@ func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
 const (
 	// snapshotFields is the length of a snapshot: see common.lua.
 	snapshotFields = 14
-	// replyFields are those of a reply without a record: a snapshot, the permits or turns and
-	// when the first turn comes, what is due, and whether something was repaired.
+	// replyFields are those of a reply without a record: a snapshot, the permits, when the
+	// first may be used, what is due, and whether something was repaired.
 	replyFields = snapshotFields + 4
 )
 

@@ -81,8 +81,8 @@ func (g *register) commit(key int, d hold.Decision, version int) answer {
 		g.sim.check.committed(rec, before, d, version)
 	}
 	schedule := before.Schedule
-	if d.Changed {
-		schedule = hold.Schedule{} // its turns have moved
+	if d.Changed || now.Sub(before.Until.Time()) > hold.UnusedAfter {
+		schedule = hold.Schedule{} // its turns have moved, or were taken for lost
 	}
 	g.sim.check.granted(rec, schedule, reply.Snapshot)
 	return g.answer(key, reply)

@@ -69,7 +69,7 @@ func (q *session) arrive(req request) {
 			return
 		}
 	}
-	if at, known := q.turnOf(len(q.line) + 1); !q.hopeless(w) && !(known && !w.latest.After(at)) {
+	if at, known := q.turnOf(q.before(w.latest) + 1); !q.hopeless(w) && !(known && !w.latest.After(at)) {
 		q.line = append(q.line, w)
 		q.sim.after(req.patience, func() { q.leave(w) })
 	}
@@ -130,8 +130,11 @@ func (q *session) release(before hold.Machine) {
 			break
 		}
 		i := 0
-		if q.m.Phase() == hold.Probing {
+		switch {
+		case q.m.Phase() == hold.Probing:
 			i = q.prober()
+		case q.m.IsPaced():
+			i = q.soonest()
 		}
 		w := q.line[i]
 		q.line = append(q.line[:i:i], q.line[i+1:]...)
@@ -149,6 +152,15 @@ func (q *session) release(before hold.Machine) {
 	q.line = kept
 }
 
+func (q *session) soonest() (soonest int) {
+	for i, w := range q.line {
+		if w.latest.Before(q.line[soonest].latest) {
+			soonest = i
+		}
+	}
+	return soonest
+}
+
 func (q *session) prober() int {
 	for i, w := range q.line {
 		if w.failed == 0 {
@@ -164,28 +176,48 @@ func (q *session) inTurns() bool { return q.m.Shared() && q.m.IsPaced() }
 func (q *session) turnOf(n int) (at time.Time, known bool) {
 	switch {
 	case q.inTurns():
-		return q.turns.Expect(n, q.sim.now)
+		return q.turns.At(n, q.sim.now)
 	case q.m.IsPaced() && q.m.Rate() > 0:
 		return q.m.NextSendAt().Add(time.Duration(float64(n-1) / q.m.Rate() * float64(time.Second))), true
 	}
 	return time.Time{}, false
 }
 
-func (q *session) turnless() int { return max(len(q.line)-q.turns.Len(), 0) }
-
-func (q *session) patience() (longest time.Duration) {
-	for _, w := range q.line[len(q.line)-q.turnless():] {
-		longest = max(longest, w.latest.Sub(q.sim.now))
+// latest is the request that will wait longest.
+func (q *session) latest() (latest int) {
+	for i, w := range q.line {
+		if !w.latest.Before(q.line[latest].latest) {
+			latest = i
+		}
 	}
-	return longest
+	return latest
+}
+
+func (q *session) patience() time.Duration {
+	if len(q.line) == 0 {
+		return 0
+	}
+	return q.line[q.latest()].latest.Sub(q.sim.now)
 }
 
 func (q *session) refuseLate() {
-	for n, least := len(q.line), len(q.line)-q.turnless(); n > least; n-- {
-		if at, known := q.turnOf(n); known && !q.line[n-1].latest.After(at) {
-			q.line = append(q.line[:n-1:n-1], q.line[n:]...)
+	for len(q.line) > q.turns.Len() {
+		i := q.latest()
+		if at, known := q.turnOf(len(q.line)); !known || q.line[i].latest.After(at) {
+			return
+		}
+		q.line = append(q.line[:i:i], q.line[i+1:]...)
+	}
+}
+
+// before is the number of requests that have less patience.
+func (q *session) before(then time.Time) (n int) {
+	for _, w := range q.line {
+		if w.latest.Unix() < then.Unix() {
+			n++
 		}
 	}
+	return n
 }
 
 // setTimer arranges for a look at the next T.

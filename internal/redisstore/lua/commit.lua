@@ -10,13 +10,12 @@
 -- Returns  see answer in common.lua
 
 local id, name, longest = ARGV[2], ARGV[3], tonumber(ARGV[5])
--- max_age: how old, in ms, the decision may be; still: failures that count again; new_round and changed are 0 or 1;
--- patience in µs.
+-- max_age: how old, in ms, the decision may be; still: failures that count again; new_round and changed are 0 or 1.
 local max_age, seen_hint, seen_attempts, attempts, status, still, new_round, changed, want, patience = unpack(unpacked(ARGV[9], 10))
 local r = read(KEYS[1])
 read_meta(KEYS[3], ARGV[4])
 rewind(r)
-local was, next, counts, taken = r.round, unpacked(ARGV[6], A_SPENT), r.counts, unpacked(ARGV[7], INCONSISTENT)
+local was, next, counts, taken = r.round, unpacked(ARGV[6], GAP), r.counts, unpacked(ARGV[7], INCONSISTENT)
 local read_at = next[BEGAN]
 if was[REV] ~= next[REV] or read_at < was[BEGAN] or now < read_at or now - read_at > max_age then
 	local granted, first = grant(r, want, patience)
@@ -38,24 +37,24 @@ if counts[ATTEMPTS] == attempts then counts[STATUS] = status end
 if next[PHASE] ~= HEALTHY or counts[ATTEMPTS] == 0 then counts[FAILURES], r.witnesses = 0, '' end
 if next[PHASE] ~= HEALTHY then counts[REFUSALS] = 0 end
 if counts[HINT_UNTIL] == seen_hint then counts[HINT_UNTIL], counts[HINT_AT] = 0, 0 end
-next[REV], next[BEGAN] = was[REV] + 1, was[BEGAN]
-
--- The schedule goes on at the new rate. Turns that replicas have already move with it where
--- they are told of it. They end with the pace, and 3 s after a round that no replica ended:
--- none is left that would use them.
-local over, ahead = math.min(was[UNTIL], now), counts[NEXT] - now_us
-if next[GAP] == 0 or was[GAP] == 0 or now_us - was[UNTIL] * 1000 > 3000000 then
+-- The schedule goes on at the new rate. Turns that replicas have move with it where they are
+-- told of it; and end with the pace, or where no replica is left that would use them.
+local over = math.min(was[UNTIL], now)
+if next[GAP] == 0 or was[GAP] == 0 or micros - was[UNTIL] * 1000 > 3000000 then
 	counts[NEXT] = 0
-elseif changed == 1 and ahead > 0 then
-	counts[NEXT] = now_us + math.floor(math.min(ahead * next[GAP] / was[GAP], 2 ^ 50))
+elseif changed == 1 and counts[NEXT] > micros then
+	counts[NEXT] = micros + math.floor(math.min((counts[NEXT] - micros) * next[GAP] / was[GAP], 2 ^ 50))
 end
-r.round = next
+next[REV], next[BEGAN] = was[REV] + 1, was[BEGAN]
 if new_round == 1 then
 	next[BEGAN], counts[GRANTED] = now, 0
-	if next[GAP] > 0 then counts[GRANTED] = turns_from(r, over * 1000) end -- earlier rounds handed them out
+	if next[GAP] > 0 then -- earlier rounds handed them out
+		local gap = gap_of(next)
+		counts[GRANTED] = math.max(math.min(math.floor((counts[NEXT] - over * 1000 + math.floor(gap / 2)) / gap), 1048576), 0)
+	end
 	if next[PHASE] == PROBING or next[PHASE] == RAMPING then next[UNTIL] = next[UNTIL] + now - read_at end -- a ramp must not hurry
 end
-r.memory, r.claim, counts[CLAIM_UNTIL], r.changed = ARGV[8], '', 0, true
+r.round, r.memory, r.claim, counts[CLAIM_UNTIL], r.changed = next, ARGV[8], '', 0, true
 local granted, first = grant(r, want, patience)
 write(r, id, name, ARGV[1], longest, changed == 1)
 return answer(r, name, granted, first, false, false)

@@ -4,31 +4,32 @@
 -- A record is a hash. A decision writes round and memory, and reports write counts. The
 -- numbers of round and counts are packed, 7 bytes each: text takes several times as long.
 --   v key phase until attempts status timestamp   for people; phase and until as replicas see them
---   round      rev generation phase began until permits keep level rate*1000 directed version gap (ns),
---              and the alarms: good bad refused returned failures witnesses refusals from near spent
---   counts     reports since the decision: good bad refused returned failures refusals hints retry_at remaining reset_at near
---              inconsistent; then: permits granted, when the next turn comes (µs), when permits were last
---              wanting, a hint's end and begin, a claim's end, attempts status timestamp, expiry
+--   round      rev generation phase began until permits keep level rate*1000 directed version,
+--              the alarms: good bad refused returned failures witnesses refusals from near spent; and
+--              the gap between turns, ns
+--   counts     reports since the decision: good bad refused returned failures
+--              refusals hints retry_at remaining reset_at near inconsistent; then: permits granted, when permits
+--              were last wanting, a hint's end and begin, a claim's end, attempts status timestamp, expiry, and
+--              when the next turn comes, in µs
 --   witnesses  replica:call, ...    claim  replica    memory  JSON: the machine's own, not looked into here
 -- Times are in ms of Redis' own clock. Any client of this Redis may have written any of it: what is
 -- not of its length counts as zeros, and a record that cannot be read is replaced.
 
-local REV, GENERATION, PHASE, BEGAN, UNTIL, PERMITS, KEEP, LEVEL, RATE, DIRECTED, VERSION, GAP = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
-local A_GOOD, A_BAD, A_REFUSED, A_RETURNED, A_FAILURES, A_WITNESSES, A_REFUSALS, A_FROM, A_NEAR, A_SPENT = 13, 14, 15, 16, 17, 18, 19, 20, 21, 22
+local REV, GENERATION, PHASE, BEGAN, UNTIL, PERMITS, KEEP, LEVEL, RATE, DIRECTED, VERSION = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+local A_GOOD, A_BAD, A_REFUSED, A_RETURNED, A_FAILURES, A_WITNESSES, A_REFUSALS, A_FROM, A_NEAR, A_SPENT, GAP = 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22
 local GOOD, BAD, REFUSED, RETURNED, FAILURES, REFUSALS, HINTS = 1, 2, 3, 4, 5, 6, 7
 local RETRY_AT, REMAINING, RESET_AT, NEAR, INCONSISTENT = 8, 9, 10, 11, 12
-local GRANTED, NEXT, DENIED, HINT_UNTIL, HINT_AT, CLAIM_UNTIL, ATTEMPTS, STATUS, TIMESTAMP, EXPIRES = 13, 14, 15, 16, 17, 18, 19, 20, 21, 22
+local GRANTED, DENIED, HINT_UNTIL, HINT_AT, CLAIM_UNTIL, ATTEMPTS, STATUS, TIMESTAMP, EXPIRES, NEXT = 13, 14, 15, 16, 17, 18, 19, 20, 21, 22
 local HEALTHY, HELD, PROBING, RAMPING, COUNTED, PACED, RATIONED = 0, 1, 2, 3, 4, 5, 6
-local MOST_PERMITS, LONGEST_GAP = 1048576, 10000000000
 local phases = {[0] = 'healthy', 'held', 'probing', 'ramping', 'counted', 'paced', 'rationed'}
 
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local now_us = time[1] * 1000000 + time[2]
+local micros = time[1] * 1000000 + time[2]
+local now = math.floor(micros / 1000)
 local repaired = false
 
 -- n numbers of 7 bytes each: none can be negative or fractional.
-local numbers = '>I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7'
+local numbers = '>I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7I7'
 local function packed(t, n) return struct.pack(string.sub(numbers, 1, 1 + 2 * n), unpack(t, 1, n)) end
 local function unpacked(s, n)
 	if not s or #s ~= 7 * n then
@@ -44,8 +45,8 @@ local function read(key)
 		redis.call('DEL', key)
 		h, repaired = {}, true
 	end
-	local round, counts = unpacked(h[2], A_SPENT), unpacked(h[3], EXPIRES)
-	if not phases[round[PHASE]] then round, repaired = unpacked('', A_SPENT), true end
+	local round, counts = unpacked(h[2], GAP), unpacked(h[3], NEXT)
+	if not phases[round[PHASE]] then round, repaired = unpacked('', GAP), true end
 	round[GENERATION], round[RATE] = math.min(round[GENERATION], 2 ^ 53 - 1), math.min(round[RATE], 2 ^ 53 - 1)
 	round[LEVEL], counts[ATTEMPTS] = math.min(round[LEVEL], 2 ^ 20), math.min(counts[ATTEMPTS], 2 ^ 30)
 	if counts[STATUS] > 999 then counts[STATUS] = 0 end
@@ -98,38 +99,29 @@ local function view(r)
 	return round[PHASE], round[UNTIL], held and round[DIRECTED] or 0, counts[ATTEMPTS] > 0
 end
 
--- The schedule of a paced record: a turn comes once in gap, in µs. The same in Go: Schedule in internal/hold.
-local function gap(round) return math.max(math.floor(math.min(round[GAP], LONGEST_GAP) / 1000), 1) end
+local function gap_of(round) return math.max(math.floor(math.min(round[GAP], 1e10) / 1000), 1) end
 
--- How many turns that were handed out come at a time, or later.
-local function turns_from(r, at)
-	local gap = gap(r.round)
-	return math.min(math.max(math.floor((r.counts[NEXT] - at + math.floor(gap / 2)) / gap), 0), MOST_PERMITS)
-end
-
--- Hands out permits of the round, or turns of the schedule, none of which comes after patience (µs) is over.
--- Returns how many, and in how many µs the first turn comes (-1: there are none). After the round, a
--- decision is due, and nothing is denied.
+-- Permits of the round, or turns of the schedule, none of which comes after patience is
+-- over; and how far ahead the first comes, in µs. After the round, a decision is due, and
+-- no permit is denied.
 local function grant(r, want, patience)
-	local round, counts = r.round, r.counts
-	local phase, n, first = round[PHASE], 0, nil
-	if phase == HEALTHY or phase == COUNTED or counts[HINT_UNTIL] > 0 then return 0, -1 end
-	if phase == PACED or phase == RATIONED then
-		first = math.max(counts[NEXT] - now_us, 0)
-		if want > 0 and first <= patience then
-			local gap = gap(round)
-			n = math.min(want, math.min(math.floor((patience - first) / gap), MOST_PERMITS) + 1)
-			if phase == RATIONED then n = math.min(n, math.max(round[PERMITS] - counts[GRANTED], 0)) end -- what remains of the quota
-			if n > 0 then counts[NEXT] = now_us + first + n * gap end
+	local round, counts, granted, first = r.round, r.counts, 0, 0
+	local phase, left = round[PHASE], round[PERMITS] - counts[GRANTED]
+	local paced = phase == PACED or phase == RATIONED
+	if phase == HEALTHY or phase == COUNTED or counts[HINT_UNTIL] > 0 or not paced and now >= round[UNTIL] then return 0, 0 end
+	if paced then
+		local gap = gap_of(round)
+		first = math.max(counts[NEXT] - micros, 0)
+		if first <= patience then
+			granted = math.min(want, phase == PACED and 1048576 or math.max(left, 0), math.floor((patience - first) / gap) + 1)
 		end
-	elseif now >= round[UNTIL] then
-		return 0, -1
+		if granted > 0 then counts[NEXT] = micros + first + granted * gap end
 	else
-		n = math.max(math.min(want, round[PERMITS] - counts[GRANTED]), 0)
+		granted = math.max(math.min(want, left), 0)
 	end
-	counts[GRANTED] = math.min(counts[GRANTED] + n, 2 ^ 30)
-	if n < want then counts[DENIED] = now end
-	return n, first or -1
+	counts[GRANTED] = math.min(counts[GRANTED] + granted, 2 ^ 30)
+	if granted < want then counts[DENIED] = now end
+	return granted, first
 end
 
 -- Epoch and sequence of the data, and the secret that proves who published. What
@@ -195,7 +187,7 @@ local function write(r, id, name, channel, longest, changed)
 	local function set(field, value, was)
 		if value ~= was then fields[#fields + 1], fields[#fields + 2] = field, value end
 	end
-	set('counts', packed(counts, EXPIRES), stored[3])
+	set('counts', packed(counts, NEXT), stored[3])
 	set('witnesses', r.witnesses, stored[4] or '')
 	set('claim', r.claim, stored[5] or '')
 	if new or counts[ATTEMPTS] ~= r.attempts or counts[TIMESTAMP] ~= r.timestamp then
@@ -208,7 +200,7 @@ local function write(r, id, name, channel, longest, changed)
 		set('key', name)
 		set('phase', phases[phase])
 		set('until', till)
-		set('round', packed(round, A_SPENT), stored[2])
+		set('round', packed(round, GAP), stored[2])
 		set('memory', r.memory)
 	end
 	if fields[1] then redis.call('HSET', KEYS[1], unpack(fields)) end
@@ -224,13 +216,13 @@ local function write(r, id, name, channel, longest, changed)
 	if changed then publish(r, id, name, channel) end
 end
 
--- The reply: the snapshot, the permits or turns and when the first turn comes, what is due,
--- and the record for a replica that is to decide.
+-- The reply: the snapshot, the permits, what is due, and the record for a replica
+-- that is to decide.
 local function answer(r, name, granted, first, due, decide)
 	local reply = snapshot(r, name)
 	reply[15], reply[16], reply[17], reply[18] = granted, first, decide and 'decide' or due and 'due' or '', repaired and 'repaired' or 'ok'
 	if decide then
-		reply[19], reply[20], reply[21] = packed(r.round, A_SPENT), packed(r.counts, EXPIRES), r.witnesses
+		reply[19], reply[20], reply[21] = packed(r.round, GAP), packed(r.counts, NEXT), r.witnesses
 		local memory = redis.call('HGET', KEYS[1], 'memory') or ''
 		reply[22] = #memory <= 4096 and memory or '{}'
 	end

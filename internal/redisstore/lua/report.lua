@@ -12,13 +12,13 @@
 -- twice leaves one slot under-used, or cuts a rate a little more, or measures a server once.
 
 local id, name, longest, replica = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[8]
--- sent: TIME at sending, 0 where unknown; hint and reset: in ms from then; patience in µs; flags are 0 or 1.
+-- sent: TIME at sending, 0 where unknown; hint and reset: in ms from then; flags are 0 or 1.
 local call, version, sent, generation, good, bad, refused, returned, failures, refusals, well,
 	status, hint, directed, remaining, reset, near, inconsistent, want, patience = unpack(unpacked(ARGV[9], 20))
 local r = read(KEYS[1])
 if not r.exists and index('ZCOUNT', now, '+inf') >= tonumber(ARGV[6]) then return {'full'} end
 read_meta(KEYS[3], ARGV[4])
-if r.round[REV] == 0 then r.round = unpacked(ARGV[7], A_SPENT) end
+if r.round[REV] == 0 then r.round = unpacked(ARGV[7], GAP) end
 local round, counts = r.round, r.counts
 local phase_before, until_before, _, failing_before = view(r)
 rewind(r)

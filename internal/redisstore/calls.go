@@ -66,6 +66,7 @@ func (s *Store) failed(err error) error {
 		return err
 	}
 	s.fails++
+	s.distrust() // it may be another server that answers next
 	if s.fails >= awayAfter && !s.away {
 		s.away, s.since, s.err = true, time.Now(), err
 		s.opts.Logger.Warn("Redis is away: holds are not shared until it is back", zap.Error(err))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"regexp"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,6 +40,67 @@ func BenchmarkScripts(b *testing.B) {
 	b.StopTimer()
 	stats := rdb.Info(b.Context(), "commandstats").Val()
 	b.Log(regexp.MustCompile(`cmdstat_eval[^\r]*`).FindAllString(stats, -1))
+}
+
+// BenchmarkIdle shows what replicas at rest cost: the commands that they send, all that
+// Redis runs (those within scripts as well), messages, and bytes.
+func BenchmarkIdle(b *testing.B) {
+	const lasts = 30 * time.Second
+	for _, replicas := range []int{1, 16, 1000} {
+		b.Run(strconv.Itoa(replicas), func(b *testing.B) {
+			srv := redistest.Start(b)
+			rdb := srv.Client() // one pool: each has a subscription of its own
+			stores := make([]*Store, replicas)
+			var wg sync.WaitGroup
+			for i := range stores {
+				wg.Go(func() {
+					s, err := New(rdb, Options{})
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					stores[i] = s
+				})
+			}
+			wg.Wait()
+			defer func() {
+				for _, s := range stores {
+					go s.Close()
+				}
+			}()
+			for _, s := range stores {
+				eventually(b, "the subscription is trusted", func() bool { return trusts(s) })
+			}
+			time.Sleep(2 * restPolls * time.Second) // what the start cost is over
+			for b.Loop() {
+				before, begun := redisStats(b, rdb), time.Now()
+				time.Sleep(lasts)
+				per := time.Since(begun).Seconds() * float64(replicas)
+				after := redisStats(b, rdb)
+				for name, unit := range map[string]string{
+					"sent": "sent/s", "total_commands_processed": "run/s", "total_net_output_bytes": "out-B/s", "total_net_input_bytes": "in-B/s", "used_cpu_main_thread": "cpu-µs/s",
+				} {
+					b.ReportMetric((after[name]-before[name])/per, unit)
+				}
+			}
+		})
+	}
+}
+
+// redisStats returns the numbers of INFO. CPU time is in µs. "sent" counts what clients
+// sent, and not what scripts ran.
+func redisStats(b *testing.B, rdb *redis.Client) map[string]float64 {
+	info := rdb.Info(b.Context(), "everything").Val()
+	stats := make(map[string]float64)
+	for _, m := range regexp.MustCompile(`(?m)^(\w+):([\d.]+)\r$`).FindAllStringSubmatch(info, -1) {
+		stats[m[1]], _ = strconv.ParseFloat(m[2], 64)
+	}
+	stats["used_cpu_main_thread"] = (stats["used_cpu_sys_main_thread"] + stats["used_cpu_user_main_thread"]) * 1e6
+	for _, m := range regexp.MustCompile(`cmdstat_(evalsha|eval|ping|subscribe|unsubscribe|hello|client\|setinfo):calls=(\d+)`).FindAllStringSubmatch(info, -1) {
+		n, _ := strconv.ParseFloat(m[2], 64)
+		stats["sent"] += n
+	}
+	return stats
 }
 
 // countingClient counts runs of scripts by their digests.

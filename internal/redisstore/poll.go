@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
@@ -10,8 +9,18 @@ import (
 
 // How a Store keeps its copy of what Redis knows: pushes are the fast way,
 // and the sequence that a poll looks at is the sure one.
+//
+// A poll publishes a heartbeat, a change of nothing, where there was none for a while. So
+// one replica polls for the fleet. The others receive the sequence, know that their
+// subscriptions are alive, and put off their own polls. A subscription that does not
+// bring the heartbeat is not trusted: its replica polls once per interval.
 
 const (
+	// restPolls is how many poll intervals a replica leaves out after a message: two
+	// replicas at rest send 0.1 commands per second each, and a subscription that dies in
+	// silence is found after 12 intervals at most. Until then its replica may meet a
+	// refusal that it could have known of, once per host: a report says the rest.
+	restPolls = 10
 	// pushDelay is how long a poll that is ahead of the subscription waits for
 	// it to catch up.
 	pushDelay = 100 * time.Millisecond
@@ -53,7 +62,7 @@ func splitVersion(v uint64) (epoch, seq uint64) { return v >> seqBits, v & (1<<s
 // keepUp polls, and reads all again when something was missed.
 func (s *Store) keepUp() {
 	for {
-		wait := s.opts.PollInterval - time.Duration(rand.Int64N(int64(s.opts.PollInterval)/5))
+		received, wait := s.nextPoll()
 		select {
 		case <-s.ctx.Done():
 			return
@@ -74,17 +83,43 @@ func (s *Store) keepUp() {
 			}
 			s.poll()
 		case <-time.After(wait):
-			s.poll()
+			if !s.receivedSince(received) {
+				s.poll()
+			}
 		}
 	}
 }
+
+// nextPoll returns when the last message was received, and how long to wait for another
+// one before a poll. The jitter lets one replica of a fleet be the first.
+func (s *Store) nextPoll() (received time.Time, wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wait = s.opts.PollInterval - jitter.Uniform(s.opts.PollInterval/5)
+	if !s.received.IsZero() {
+		rest := restPolls * s.opts.PollInterval
+		wait = max(wait, time.Until(s.received.Add(rest+jitter.Uniform(rest/5))))
+	}
+	return s.received, wait
+}
+
+// receivedSince reports whether a message was received after t.
+func (s *Store) receivedSince(t time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.received.After(t)
+}
+
+// distrust makes the store poll at each interval, until the subscription brings something.
+// The caller holds mu.
+func (s *Store) distrust() { s.received = time.Time{} }
 
 // poll compares the sequence of changes with what was seen of it.
 func (s *Store) poll() {
 	s.mu.Lock()
 	known, at := s.datasetID, s.seq
 	s.mu.Unlock()
-	reply, err := s.run(pollScript, []string{s.name("meta")}, s.candidate)
+	reply, err := s.run(pollScript, []string{s.name("meta")}, s.candidate, s.name("changes"), (restPolls * s.opts.PollInterval).Milliseconds())
 	if err != nil {
 		return
 	}
@@ -113,6 +148,9 @@ func (s *Store) poll() {
 	case <-time.After(pushDelay):
 	}
 	if !s.receivedChange(epoch, seq) {
+		s.mu.Lock()
+		s.distrust()
+		s.mu.Unlock()
 		signal(s.stalled)
 	}
 	if !s.seen(epoch, seq) {

@@ -79,7 +79,7 @@ func (s *Store) failed(err error) error {
 func (s *Store) answered(script *redis.Script) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fails = 0
+	s.fails, s.answeredAt = 0, time.Now()
 	if s.refusal != nil && script == reportScript {
 		s.refusal = nil
 		s.opts.Logger.Info("Redis accepts commands again: holds are shared")

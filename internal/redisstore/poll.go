@@ -16,11 +16,14 @@ import (
 // bring the heartbeat is not trusted: its replica polls once per interval.
 
 const (
-	// restPolls is how many poll intervals a replica leaves out after a message: two
-	// replicas at rest send 0.1 commands per second each, and a subscription that dies in
-	// silence is found after 12 intervals at most. Until then its replica may meet a
+	// restPolls is how many poll intervals a replica leaves out after a message: one
+	// replica at rest sends 0.1 commands per second, and a subscription that dies in
+	// silence is found after 11 intervals at most. Until then its replica may meet a
 	// refusal that it could have known of, once per host: a report says the rest.
 	restPolls = 10
+	// maxRestPolls is how many it leaves out after a command that was answered: its
+	// connection is used before something on the way forgets it, and Err says what is true.
+	maxRestPolls = 30
 	// pushDelay is how long a poll that is ahead of the subscription waits for
 	// it to catch up.
 	pushDelay = 100 * time.Millisecond
@@ -62,7 +65,7 @@ func splitVersion(v uint64) (epoch, seq uint64) { return v >> seqBits, v & (1<<s
 // keepUp polls, and reads all again when something was missed.
 func (s *Store) keepUp() {
 	for {
-		received, wait := s.nextPoll()
+		wait := s.opts.PollInterval - jitter.Uniform(s.opts.PollInterval/5) // which makes one replica of a fleet the first
 		select {
 		case <-s.ctx.Done():
 			return
@@ -83,31 +86,21 @@ func (s *Store) keepUp() {
 			}
 			s.poll()
 		case <-time.After(wait):
-			if !s.receivedSince(received) {
+			if !s.rests() {
 				s.poll()
 			}
 		}
 	}
 }
 
-// nextPoll returns when the last message was received, and how long to wait for another
-// one before a poll. The jitter lets one replica of a fleet be the first.
-func (s *Store) nextPoll() (received time.Time, wait time.Duration) {
+// rests reports whether a poll would say nothing new: a message has come a short time
+// ago, and Redis answers this replica. A replica that only receives must not take that
+// for granted.
+func (s *Store) rests() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wait = s.opts.PollInterval - jitter.Uniform(s.opts.PollInterval/5)
-	if !s.received.IsZero() {
-		rest := restPolls * s.opts.PollInterval
-		wait = max(wait, time.Until(s.received.Add(rest+jitter.Uniform(rest/5))))
-	}
-	return s.received, wait
-}
-
-// receivedSince reports whether a message was received after t.
-func (s *Store) receivedSince(t time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.received.After(t)
+	return time.Since(s.received) < restPolls*s.opts.PollInterval &&
+		s.fails == 0 && time.Since(s.answeredAt) < maxRestPolls*s.opts.PollInterval
 }
 
 // distrust makes the store poll at each interval, until the subscription brings something.

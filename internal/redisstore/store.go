@@ -88,6 +88,7 @@ type Store struct {
 	damagedAt     time.Time
 	doubted       time.Time // when a change without proof last made us poll
 	received      time.Time // the last proven message; zero where the subscription may be dead
+	answeredAt    time.Time // the last command that was answered
 }
 
 // New returns a store that shares its state through client. That

@@ -21,7 +21,9 @@ func trusts(s *Store) bool {
 // polls counts the polls of stores that use its client.
 type polls struct{ runs sync.Map }
 
-func (p *polls) client(c redis.UniversalClient) Client { return countingClient{narrowClient{c}, &p.runs} }
+func (p *polls) client(c redis.UniversalClient) Client {
+	return countingClient{narrowClient{c}, &p.runs}
+}
 
 func (p *polls) n() int {
 	n, ok := p.runs.Load(pollScript.Hash())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,47 @@ func BenchmarkScripts(b *testing.B) {
 	b.StopTimer()
 	stats := rdb.Info(b.Context(), "commandstats").Val()
 	b.Log(regexp.MustCompile(`cmdstat_eval[^\r]*`).FindAllString(stats, -1))
+}
+
+// BenchmarkReport shows what the report of a paced key costs Redis, where nothing else
+// runs: of bursts of 100 reports in one pipeline, the fastest tenth and the median, by
+// commandstats.
+func BenchmarkReport(b *testing.B) {
+	srv := redistest.Start(b)
+	rdb := srv.Client()
+	s := redisStore(b, rdb, Options{PollInterval: time.Hour})
+	const key = "https://api.example.com"
+	state := tell(b, s, key, hold.Report{Refusals: 1})
+	eventually(b, "the key is paced", func() bool {
+		state = tell(b, s, key, hold.Report{Generation: state.Generation, Good: 8, Refused: 2, Status: 429, Want: 1})
+		return state.Phase == hold.Paced
+	})
+	keys := []string{s.name(idOf(key)), s.name("index"), s.name("meta")}
+	pattern := regexp.MustCompile(`cmdstat_evalsha:calls=\d+,usec=\d+,usec_per_call=([\d.]+)`)
+	var bursts []float64
+	for b.Loop() {
+		state = tell(b, s, key, hold.Report{Generation: state.Generation, Good: 8, Refused: 2, Status: 429, Want: 1}) // another slot begins
+		rdb.ConfigResetStat(b.Context())
+		_, err := rdb.Pipelined(b.Context(), func(p redis.Pipeliner) error {
+			for range 100 {
+				report := hold.Report{Replica: "a", Version: hold.Version, Generation: state.Generation, Good: 1, Want: 1}
+				p.EvalSha(b.Context(), reportScript.Hash(), keys, s.reportArgs(idOf(key), key, report)...)
+			}
+			return nil
+		})
+		m := pattern.FindStringSubmatch(rdb.Info(b.Context(), "commandstats").Val())
+		if err != nil || m == nil {
+			b.Fatal("no burst: ", err)
+		}
+		burst, _ := strconv.ParseFloat(m[1], 64)
+		bursts = append(bursts, burst)
+	}
+	if state.Phase != hold.Paced {
+		b.Errorf("the key is %v, want paced", state.Phase)
+	}
+	slices.Sort(bursts)
+	b.ReportMetric(bursts[len(bursts)/10], "µs/fastest-tenth")
+	b.ReportMetric(bursts[len(bursts)/2], "µs/median")
 }
 
 // BenchmarkIdle shows what replicas at rest cost: the commands that they send, all that

@@ -110,9 +110,15 @@ func (s *Store) receivedSince(t time.Time) bool {
 	return s.received.After(t)
 }
 
-// distrust makes the store poll at each interval, until the subscription brings something.
-// The caller holds mu.
-func (s *Store) distrust() { s.received = time.Time{} }
+// distrust makes the store poll now, and then at each interval until the subscription
+// brings something. The caller holds mu.
+func (s *Store) distrust() {
+	if s.received.IsZero() {
+		return
+	}
+	s.received = time.Time{}
+	signal(s.poke)
+}
 
 // poll compares the sequence of changes with what was seen of it.
 func (s *Store) poll() {

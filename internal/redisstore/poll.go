@@ -103,9 +103,15 @@ func (s *Store) rests() bool {
 		s.fails == 0 && time.Since(s.answeredAt) < maxRestPolls*s.opts.PollInterval
 }
 
-// distrust makes the store poll at each interval, until the subscription brings something.
-// The caller holds mu.
-func (s *Store) distrust() { s.received = time.Time{} }
+// distrust makes the store poll now, and then at each interval until the subscription
+// brings something. The caller holds mu.
+func (s *Store) distrust() {
+	if s.received.IsZero() {
+		return
+	}
+	s.received = time.Time{}
+	signal(s.poke)
+}
 
 // poll compares the sequence of changes with what was seen of it.
 func (s *Store) poll() {

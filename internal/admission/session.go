@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
@@ -79,18 +80,19 @@ type session struct {
 	failing   bool      // failures of this healthy key are being counted
 	exhausted bool      // there are no permits left until hold.until
 	turns     hold.Turns
+	finds     bool // the end of this round is found by this replica
 
 	dueSince time.Time // since when a decision is due that no replica makes
 
 	// The exchange under way, or the next.
 
-	talking         bool        // an exchange is queued or under way
-	timer           *time.Timer // calls for the next one, at the time of next
-	next            time.Time
-	noAskBefore     time.Time // before that, no permits of slots are asked for
-	noProbeBefore   time.Time // before that, no permits are asked for
-	timedOut        int       // requests whose patience ended in the queue, since permits were asked for
-	lastTimeout     time.Time // when the last of them left
+	talking       bool        // an exchange is queued or under way
+	timer         *time.Timer // calls for the next one, at the time of next
+	next          time.Time
+	noAskBefore   time.Time // before that, no permits of slots are asked for
+	noProbeBefore time.Time // before that, no permits are asked for
+	timedOut      int       // requests whose patience ended in the queue, since permits were asked for
+	lastTimeout   time.Time // when the last of them left
 }
 
 // recordShared takes in what came of a send where there is a store: what it means
@@ -218,6 +220,8 @@ func (g *Gate) noteGrant(report hold.Report, state hold.Snapshot, due bool) {
 	switch {
 	case g.inTurns():
 		s.turns.Add(report.Want, state, now)
+		// Of all replicas, one is to find the end of a slot, as a rule.
+		s.finds = rand.Float64() < s.turns.Share(state.Until, now)
 		g.refuseLate(now)
 	case due:
 		s.noAskBefore = now.Add(dueDelay + jitter.Uniform(askSpread)) // another replica decides, and publishes

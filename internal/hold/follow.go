@@ -8,7 +8,7 @@ const Rounding = 5 * time.Millisecond
 // A Snapshot is what a store knows of a key: N sends until T.
 type Snapshot struct {
 	Phase      Phase
-	Permits    int // granted to the replica that asked, until Until
+	Permits    int       // granted to the replica that asked, until Until
 	First      time.Time // when the first of them may be used, or the next would be, where they are turns
 	Until      time.Time
 	Generation uint64

@@ -32,6 +32,7 @@ type session struct {
 	failing bool
 	dry     bool
 	turns   hold.Turns
+	finds   bool
 
 	talking bool
 	next    time.Time

@@ -23,6 +23,8 @@ type register struct {
 	record         hold.Record
 	calls          uint64
 	now            int64 // ms
+	us             int64 // beyond now
+	first          any   // of the last reply, as it crossed
 }
 
 const (
@@ -42,7 +44,7 @@ func newRegister(t *testing.T, rdb redis.UniversalClient, now int64) *register {
 func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) {
 	r.t.Helper()
 	ctx := r.t.Context()
-	if err := r.rdb.HSet(ctx, registerClock, "s", r.now/1000, "us", r.now%1000*1000).Err(); err != nil {
+	if err := r.rdb.HSet(ctx, registerClock, "s", r.now/1000, "us", r.now%1000*1000+r.us).Err(); err != nil {
 		r.t.Fatal(err)
 	}
 	keys := []string{r.store.name(idOf(registerKey)), r.store.name("index"), r.store.name("meta")}
@@ -50,12 +52,15 @@ func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) 
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.first = raw[snapshotFields+1]
 	reply, snap, err := r.store.decodeReply(raw)
 	if err != nil {
 		r.t.Fatalf("%v: %v", err, raw)
 	}
 	return reply, snap
 }
+
+func (r *register) time() time.Time { return time.UnixMicro(r.now*1000 + r.us) }
 
 // stored returns the record as Redis keeps it.
 func (r *register) stored() hold.Record {
@@ -114,6 +119,13 @@ func (r *register) same(step string, inGo, inRedis hold.Reply) {
 		inGo.Snapshot.Word != inRedis.Snapshot.Word || inGo.Snapshot.Attempts != inRedis.Snapshot.Attempts || inGo.Snapshot.Witnesses != inRedis.Snapshot.Witnesses {
 		r.t.Fatalf("%s:\nRedis %+v\nGo    %+v", step, inRedis, inGo)
 	}
+	var first int64
+	if !inGo.Snapshot.First.IsZero() {
+		first = inGo.Snapshot.First.Sub(r.time()).Microseconds()
+	}
+	if r.first != first {
+		r.t.Fatalf("%s: the first turn comes in %v µs by Redis, in %v by Go", step, r.first, first)
+	}
 	if inGo.Decide && !reflect.DeepEqual(without(inGo.Record), without(inRedis.Record)) {
 		r.t.Fatalf("%s, to be decided:\nRedis %+v\nGo    %+v", step, inRedis.Record, inGo.Record)
 	}
@@ -150,6 +162,7 @@ func TestScripts_MatchTheRegisterInGo(t *testing.T) {
 		phases := make(map[hold.Phase]int)
 		for step := range 400 {
 			r.now += []int64{0, 1, rng.Int64N(30), rng.Int64N(200), rng.Int64N(3000)}[rng.IntN(5)]
+			r.us = rng.Int64N(1000)
 			switch rng.IntN(60) {
 			case 0:
 				r.now += rng.Int64N(200_000)
@@ -182,15 +195,15 @@ func (r *register) walk(step string, rng *rand.Rand, jitter hold.Jitter) {
 	if rep.ResetIn > 0 {
 		rep.ResetIn += 2 * time.Millisecond
 	}
-	inGo := r.record.Add(rep, time.UnixMilli(r.now), r.store.opts.MaxHold)
+	inGo := r.record.Add(rep, r.time(), r.store.opts.MaxHold)
 	r.same(fmt.Sprintf("%s, %+v", step, rep), inGo, inRedis)
 	if !inGo.Decide || rng.IntN(20) == 0 { // the decider may die
 		return
 	}
 	d := hold.Advance(inRedis.Record, rep, inRedis.Now, inRedis.MaxHold, jitter)
-	r.now += []int64{0, 1, 20, 300}[rng.IntN(4)]
+	r.now, r.us = r.now+[]int64{0, 1, 20, 300}[rng.IntN(4)], rng.Int64N(1000)
 	inRedis, _ = r.run(r.commit, r.store.commitArgs(idOf(registerKey), registerKey, d))
-	inGo = r.record.Commit(d, time.UnixMilli(r.now))
+	inGo = r.record.Commit(d, r.time())
 	r.same(fmt.Sprintf("%s, %+v", step, d), inGo, inRedis)
 }
 
@@ -226,7 +239,8 @@ func randomReport(rng *rand.Rand, generation uint64) hold.Report {
 		r.NearExhaustion, r.Inconsistent = rng.IntN(2) == 0, rng.IntN(6) == 0
 	}
 	if rng.IntN(2) == 0 {
-		r.Want = rng.IntN(8)
+		longest := []time.Duration{1, time.Second, time.Hour}[rng.IntN(3)]
+		r.Want, r.Patience = rng.IntN(8), time.Duration(rng.Int64N(int64(longest)))
 	}
 	return r
 }

@@ -254,7 +254,7 @@ func TestRecord_DamageIsSurvived(t *testing.T) { onRedisAndCluster(t, checkRecor
 func checkRecordDamageIsSurvived(t *testing.T, client func() redis.UniversalClient) {
 	rdb := client()
 	s := redisStore(t, rdb, Options{})
-	const rounds, counts = 21, 21 // numbers
+	const rounds, counts = 22, 22 // numbers
 	damages := [][]any{
 		{"round", "garbage"}, {"round", strings.Repeat("9", 4000)}, {"round", "12 3 paced"}, {"counts", "x"}, {"counts", strings.Repeat("9", 4000)},
 		{"round", strings.Repeat("\xff", packedSize*rounds)}, {"counts", strings.Repeat("\xff", packedSize*counts)},

@@ -96,18 +96,19 @@ func (s *Store) nextPoll() (received time.Time, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait = s.opts.PollInterval - jitter.Uniform(s.opts.PollInterval/5)
-	if !s.received.IsZero() {
+	if s.fails == 0 && !s.received.IsZero() {
 		rest := restPolls * s.opts.PollInterval
 		wait = max(wait, time.Until(s.received.Add(rest+jitter.Uniform(rest/5))))
 	}
 	return s.received, wait
 }
 
-// receivedSince reports whether a message was received after t.
+// receivedSince reports whether a message was received after t, which is as good as a
+// poll, unless commands fail.
 func (s *Store) receivedSince(t time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.received.After(t)
+	return s.fails == 0 && s.received.After(t)
 }
 
 // distrust makes the store poll now, and then at each interval until the subscription

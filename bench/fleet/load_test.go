@@ -22,7 +22,7 @@ func TestRun(t *testing.T) {
 	asked := func(work Work, seed uint64) (at []time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
 			client := &http.Client{Transport: handled{&Random{Share: 1, Status: 500}}}
-			for _, a := range work.Run(t.Context(), "http://api.example", func(int) *http.Client { return client }, seed) {
+			for _, a := range work.Run(t.Context(), "http://api.example", func(int) *http.Client { return client }, work.Asks(seed)) {
 				if a.Served {
 					t.Error("a 500 is no service")
 				}

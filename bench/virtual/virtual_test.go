@@ -75,7 +75,7 @@ func TestBurst(t *testing.T) {
 				time time.Duration
 			}{{2 * rate, 10 * time.Second}, {0.8 * rate, 30 * time.Second}, {10 * rate, 5 * time.Second}} {
 				work := fleet.Work{Replicas: 1, Rate: offered.rate, Sending: offered.time, Timeout: time.Minute, Paths: 20}
-				for _, a := range work.Run(t.Context(), "http://api.example", func(int) *http.Client { return client }, seed+uint64(i)) {
+				for _, a := range work.Run(t.Context(), "http://api.example", func(int) *http.Client { return client }, work.Asks(seed+uint64(i))) {
 					if !a.Served {
 						failed++
 					}
@@ -147,7 +147,7 @@ func TestShared(t *testing.T) {
 // A limit of a part holds nobody else: not a route, not a credential, not a replica,
 // however many replicas there are, and whether they share anything or not.
 func TestLimitOfAPartHoldsNobodyElse(t *testing.T) {
-	const roundTrips = 3 * 3 * oneWay // of which one takes at most 3 times one way
+	const roundTrips = 3 * 3 * OneWay // of which one takes at most 3 times one way
 	for _, s := range fleet.Scenarios {
 		if s.Limited == nil {
 			continue

@@ -1,11 +1,9 @@
 package virtual
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/go-holdoff/holdoff"
 
+	"github.com/go-holdoff/holdoff/bench/bubble"
 	"github.com/go-holdoff/holdoff/bench/fleet"
 )
 
@@ -38,27 +37,19 @@ func rowOf(t *testing.T, j job, seeds int) Row {
 
 // TestReport is what Report runs.
 func TestReport(t *testing.T) {
-	file := os.Getenv(environment)
-	if file == "" {
-		t.Skip("makes no report, since " + environment + " names no file for it")
-	}
-	jobs := plan(*quick)
-	rows := make([]Row, len(jobs))
-	t.Run("runs", func(t *testing.T) {
-		for i, j := range jobs {
-			t.Run(fmt.Sprintf("%s/%d/%s", j.scenario.Name, j.scenario.Work.Replicas, j.contender.Name), func(t *testing.T) {
-				t.Parallel()
-				rows[i] = rowOf(t, j, *seeds)
-			})
-		}
+	bubble.Report(t, func() any {
+		jobs := plan(*quick)
+		rows := make([]Row, len(jobs))
+		t.Run("runs", func(t *testing.T) {
+			for i, j := range jobs {
+				t.Run(fmt.Sprintf("%s/%d/%s", j.scenario.Name, j.scenario.Work.Replicas, j.contender.Name), func(t *testing.T) {
+					t.Parallel()
+					rows[i] = rowOf(t, j, *seeds)
+				})
+			}
+		})
+		return rows
 	})
-	data, err := json.Marshal(rows)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // A bucket that has filled up takes for seconds what it will not for long. Who is fed

@@ -1,0 +1,82 @@
+package random
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"reflect"
+	"regexp"
+	"testing"
+	"testing/synctest"
+
+	"github.com/go-holdoff/holdoff/bench/bubble"
+	"github.com/go-holdoff/holdoff/bench/fleet"
+	"github.com/go-holdoff/holdoff/bench/virtual"
+)
+
+var (
+	draws = flag.Int("draws", 10, "how many servers TestReport draws")
+	seed  = flag.Uint64("seed", 1, "the seed of the first draw; the others follow")
+	only  = flag.String("contenders", "", "a regular expression: the contenders that run")
+)
+
+// inBubble makes a draw's requests through a contender.
+func inBubble(t *testing.T, d Draw, c virtual.Contender) (r fleet.Result) {
+	synctest.Test(t, func(t *testing.T) { r = d.run(context.WithoutCancel(t.Context()), c, nil) })
+	return r
+}
+
+// rowOf runs all chosen contenders on a draw.
+func rowOf(t *testing.T, seed uint64, chosen *regexp.Regexp) Row {
+	d := New(seed)
+	asks := d.Asks()
+	row := Row{Seed: seed, About: d.String(), Requests: len(asks), Oracle: d.Oracle(asks), Scores: make(map[string]Score)}
+	ideal := d.ideal(asks)
+	for _, c := range Contenders {
+		if chosen.MatchString(c.Name) {
+			row.Scores[c.Name] = d.score(inBubble(t, d, c), row.Oracle, ideal)
+		}
+	}
+	return row
+}
+
+// TestReport is what Report runs.
+func TestReport(t *testing.T) {
+	bubble.Report(t, func() any {
+		chosen := regexp.MustCompile(*only)
+		rows := make([]Row, *draws)
+		t.Run("draws", func(t *testing.T) {
+			for i := range rows {
+				t.Run(fmt.Sprint(*seed+uint64(i)), func(t *testing.T) {
+					t.Parallel()
+					rows[i] = rowOf(t, *seed+uint64(i), chosen)
+				})
+			}
+		})
+		return rows
+	})
+}
+
+func TestNew_SameSeed_DrawsTheSame(t *testing.T) {
+	for seed := range uint64(100) {
+		if a, b := New(seed), New(seed); !reflect.DeepEqual(a, b) || !reflect.DeepEqual(a.Asks(), b.Asks()) {
+			t.Errorf("seed %d: %v and %v", seed, a, b)
+		}
+		if reflect.DeepEqual(New(seed), New(seed+1000)) {
+			t.Errorf("seeds %d and %d draw the same", seed, seed+1000)
+		}
+	}
+}
+
+// Where all callers have the same patience, first come, first served is the best that can be
+// done, but for the shares of several limits: so the bound is tight.
+func TestOracle_BoundsWhatAQueueServes(t *testing.T) {
+	for seed := range uint64(300) {
+		d := New(seed)
+		asks := d.Asks()
+		bound, served := d.Oracle(asks), d.ideal(asks).Served
+		if served > bound || d.Impatient == d.Work.Timeout && float64(served) < 0.97*float64(bound) {
+			t.Errorf("seed %d: of %d requests a queue serves %d, and the bound is %d: %v", seed, len(asks), served, bound, d)
+		}
+	}
+}

@@ -50,13 +50,15 @@ var (
 
 // colours are those of contenders, which colour-blind readers can tell apart.
 var colours = map[string]color.Color{
-	virtual.Shared:                color.RGBA{0x00, 0x72, 0xb2, 0xff},
-	virtual.Alone:                 color.RGBA{0x56, 0xb4, 0xe9, 0xff},
-	"hashicorp/go-retryablehttp":  color.RGBA{0xd5, 0x5e, 0x00, 0xff},
-	"google/go-containerregistry": color.RGBA{0x00, 0x9e, 0x73, 0xff},
-	"failsafe-go/failsafehttp":    color.RGBA{0xcc, 0x79, 0xa7, 0xff},
-	"PuerkitoBio/rehttp":          color.RGBA{0xb8, 0x8a, 0x00, 0xff},
-	"bare":                        color.RGBA{0x77, 0x77, 0x77, 0xff},
+	virtual.Shared:                     color.RGBA{0x00, 0x72, 0xb2, 0xff},
+	virtual.Alone:                      color.RGBA{0x56, 0xb4, 0xe9, 0xff},
+	"hashicorp/go-retryablehttp":       color.RGBA{0xd5, 0x5e, 0x00, 0xff},
+	"google/go-containerregistry":      color.RGBA{0x00, 0x9e, 0x73, 0xff},
+	"failsafe-go/failsafehttp":         color.RGBA{0xcc, 0x79, 0xa7, 0xff},
+	"PuerkitoBio/rehttp":               color.RGBA{0xb8, 0x8a, 0x00, 0xff},
+	"failsafehttp, adaptive limiter":   color.RGBA{0x8d, 0x3f, 0x6e, 0xff},
+	"failsafehttp, adaptive throttler": color.RGBA{0xf0, 0xe4, 0x42, 0xff},
+	"bare":                             color.RGBA{0x77, 0x77, 0x77, 0xff},
 }
 
 // picture is a canvas with a title, a legend and plots in rows and columns.

@@ -96,20 +96,23 @@ func (g generator) work() fleet.Work {
 	}
 }
 
+// longestWork is what a request takes of a worker at most: much less than attempts wait.
+const longestWork = 500 * time.Millisecond
+
 func (g generator) host(offered float64) Host {
 	if g.chance(0.25) {
 		return Host{}
 	}
 	rate := offered * g.uniform(1.1, 3)
-	h := Host{Workers: g.count(1, 40), Refusal: fleet.Refusal{Status: pick(g, 503, 503, 503, 429), Hint: pick(g, 0, 0, 0, 1, 2, 5)}}
-	h.Work = time.Duration(float64(h.Workers) / rate * float64(time.Second))
-	for h.Work > 500*time.Millisecond {
-		h.Workers, h.Work = h.Workers/2, h.Work/2
-	}
-	h.Work = time.Duration(float64(h.Workers) / rate * float64(time.Second))
+	h := Host{Refusal: fleet.Refusal{Status: pick(g, 503, 503, 503, 429), Hint: pick(g, 0, 0, 0, 1, 2, 5)}}
 	if g.chance(0.6) {
-		h.Room = max(int(rate*g.scale(0.1, 3)), 1)
+		h.Workers, h.Room = g.count(1, 40), max(int(rate*g.scale(0.1, 3)), 1)
+	} else {
+		// With fewer in flight most of what is refused would be chance.
+		h.Workers = g.count(8, 60)
 	}
+	h.Workers = min(h.Workers, max(int(rate*longestWork.Seconds()), 1))
+	h.Work = time.Duration(float64(h.Workers) / rate * float64(time.Second))
 	if g.chance(0.2) {
 		h.Costly = 0.5
 	}
@@ -147,7 +150,7 @@ func (g generator) trouble(d Draw, kind Kind) Trouble {
 		t.Refusal.Status = http.StatusTooManyRequests
 	case Concurrency:
 		rate := offered * g.uniform(0.3, 1.3)
-		t.InFlight = max(int(rate*g.scale(0.02, 0.5)), 1)
+		t.InFlight = max(int(rate*g.scale(0.1, 0.6)), 1)
 		t.Work = min(time.Duration(float64(t.InFlight)/rate*float64(time.Second)), time.Second)
 	case Slow:
 		t.Factor = max(d.Host.Rate()/offered/g.uniform(0.3, 1.1), 1)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -15,9 +16,10 @@ import (
 )
 
 var (
-	draws = flag.Int("draws", 10, "how many servers TestReport draws")
-	seed  = flag.Uint64("seed", 1, "the seed of the first draw; the others follow")
-	only  = flag.String("contenders", "", "a regular expression: the contenders that run")
+	draws  = flag.Int("draws", 10, "how many servers TestReport draws")
+	seed   = flag.Uint64("seed", 1, "the seed of the first draw; the others follow")
+	replay = flag.Bool("replay", false, "let TestReport say what goes on in the first draw")
+	only   = flag.String("contenders", "", "a regular expression: the contenders that run")
 )
 
 // inBubble makes a draw's requests through a contender.
@@ -40,10 +42,34 @@ func rowOf(t *testing.T, seed uint64, chosen *regexp.Regexp) Row {
 	return row
 }
 
+// replayed runs all chosen contenders on a draw, and tells what went on.
+func replayed(t *testing.T, seed uint64, chosen *regexp.Regexp) string {
+	var b strings.Builder
+	d := New(seed)
+	asks := d.Asks()
+	row := Row{Seed: seed, About: d.String(), Requests: len(asks), Oracle: d.Oracle(asks), Scores: make(map[string]Score)}
+	ideal := d.ideal(asks)
+	for _, c := range Contenders {
+		if !chosen.MatchString(c.Name) {
+			continue
+		}
+		var l timeline
+		synctest.Test(t, func(t *testing.T) {
+			r := d.run(context.WithoutCancel(t.Context()), c, l.see)
+			row.Scores[c.Name] = d.score(r, row.Oracle, ideal)
+			fmt.Fprintf(&b, "%s\n%s\n", header(row, c.Name), l.table(asks, r))
+		})
+	}
+	return b.String()
+}
+
 // TestReport is what Report runs.
 func TestReport(t *testing.T) {
 	bubble.Report(t, func() any {
 		chosen := regexp.MustCompile(*only)
+		if *replay {
+			return replayed(t, *seed, chosen)
+		}
 		rows := make([]Row, *draws)
 		t.Run("draws", func(t *testing.T) {
 			for i := range rows {

@@ -3,14 +3,13 @@ package random
 import (
 	"context"
 	"fmt"
-	"time"
+	"net/http"
+
+	"github.com/go-holdoff/holdoff"
 
 	"github.com/go-holdoff/holdoff/bench/fleet"
 	"github.com/go-holdoff/holdoff/bench/peers"
 	"github.com/go-holdoff/holdoff/bench/virtual"
-
-	"github.com/go-holdoff/holdoff"
-	"net/http"
 )
 
 // Contenders are those of the rows, and the peers that limit what they send.
@@ -90,5 +89,3 @@ type Row struct {
 func (d Draw) run(ctx context.Context, c virtual.Contender, watch func([]http.RoundTripper)) fleet.Result {
 	return virtual.Run(ctx, d.Scenario(), c, d.Asks(), watch)
 }
-
-var _ = time.Second

@@ -1,0 +1,115 @@
+package random
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/go-holdoff/holdoff/bench/bubble"
+	"github.com/go-holdoff/holdoff/bench/virtual"
+)
+
+// Options say what is drawn, and who runs.
+type Options struct {
+	Draws      int
+	Seed       uint64 // of the first draw; the others follow
+	Contenders string // a regular expression; all if empty
+}
+
+func (o Options) args() []string {
+	return []string{fmt.Sprintf("-draws=%d", o.Draws), fmt.Sprintf("-seed=%d", o.Seed), "-contenders=" + o.Contenders}
+}
+
+// Report runs contenders on draws, in parallel, and returns a row for each.
+func Report(ctx context.Context, o Options, progress io.Writer) (rows []Row, err error) {
+	fmt.Fprintf(progress, "random: %d draws from seed %d on\n", o.Draws, o.Seed)
+	err = bubble.Run(ctx, "random", &rows, progress, o.args()...)
+	return rows, err
+}
+
+// Replay runs contenders on the draw of Options.Seed, and says what went on.
+func Replay(ctx context.Context, o Options, progress io.Writer) (text string, err error) {
+	o.Draws = 1
+	err = bubble.Run(ctx, "random", &text, progress, append(o.args(), "-replay")...)
+	return text, err
+}
+
+// Names returns the contenders of rows, in the order of Contenders.
+func Names(rows []Row) []string {
+	var names []string
+	for _, c := range Contenders {
+		if slices.ContainsFunc(rows, func(r Row) bool { _, ok := r.Scores[c.Name]; return ok }) {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// Of returns a measure of all draws of a contender, the smallest first.
+func Of(rows []Row, contender string, measure func(Score) float64) (all []float64) {
+	for _, r := range rows {
+		if s, ok := r.Scores[contender]; ok {
+			all = append(all, measure(s))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Beaten returns the draws in which any other than holdoff serves more than a contender by a
+// share, the worst first.
+func Beaten(rows []Row, contender string, by float64) (beaten []Row) {
+	margin := func(r Row) float64 { return r.best() - r.Scores[contender].Served }
+	for _, r := range rows {
+		if margin(r) > by {
+			beaten = append(beaten, r)
+		}
+	}
+	slices.SortStableFunc(beaten, func(a, b Row) int {
+		if margin(a) > margin(b) {
+			return -1
+		}
+		return 1
+	})
+	return beaten
+}
+
+// best is the most that any other than holdoff serves.
+func (r Row) best() (most float64) {
+	for name := range maps.Keys(r.Scores) {
+		if name != virtual.Shared && name != virtual.Alone {
+			most = max(most, r.Scores[name].Served)
+		}
+	}
+	return most
+}
+
+// Check returns what is wrong with a few draws, whatever they are: bounds with room for
+// chance.
+func Check(rows []Row) error {
+	served := Of(rows, virtual.Shared, func(s Score) float64 { return s.Served })
+	if len(served) == 0 {
+		return errors.New("random: nobody ran")
+	}
+	if mean := Mean(served); mean < leastMean {
+		return fmt.Errorf("random: from seed %d on, %s served %.1f %% of what could be served on average, want at least %.0f %%", rows[0].Seed, virtual.Shared, 100*mean, 100*leastMean)
+	}
+	for _, r := range rows {
+		for name, s := range r.Scores {
+			if s.Served > 1+beyond {
+				return fmt.Errorf("random: seed %d: %s served more than can be served (%v): the oracle is wrong", r.Seed, name, s.Served)
+			}
+		}
+	}
+	return nil
+}
+
+const (
+	// leastMean is what ten draws serve on average at least.
+	leastMean = 0.5
+	// beyond is by how much the oracle may be off.
+	beyond = 0.002
+)

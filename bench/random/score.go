@@ -30,7 +30,7 @@ type Score struct {
 	P50     float64 // seconds of the callers who were served
 	P99     float64
 	Peak    float64 // the most that was sent in a slot, as a multiple of what is offered
-	Late    float64 // seconds after an ideal queue callers are served again as if there were no trouble; -1 if never
+	Late    float64 // seconds after an ideal queue would, it serves as if there were no trouble; -1 if never
 	PerCall float64 // exchanges with the store per request
 }
 
@@ -49,10 +49,9 @@ func (d Draw) score(r fleet.Result, oracle int, ideal fleet.Result) Score {
 		Peak: float64(r.Peak(0, d.Work.Sending+d.Work.Timeout)) / (d.offered() * fleet.Slot.Seconds()),
 	}
 	if released, ok := d.Released(); ok {
-		s.Late = -1
-		if took, ok := r.Recovery(released); ok {
-			s.Late = 0
-			if best, ok := ideal.Recovery(released); ok {
+		if best, ok := ideal.Recovery(released); ok {
+			s.Late = -1
+			if took, ok := r.Recovery(released); ok {
 				s.Late = max(took-best, 0).Seconds()
 			}
 		}

@@ -57,7 +57,7 @@ func replayed(t *testing.T, seed uint64, chosen *regexp.Regexp) string {
 		synctest.Test(t, func(t *testing.T) {
 			r := d.run(context.WithoutCancel(t.Context()), c, l.see)
 			row.Scores[c.Name] = d.score(r, row.Oracle, ideal)
-			fmt.Fprintf(&b, "%s\n%s\n", header(row, c.Name), l.table(asks, r))
+			fmt.Fprintf(&b, "%s\n%s\n", header(row, c.Name, r, d.Impatient), l.table(asks, r))
 		})
 	}
 	return b.String()

@@ -110,8 +110,14 @@ func (l *timeline) table(asks []fleet.Ask, r fleet.Result) string {
 }
 
 // header says what a draw is, and what came of it.
-func header(row Row, contender string) string {
+func header(row Row, contender string, r fleet.Result, impatient time.Duration) string {
 	s := row.Scores[contender]
-	return fmt.Sprintf("draw %d, %s: %s\n%d requests, of which %d can be served. Served %.1f %% of those, %.2f sends wasted per request, p50 %.2f s, p99 %.1f s, peak %.1f times the offered rate, recovers %.1f s late.\n",
-		row.Seed, contender, row.About, row.Requests, row.Oracle, 100*s.Served, s.Wasted, s.P50, s.P99, s.Peak, s.Late)
+	early := 0
+	for _, a := range r.Answers {
+		if !a.Served && a.Took < impatient-time.Millisecond {
+			early++
+		}
+	}
+	return fmt.Sprintf("draw %d, %s: %s\n%d requests, of which %d can be served. Served %.1f %% of those, %.2f sends wasted per request, p50 %.2f s, p99 %.1f s, peak %.1f times the offered rate, recovers %.1f s late. %d of %d failed callers got an answer before their patience was over.\n",
+		row.Seed, contender, row.About, row.Requests, row.Oracle, 100*s.Served, s.Wasted, s.P50, s.P99, s.Peak, s.Late, early, r.Failed)
 }

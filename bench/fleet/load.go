@@ -30,6 +30,14 @@ type Work struct {
 	// Credentials is how many senders requests are spread over, each with a token of its
 	// own. If zero, requests have none.
 	Credentials int `json:",omitempty"`
+	// Step is a time in which more is asked. If zero, there is none.
+	Step Step `json:",omitzero"`
+}
+
+// Step is a time in which requests are made more often by a factor.
+type Step struct {
+	From, To time.Duration
+	Factor   float64
 }
 
 // Path returns the i-th path of a server: a word, since limits are found by the shape of
@@ -54,7 +62,7 @@ func (w Work) path(i int) string {
 // Token returns what the i-th sender is authorized with.
 func Token(i int) string { return fmt.Sprintf("Bearer token-of-the-bench-%08d", i) }
 
-// Offered is how many requests per second the whole fleet makes.
+// Offered is how many requests per second the whole fleet makes, except in a step.
 func (w Work) Offered() float64 { return float64(w.Replicas) * w.Rate }
 
 // Among is the same work, done by another number of replicas.
@@ -95,6 +103,14 @@ func (w Work) Asks(seed uint64) []Ask {
 			if a.At < w.Sending { // where intervals are long, the last one ends too late
 				asks = append(asks, a)
 			}
+		}
+	}
+	if step := w.Step; step.Factor > 1 {
+		more := w
+		more.Rate, more.Sending, more.Step = w.Rate*(step.Factor-1), min(step.To, w.Sending)-step.From, Step{}
+		for _, a := range more.Asks(^seed) {
+			a.At += step.From
+			asks = append(asks, a)
 		}
 	}
 	slices.SortStableFunc(asks, func(a, b Ask) int { return cmp.Compare(a.At, b.At) })

@@ -13,8 +13,8 @@ func (d Draw) String() string {
 	if d.Impatient < d.Work.Timeout {
 		parts[0] += fmt.Sprintf(", some %v", seconds(d.Impatient))
 	}
-	if f := d.Step.Factor; f > 0 {
-		say("%.1f times the demand %v–%v", f, seconds(d.Step.From), seconds(d.Step.To))
+	if step := d.Work.Step; step.Factor > 0 {
+		say("%.1f times the demand %v–%v", step.Factor, seconds(step.From), seconds(step.To))
 	}
 	for _, t := range d.Troubles {
 		parts = append(parts, t.describe(d))

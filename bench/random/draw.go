@@ -17,8 +17,7 @@ type Draw struct {
 	// The fleet. Work.Timeout is the longest patience of a caller.
 	Work        fleet.Work
 	Impatient   time.Duration // the shortest patience; each caller's is between
-	Step        Step
-	Lives       []Life // of replicas that come late or leave early, from the last one on
+	Lives       []Life        // of replicas that come late or leave early, from the last one on
 	Restarts    fleet.Restarts
 	Unreachable int // the first replicas, whose networks are broken
 	Lossy       int // those after them, half of whose attempts get no answer
@@ -27,12 +26,6 @@ type Draw struct {
 	Host     Host
 	Latency  Latency
 	Troubles []Trouble
-}
-
-// Step is a time in which callers ask more often by a factor.
-type Step struct {
-	From, To time.Duration
-	Factor   float64
 }
 
 // Life is when a replica gets requests.
@@ -129,7 +122,7 @@ func (p Part) has(path, credential, replica int) bool {
 // Released returns when the last trouble ends, or false if one lasts as long as requests
 // are made, or there is none.
 func (d Draw) Released() (at time.Duration, ok bool) {
-	at = d.Step.To
+	at = d.Work.Step.To
 	for _, t := range d.Troubles {
 		at = max(at, t.To)
 	}

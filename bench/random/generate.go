@@ -25,7 +25,7 @@ func New(seed uint64) Draw {
 		switch kind := pick(g, kinds...); kind {
 		case demandStep:
 			from := g.between(time.Second, 5*time.Second)
-			d.Step = Step{from, from + g.between(2*time.Second, 6*time.Second), g.uniform(2, 5)}
+			d.Work.Step = fleet.Step{From: from, To: from + g.between(2*time.Second, 6*time.Second), Factor: g.uniform(2, 5)}
 		case Slow:
 			if d.Host.Workers > 0 && !slices.ContainsFunc(d.Troubles, func(t Trouble) bool { return t.Kind == Slow }) {
 				d.Troubles = append(d.Troubles, g.trouble(d, kind))

@@ -60,7 +60,7 @@ func (d Draw) score(r fleet.Result, oracle int, ideal fleet.Result) Score {
 }
 
 // offered is how many requests per second the fleet makes at most.
-func (d Draw) offered() float64 { return d.Work.Offered() * max(d.Step.Factor, 1) }
+func (d Draw) offered() float64 { return d.Work.Offered() * max(d.Work.Step.Factor, 1) }
 
 // MarshalText writes the numbers in the order of the fields.
 func (s Score) MarshalText() ([]byte, error) {

@@ -1,10 +1,8 @@
 package random
 
 import (
-	"cmp"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -15,15 +13,6 @@ import (
 // Asks returns the requests that the fleet is asked for.
 func (d Draw) Asks() []fleet.Ask {
 	asks := d.Work.Asks(d.Seed)
-	if d.Step.Factor > 0 {
-		more := d.Work
-		more.Rate *= d.Step.Factor - 1
-		more.Sending = min(d.Step.To, d.Work.Sending) - d.Step.From
-		for _, a := range more.Asks(d.Seed + 1) {
-			a.At += d.Step.From
-			asks = append(asks, a)
-		}
-	}
 	random := rand.New(rand.NewPCG(d.Seed, 1))
 	lived := asks[:0]
 	for _, a := range asks {
@@ -33,7 +22,6 @@ func (d Draw) Asks() []fleet.Ask {
 		}
 		lived = append(lived, a)
 	}
-	slices.SortStableFunc(lived, func(a, b fleet.Ask) int { return cmp.Compare(a.At, b.At) })
 	return lived
 }
 

@@ -154,11 +154,12 @@ func inFlight() http.Handler { return &Queue{Workers: 50, Work: 100 * time.Milli
 func stepped(name string, times float64, room int) Scenario {
 	w := Work{Replicas: 16, Rate: 12.5, Sending: 40 * time.Second, Timeout: 30 * time.Second, Paths: 20}
 	w.Step = Step{5 * time.Second, 10 * time.Second, times}
+	asked := w.Offered() * (w.Sending + time.Duration(times-1)*(w.Step.To-w.Step.From)).Seconds() / w.Sending.Seconds()
 	return Scenario{
 		Name:   name,
 		About:  fmt.Sprintf("%v times the demand for 5 s, of a server that can serve twice of it, with a queue of %d", times, room),
 		Server: func() http.Handler { return &Queue{Workers: 4, Room: room, Work: 10 * time.Millisecond} },
-		Work:   w, Capacity: 200, Released: 10 * time.Second,
+		Work:   w, Capacity: asked, Released: 10 * time.Second,
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 func Distribution(dir string, rows []random.Row) (string, error) {
 	const name = "random.svg"
 	p := &picture{
-		title:  fmt.Sprintf("%s random servers in trouble: callers served, of those who could be", total(len(rows))),
+		title:  fmt.Sprintf("%s random servers in trouble: the lower a curve, the more callers are served", total(len(rows))),
 		height: 330, plots: [][]*plot.Plot{nil},
 	}
 	var names []string

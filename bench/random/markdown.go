@@ -23,13 +23,20 @@ tenth (one of ten draws is as bad, or worse), and the worst. *Wasted* are sends 
 caller, per request. *Peak* is the most that was sent in 100 ms, as a multiple of what is
 offered: without retries it shows how uneven demand is. *Late* is how long after an ideal queue
 would have, callers are served again as if there were no trouble, in seconds, and *never* in
-how many draws they are not; *beaten* in how many draws a peer serves 1 %% more.
+how many draws they are not; *beaten* in how many draws a peer serves 1 %% more. What could be
+served is a bound: a queue that knows all numbers, and serves first who came first, serves
+%s of it.
 `
 
 // Markdown shows the distributions of the scores, and holdoff's worst draws.
 func Markdown(rows []Row) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, preface, len(rows), rows[0].Seed, rows[len(rows)-1].Seed)
+	var queue []float64
+	for _, r := range rows {
+		queue = append(queue, float64(r.Queue)/float64(max(r.Oracle, 1)))
+	}
+	slices.Sort(queue)
+	fmt.Fprintf(&b, preface, len(rows), rows[0].Seed, rows[len(rows)-1].Seed, distribution(queue, true, percent))
 	t := report.Table{Head: []string{"", "served, of the oracle", "wasted", "p50, s", "p99, s", "peak", "late, s", "never", "exchanges", "beaten"}}
 	for _, name := range Names(rows) {
 		t.Rows = append(t.Rows, []string{

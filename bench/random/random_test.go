@@ -32,8 +32,7 @@ func inBubble(t *testing.T, d Draw, c virtual.Contender) (r fleet.Result) {
 func rowOf(t *testing.T, seed uint64, chosen *regexp.Regexp) Row {
 	d := New(seed)
 	asks := d.Asks()
-	row := Row{Seed: seed, About: d.String(), Requests: len(asks), Oracle: d.Oracle(asks), Scores: make(map[string]Score)}
-	ideal := d.ideal(asks)
+	row, ideal := d.row(asks)
 	for _, c := range Contenders {
 		if chosen.MatchString(c.Name) {
 			row.Scores[c.Name] = d.score(inBubble(t, d, c), row.Oracle, ideal)
@@ -47,8 +46,7 @@ func replayed(t *testing.T, seed uint64, chosen *regexp.Regexp) string {
 	var b strings.Builder
 	d := New(seed)
 	asks := d.Asks()
-	row := Row{Seed: seed, About: d.String(), Requests: len(asks), Oracle: d.Oracle(asks), Scores: make(map[string]Score)}
-	ideal := d.ideal(asks)
+	row, ideal := d.row(asks)
 	for _, c := range Contenders {
 		if !chosen.MatchString(c.Name) {
 			continue

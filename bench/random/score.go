@@ -80,8 +80,15 @@ type Row struct {
 	Seed     uint64           `json:"seed"`
 	About    string           `json:"about"`
 	Requests int              `json:"requests"`
-	Oracle   int              `json:"oracle"` // callers that could be served
+	Oracle   int              `json:"oracle"` // callers who could be served at most
+	Queue    int              `json:"queue"`  // callers whom first come, first served serves, without attempts
 	Scores   map[string]Score `json:"scores"` // by contender
+}
+
+// row returns a row without scores, and what an ideal queue makes of the draw.
+func (d Draw) row(asks []fleet.Ask) (Row, fleet.Result) {
+	ideal := d.ideal(asks)
+	return Row{Seed: d.Seed, About: d.String(), Requests: len(asks), Oracle: d.Oracle(asks), Queue: ideal.Served, Scores: make(map[string]Score)}, ideal
 }
 
 // run makes a draw's requests through a contender. It wants to be called in a bubble.

@@ -136,9 +136,6 @@ func (g generator) trouble(d Draw, kind Kind) Trouble {
 		if g.chance(0.25) {
 			t.Every = g.duration(500*time.Millisecond, 3*time.Second)
 		}
-		// A server that asks for more time than it needs is not served well by those who
-		// obey it.
-		t.Refusal.Hint = min(t.Refusal.Hint, int(t.until(t.From).Seconds()-t.From.Seconds()))
 	case Failing:
 		// Whoever obeys a longer hint has few callers that wait for it.
 		t.Share, t.Refusal = g.uniform(0.02, 0.3), fleet.Refusal{Status: pick(g, 429, 500, 503), Hint: pick(g, 0, 0, 0, 1, 2, 5)}

@@ -1,6 +1,7 @@
 package random
 
 import (
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -90,7 +91,18 @@ func (t Trouble) server(begun time.Time) http.Handler {
 	case Concurrency:
 		return &fleet.Queue{Workers: t.InFlight, Work: t.Work, Refusal: t.Refusal}
 	}
-	return &fleet.Random{Share: 1, Status: t.Refusal.Status, Hint: t.Refusal.Hint}
+	return t.outage(begun)
+}
+
+// outage refuses everything. It asks for no more time than is left of it: whoever obeys
+// a longer hint would be worse off than whoever does not.
+func (t Trouble) outage(begun time.Time) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		since := time.Since(begun)
+		left := int(math.Ceil((t.until(since) - since).Seconds()))
+		always := fleet.Random{Share: 1, Status: t.Refusal.Status, Hint: min(t.Refusal.Hint, left)}
+		always.ServeHTTP(w, r)
+	})
 }
 
 // sampler returns a function that draws latencies, the same for each run of a draw.

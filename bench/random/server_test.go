@@ -81,6 +81,21 @@ func TestServer_Trouble_TakesWhatItsNumbersSay(t *testing.T) {
 	}
 }
 
+func TestServer_Outage_AsksForNoMoreTimeThanIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := Draw{Troubles: []Trouble{{Kind: Outage, To: 10 * time.Second, Refusal: fleet.Refusal{Status: 429, Hint: 5}}}}
+		server := d.server()
+		for _, want := range []string{"5", "5", "2"} {
+			w := httptest.NewRecorder()
+			server.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/a", nil))
+			if got := w.Header().Get("Retry-After"); w.Code != 429 || got != want {
+				t.Errorf("got %d, Retry-After %s, want %s", w.Code, got, want)
+			}
+			time.Sleep(4100 * time.Millisecond)
+		}
+	})
+}
+
 func TestServer_Lossy_HalfOfAnswersOfOneReplicaAreLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		good := send(Draw{Lossy: 1}, 100, 10*time.Second)

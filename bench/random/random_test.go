@@ -28,14 +28,23 @@ func inBubble(t *testing.T, d Draw, c virtual.Contender) (r fleet.Result) {
 	return r
 }
 
-// rowOf runs all chosen contenders on a draw.
-func rowOf(t *testing.T, seed uint64, chosen *regexp.Regexp) Row {
+// rowOf runs all chosen contenders on a draw; where the first time does not say who serves
+// more, so often.
+func rowOf(t *testing.T, seed uint64, chosen *regexp.Regexp, often int) Row {
 	d := New(seed)
-	asks := d.Asks()
-	row, ideal := d.row(asks)
-	for _, c := range Contenders {
-		if chosen.MatchString(c.Name) {
-			row.Scores[c.Name] = d.score(inBubble(t, d, c), row.Oracle, ideal)
+	row, ideal := d.row(d.Asks())
+	scores := make(map[string][]Score)
+	for range often {
+		for _, c := range Contenders {
+			if chosen.MatchString(c.Name) {
+				scores[c.Name] = append(scores[c.Name], d.score(inBubble(t, d, c), row.Oracle, ideal))
+			}
+		}
+		for name, all := range scores {
+			row.Scores[name] = median(all)
+		}
+		if !row.close() {
+			break
 		}
 	}
 	return row
@@ -73,7 +82,7 @@ func TestReport(t *testing.T) {
 			for i := range rows {
 				t.Run(fmt.Sprint(*seed+uint64(i)), func(t *testing.T) {
 					t.Parallel()
-					rows[i] = rowOf(t, *seed+uint64(i), chosen)
+					rows[i] = rowOf(t, *seed+uint64(i), chosen, repeats)
 				})
 			}
 		})
@@ -97,7 +106,7 @@ func TestOracle_NoContenderBeatsIt(t *testing.T) {
 	for _, seed := range seeds(12, 4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			r := rowOf(t, seed, regexp.MustCompile(""))
+			r := rowOf(t, seed, regexp.MustCompile(""), 1)
 			if len(r.Scores) != len(Contenders) {
 				t.Errorf("%d contenders ran, want %d", len(r.Scores), len(Contenders))
 			}

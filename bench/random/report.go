@@ -1,6 +1,7 @@
 package random
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,22 +60,52 @@ func Of(rows []Row, contender string, measure func(Score) float64) (all []float6
 	return all
 }
 
-// Beaten returns the draws in which any other than holdoff serves more than a contender by a
-// share, the worst first.
-func Beaten(rows []Row, contender string, by float64) (beaten []Row) {
+// Beaten returns the draws in which a peer serves 1 % more than a contender, the worst first.
+func Beaten(rows []Row, contender string) []Row {
 	margin := func(r Row) float64 { return r.best() - r.Scores[contender].Served }
+	beaten := slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return margin(r) <= tie })
+	slices.SortStableFunc(beaten, func(a, b Row) int { return cmp.Compare(margin(b), margin(a)) })
+	return beaten
+}
+
+// Worse returns how many draws there are in which sharing serves 1 % less than each replica
+// alone.
+func Worse(rows []Row) (n int) {
 	for _, r := range rows {
-		if margin(r) > by {
-			beaten = append(beaten, r)
+		if r.Scores[virtual.Alone].Served-r.Scores[virtual.Shared].Served > tie {
+			n++
 		}
 	}
-	slices.SortStableFunc(beaten, func(a, b Row) int {
-		if margin(a) > margin(b) {
-			return -1
+	return n
+}
+
+// repeats is how often a close draw is run.
+const repeats = 5
+
+// close reports whether chance may have decided whether holdoff is beaten, or serves less
+// shared than alone.
+func (r Row) close() bool {
+	for _, name := range []string{virtual.Shared, virtual.Alone} {
+		s, ok := r.Scores[name]
+		if !ok {
+			continue
 		}
-		return 1
-	})
-	return beaten
+		for _, other := range []float64{r.best(), r.Scores[virtual.Alone].Served} {
+			if margin := other - s.Served; tie/3 < margin && margin < 3*tie {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tie is by what share one may serve less than another, and be as good.
+const tie = 0.01
+
+// median returns the score of which half of the others serve less.
+func median(scores []Score) Score {
+	sorted := slices.SortedFunc(slices.Values(scores), func(a, b Score) int { return cmp.Compare(a.Served, b.Served) })
+	return sorted[(len(sorted)-1)/2]
 }
 
 // best is the most that any other than holdoff serves.

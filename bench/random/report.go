@@ -91,7 +91,7 @@ func (r Row) close() bool {
 			continue
 		}
 		for _, other := range []float64{r.best(), r.Scores[virtual.Alone].Served} {
-			if margin := other - s.Served; tie/3 < margin && margin < 3*tie {
+			if margin := other - s.Served; tie/2 < margin && margin < 2*tie {
 				return true
 			}
 		}

@@ -66,7 +66,7 @@ func TestClose_MarginNearTie_IsRunAgain(t *testing.T) {
 		shared, alone, peer float64
 		want                bool
 	}{
-		{1, 1, 1, false}, {1, 0.999, 1, false}, {0.5, 0.5, 0.9, false}, {0.99, 1, 1, true}, {1, 0.98, 1, true}, {0.98, 1, 0.9, true}, {0.9, 0.9, 0.8, false},
+		{1, 1, 1, false}, {1, 0.999, 1, false}, {0.5, 0.5, 0.9, false}, {0.99, 1, 1, true}, {1, 0.985, 1, true}, {0.985, 1, 0.9, true}, {0.9, 0.9, 0.8, false},
 	} {
 		if got := rowsOf([]float64{c.shared}, []float64{c.alone}, []float64{c.peer}, []float64{0})[0].close(); got != c.want {
 			t.Errorf("%+v: close: %v", c, got)

@@ -23,6 +23,7 @@ type Gate struct {
 	waiters queue
 	timer   *time.Timer
 	bad     time.Time // when this process last met a failure
+	paced   time.Time // since when the scope is paced
 	session session
 	marked  bool // it is among the key's changed
 	dropped bool // the key has forgotten it
@@ -57,7 +58,11 @@ func (g *Gate) settle(now time.Time) {
 	if g.hold.Phase() == hold.Paced && g.shown.Phase != hold.Paced && g.scope != (scope.Scope{}) {
 		g.key.joinPaced(g, now)
 	}
+	if g.hold.IsPaced() && !isPaced(g.shown.Phase) {
+		g.paced = now
+	}
 	g.release(now)
+	g.refuseLate(now)
 	g.setTimer(now)
 	g.schedule(now)
 	if event, worth := g.compare(g.shown, now); worth && !g.alone {
@@ -140,6 +145,9 @@ func (k *Key) tooMany() bool {
 
 // grant returns a permit for one send, once that is due.
 func (g *Gate) grant(now time.Time) (hold.Permit, bool) {
+	if g.inTurns() {
+		return g.hold.Turn(), g.session.turns.Take(now)
+	}
 	return g.hold.Grant(now, g.lease(), jitter.Uniform)
 }
 
@@ -157,14 +165,19 @@ func (g *Gate) setTimer(now time.Time) {
 	h := &g.hold
 	idle := g.waiters.Len() == 0 && !g.hold.HasDeadline()
 	asked := h.Shared() && !now.Before(h.Until()) // the store decides what comes next
+	at := h.Until()
+	if g.waiters.Len() > 0 && g.inTurns() {
+		if turn, ok := g.session.turns.Next(); ok {
+			at, asked = turn, false
+		}
+	}
 	if h.Phase() == hold.Healthy || idle || asked {
 		if g.timer != nil {
 			g.timer.Stop()
 		}
 		return
 	}
-	at := h.Until()
-	if h.IsPaced() && g.waiters.Len() > 0 {
+	if h.IsPaced() && g.waiters.Len() > 0 && !h.Shared() {
 		at = h.NextSendAt()
 	}
 	d := max(at.Sub(now), 0)

@@ -43,7 +43,7 @@ var opposites = map[string]string{isAway: isBack, isBack: isAway, isRefused: obl
 
 const (
 	fleetSize = 4
-	keySpace  = "holdoff:{default}:v2:"
+	keySpace  = "holdoff:{default}:v3:"
 )
 
 // way is one in which a server can fail a fleet.
@@ -101,13 +101,14 @@ func ways() []way {
 		{name: "connections are cut again and again", brief: true, fault: func(f *field) fault {
 			return fault{mute: true, sharing: 5 * time.Second, during: f.proxy.Cut}
 		}},
+		// Nothing says that it does not live, until a heartbeat is missing for 12 s.
 		{name: "only the subscription is swallowed", brief: true, fault: func(f *field) fault {
-			return fault{sharing: 3 * time.Second, lasts: 6 * time.Second,
+			return fault{sharing: 15 * time.Second, lasts: 6 * time.Second,
 				harm: func() { f.proxy.Set(redistest.Faults{LoseReplies: true, OnlySubscribed: true}) },
 				heal: func() { f.proxy.Set(redistest.Faults{}) }}
 		}},
 		{name: "only the subscription hangs", fault: func(f *field) fault {
-			return fault{sharing: 3 * time.Second,
+			return fault{sharing: 15 * time.Second,
 				harm: func() { f.proxy.Set(redistest.Faults{StallRequests: true, StallReplies: true, OnlySubscribed: true}) },
 				heal: func() { f.proxy.Set(redistest.Faults{}) }}
 		}},
@@ -262,7 +263,7 @@ func ways() []way {
 			return fault{mute: true,
 				during: func() {
 					for _, key := range f.records() {
-						f.do("HSET", key, "v", "3")
+						f.do("HSET", key, "v", "4")
 					}
 				},
 				heal: func() { f.do("FLUSHALL") }}
@@ -272,7 +273,7 @@ func ways() []way {
 				during: func() {
 					for _, key := range f.records() {
 						if strings.Contains(f.admin.HGet(context.Background(), key, "key").Val(), "told-") {
-							f.do("HSET", key, "until", "99999999999999", "hint", "99999999999999 1")
+							f.do("HSET", key, "until", "99999999999999", "counts", strings.Repeat("\xff", 22*7)) // every number is the largest
 							f.do("PEXPIRE", key, time.Hour.Milliseconds())
 						}
 					}

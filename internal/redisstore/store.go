@@ -87,6 +87,8 @@ type Store struct {
 	damaged       error         // data that had to be replaced, at damagedAt
 	damagedAt     time.Time
 	doubted       time.Time // when a change without proof last made us poll
+	received      time.Time // the last proven message; zero where the subscription may be dead
+	answeredAt    time.Time // the last command that was answered
 }
 
 // New returns a store that shares its state through client. That
@@ -221,19 +223,19 @@ func (s *Store) update(script *redis.Script, key string, args func(id, key strin
 	if err != nil {
 		return hold.Reply{}, err
 	}
-	granted := reply.Snapshot.Permits
+	granted, first := reply.Snapshot.Permits, reply.Snapshot.First
 	reply.Snapshot = s.observe(snap)
 	// Record our own change as if it had been received by pub/sub. Otherwise, if
 	// Redis loses it before it is published, no replica would notice the loss.
 	s.mirror.Put(key, reply.Snapshot, false)
-	reply.Snapshot.Permits = granted
+	reply.Snapshot.Permits, reply.Snapshot.First = granted, first
 	return reply, nil
 }
 
 // noteRepair logs, once a minute at most, that a key is not shared, or that its
 // record or the meta data had to be replaced because they could not be read.
 func (s *Store) noteRepair(key string, raw []any, err error) {
-	repaired := len(raw) > 0 && raw[0] == "repaired"
+	repaired := len(raw) >= replyFields && raw[replyFields-1] == "repaired"
 	if err == nil && !repaired {
 		return
 	}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -36,7 +37,9 @@ type Scenario struct {
 type Restarts struct{ From, Every time.Duration }
 
 // Scenarios are what the runs are made of, in the order of the tables.
-var Scenarios = []Scenario{
+var Scenarios = slices.Concat(limits, overloads)
+
+var limits = []Scenario{
 	{
 		Name:   "throttle",
 		About:  "429 with Retry-After: 2 for 8 s",

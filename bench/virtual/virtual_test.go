@@ -1,11 +1,9 @@
 package virtual
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/go-holdoff/holdoff"
 
+	"github.com/go-holdoff/holdoff/bench/bubble"
 	"github.com/go-holdoff/holdoff/bench/fleet"
 )
 
@@ -38,27 +37,19 @@ func rowOf(t *testing.T, j job, seeds int) Row {
 
 // TestReport is what Report runs.
 func TestReport(t *testing.T) {
-	file := os.Getenv(environment)
-	if file == "" {
-		t.Skip("makes no report, since " + environment + " names no file for it")
-	}
-	jobs := plan(*quick)
-	rows := make([]Row, len(jobs))
-	t.Run("runs", func(t *testing.T) {
-		for i, j := range jobs {
-			t.Run(fmt.Sprintf("%s/%d/%s", j.scenario.Name, j.scenario.Work.Replicas, j.contender.Name), func(t *testing.T) {
-				t.Parallel()
-				rows[i] = rowOf(t, j, *seeds)
-			})
-		}
+	bubble.Report(t, func() any {
+		jobs := plan(*quick)
+		rows := make([]Row, len(jobs))
+		t.Run("runs", func(t *testing.T) {
+			for i, j := range jobs {
+				t.Run(fmt.Sprintf("%s/%d/%s", j.scenario.Name, j.scenario.Work.Replicas, j.contender.Name), func(t *testing.T) {
+					t.Parallel()
+					rows[i] = rowOf(t, j, *seeds)
+				})
+			}
+		})
+		return rows
 	})
-	data, err := json.Marshal(rows)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // A bucket that has filled up takes for seconds what it will not for long. Who is fed
@@ -75,7 +66,7 @@ func TestBurst(t *testing.T) {
 				time time.Duration
 			}{{2 * rate, 10 * time.Second}, {0.8 * rate, 30 * time.Second}, {10 * rate, 5 * time.Second}} {
 				work := fleet.Work{Replicas: 1, Rate: offered.rate, Sending: offered.time, Timeout: time.Minute, Paths: 20}
-				for _, a := range work.Run(t.Context(), "http://api.example", func(int) *http.Client { return client }, seed+uint64(i)) {
+				for _, a := range work.Run(t.Context(), "http://api.example", func(int) *http.Client { return client }, work.Asks(seed+uint64(i))) {
 					if !a.Served {
 						failed++
 					}
@@ -147,7 +138,7 @@ func TestShared(t *testing.T) {
 // A limit of a part holds nobody else: not a route, not a credential, not a replica,
 // however many replicas there are, and whether they share anything or not.
 func TestLimitOfAPartHoldsNobodyElse(t *testing.T) {
-	const roundTrips = 3 * 3 * oneWay // of which one takes at most 3 times one way
+	const roundTrips = 3 * 3 * OneWay // of which one takes at most 3 times one way
 	for _, s := range fleet.Scenarios {
 		if s.Limited == nil {
 			continue

@@ -117,10 +117,15 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 	hinted := o.Hint >= hold.MinHold
 	own := p.whole.Limited && k.whole.serving() && k.apart(at)
 	switch {
+	case hinted && g != nil && g.wider(at) && (g.hold.Phase() == hold.Held || g.hold.Phase() == hold.Probing):
+		if permit, has := p.permit(g); has && g.hold.Phase() == hold.Probing {
+			g.supposeLonger(permit, o, now)
+		}
+		return k.meet(p, at, o, now)
 	case g != nil && g != &k.whole:
 		return g
-	case hinted && at != (scope.Scope{}) && (g == nil || k.whole.hold.Phase() == hold.Probing || own):
-		return k.meet(at, o, now)
+	case hinted && at != (scope.Scope{}) && (g == nil || own):
+		return k.meet(p, at, o, now)
 	case hinted, o.Lesson == hold.Failed, g != nil && !own:
 		return &k.whole
 	case own:

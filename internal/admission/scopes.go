@@ -230,19 +230,20 @@ func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
 	if k.has(s, state) || !k.renew(s, state.Until, now) {
 		return
 	}
-	if wide, latest, ok := k.limits.common(s, now, k.confirmed); ok {
-		// What was met elsewhere at this moment, and what was met here, is one limit.
-		if status, met := k.metIn(wide); met {
-			k.holdAll(wide, latest, status, now)
-			return
+	if status, met := k.metIn(s.Shared()); met && s.Replica != "" {
+		// It was met elsewhere at this moment, and here: it is one limit.
+		if latest, ok := k.limits.everywhere(s, now); ok {
+			k.holdAll(s.Shared(), later(state.Until, latest), status, now)
 		}
 	}
-	k.doubt(now)
+	if !k.suspect(s, state.Status, now) {
+		k.doubt(now)
+	}
 }
 
 // renew notes that a scope is limited until then, and reports whether that is news.
 func (k *Key) renew(s scope.Scope, until, now time.Time) (isNew bool) {
-	if isNew = k.limits.add(s, k.epoch.Load()+1, until, now); isNew {
+	if isNew = k.limits.add(limit{scope: s, epoch: k.epoch.Load() + 1, until: until}, now); isNew {
 		k.epoch.Add(1)
 	}
 	return isNew

@@ -24,6 +24,9 @@ const (
 	// has to find out sooner.
 	enoughRefusals      = 5
 	enoughRefusalsAlone = 2
+	// supposeTime is how long a scope is held at first of which it is supposed that it is
+	// limited as a whole.
+	supposeTime = 2 * hold.Slot
 	// narrowMemory is how long it is remembered that a key has limits of a part: the
 	// next one puts the rest on no trial.
 	narrowMemory = 10 * time.Minute

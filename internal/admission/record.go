@@ -117,7 +117,7 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 	hinted := o.Hint >= hold.MinHold
 	own := p.whole.Limited && k.whole.serving() && k.apart(at)
 	switch {
-	case hinted && g != nil && g.wider(at) && (g.hold.Phase() == hold.Held || g.hold.Phase() == hold.Probing):
+	case hinted && g != nil && g.wider(at) && g.supposed():
 		if permit, has := p.permit(g); has && g.hold.Phase() == hold.Probing {
 			g.supposeLonger(permit, o, now)
 		}

@@ -62,7 +62,8 @@ type Waiter struct {
 	Retry  bool          // it has failed before
 	number uint64        // its place in the order of arrival
 	at     *Gate         // whose queue it is in
-	place  *list.Element // in that queue; nil before, and when it is released
+	in     *queue        // that queue; nil before, and when it is released
+	place  *list.Element // in that queue
 	ready  chan struct{} // closed when Pass or held is set
 	Pass   Pass
 	held   *Rejection

@@ -17,7 +17,7 @@ type queue struct {
 	joined  uint64     // counts the requests that ever joined
 	first   list.List  // of *waiter, the oldest first: requests that have not failed yet
 	retries list.List  // likewise: requests that have failed before
-	ends    impatience // both, and some that have left
+	ends    impatience // both, and some that have left, for other queues also
 }
 
 func (q *queue) Len() int { return q.first.Len() + q.retries.Len() }
@@ -25,7 +25,7 @@ func (q *queue) Len() int { return q.first.Len() + q.retries.Len() }
 func (q *queue) push(w *Waiter) {
 	q.joined++
 	w.number = q.joined
-	w.place = q.half(w).PushBack(w)
+	w.place, w.in = q.half(w).PushBack(w), q
 	heap.Push(&q.ends, w)
 	if len(q.ends) > keepGone*q.Len() {
 		q.compact()
@@ -34,7 +34,7 @@ func (q *queue) push(w *Waiter) {
 
 func (q *queue) remove(w *Waiter) {
 	q.half(w).Remove(w.place)
-	w.place = nil
+	w.place, w.in = nil, nil
 	if q.Len() == 0 {
 		q.ends = nil
 	}
@@ -73,7 +73,7 @@ func (q *queue) pickProbe() *Waiter { return cmp.Or(front(&q.first), front(&q.re
 
 // soonest returns the waiter whose patience ends first, or nil if there is none.
 func (q *queue) soonest() *Waiter {
-	for len(q.ends) > 0 && q.ends[0].place == nil {
+	for len(q.ends) > 0 && q.ends[0].in != q {
 		heap.Pop(&q.ends)
 	}
 	if len(q.ends) == 0 {
@@ -88,7 +88,7 @@ func (q *queue) compact() {
 	all := q.ends
 	q.ends = make(impatience, 0, q.Len())
 	for _, w := range all {
-		if w.place != nil {
+		if w.in == q {
 			q.ends = append(q.ends, w)
 		}
 	}

@@ -44,7 +44,7 @@ func (k *Key) suspect(at scope.Scope, status int, now time.Time) bool {
 		return false
 	}
 	if g := k.open(wide); g.hold.Phase() == hold.Healthy {
-		g.suppose(hold.Permit{Generation: g.hold.Generation()}, trialTime, status, now)
+		g.suppose(hold.Permit{Generation: g.hold.Generation()}, supposeTime, status, now)
 	}
 	return true
 }
@@ -55,9 +55,24 @@ func (g *Gate) suppose(p hold.Permit, d time.Duration, status int, now time.Time
 }
 
 // supposeLonger takes in that the trial request of a scope was refused with a hint, which
-// was said to one point: the next trial is in twice the time, and never after the hint.
+// was said to one point: the next trial is in twice the time, until a hint has passed.
 func (g *Gate) supposeLonger(p hold.Permit, o hold.Result, now time.Time) {
-	g.suppose(p, min(o.Hint, trialTime<<min(g.hold.Level()+1, 16)), o.Status, now)
+	d := supposeTime << min(g.hold.Level()+1, 16)
+	if passed := d - supposeTime; passed < o.Hint {
+		d = min(d, o.Hint-passed)
+	} else {
+		d = o.Hint // a whole hint has passed, with trials: it is true
+	}
+	g.suppose(p, d, o.Status, now)
+}
+
+// supposed reports
+func (g *Gate) supposed() bool {
+	switch g.hold.Phase() {
+	case hold.Held, hold.Probing, hold.Ramping:
+		return true
+	}
+	return false
 }
 
 // wider reports whether a gate has other routes or credentials than those of a point.

@@ -58,6 +58,9 @@ func (m *Machine) Adopt(s Snapshot, now time.Time, jitter Jitter) {
 		permits += m.PermitsLeft() // they are spread over the slot, and some are still to be used
 	}
 	m.enter(s.Phase, permits, until)
+	if !m.IsPaced() {
+		m.length = 0 // of a hold that another process began
+	}
 	m.slotStart = now
 	if left := until.Sub(now); m.IsPaced() && permits > 0 && left > 0 {
 		m.slotStart = now.Add(jitter(left / time.Duration(permits)))

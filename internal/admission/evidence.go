@@ -180,6 +180,20 @@ func (e *evidence) refusedIn(wide scope.Scope, now time.Time) (points map[scope.
 	return points, trials
 }
 
+// suspicion counts the limits that have something in common with a request that waits: the
+// fewer, the more its success would say.
+func (e *evidence) suspicion(w *Waiter) (n int) {
+	for _, l := range e.limits {
+		if l.scope.Route == w.Point.Route {
+			n++
+		}
+		if l.scope.Credential == w.Point.Credential {
+			n++
+		}
+	}
+	return n
+}
+
 // everywhere returns until when a point is limited for other replicas than its own, if no
 // success has shown since that it is not for all.
 func (e *evidence) everywhere(at scope.Scope, now time.Time) (until time.Time, ok bool) {

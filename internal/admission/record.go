@@ -117,10 +117,14 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 	hinted := o.Hint >= hold.MinHold
 	own := p.whole.Limited && k.whole.serving() && k.apart(at)
 	switch {
-	case hinted && g != nil && g.wider(at) && g.supposed():
+	case hinted && g != nil && g.wider(at) && (g.hold.Phase() == hold.Held || g.hold.Phase() == hold.Probing):
+		// It was said to one point: that is remembered, and needs no gate meanwhile.
+		k.limits.add(limit{at, k.epoch.Add(1), p.epoch, now.Add(o.Hint)}, now)
 		if permit, has := p.permit(g); has && g.hold.Phase() == hold.Probing {
 			g.supposeLonger(permit, o, now)
 		}
+		return nil
+	case hinted && g != nil && g.wider(at) && g.hold.Phase() == hold.Ramping:
 		return k.meet(p, at, o, now)
 	case g != nil && g != &k.whole:
 		return g

@@ -218,7 +218,7 @@ func (g *Gate) release(now time.Time) {
 		}
 		w := g.waiters.oldest()
 		if g.hold.Phase() == hold.Probing {
-			w = g.waiters.pickProbe()
+			w = g.waiters.pickProbe(g.key.limits.suspicion)
 		}
 		g.waiters.remove(w)
 		p.Retry = w.Retry

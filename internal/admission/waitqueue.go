@@ -4,11 +4,15 @@ import (
 	"cmp"
 	"container/heap"
 	"container/list"
+	"math"
 )
 
 // keepGone is how many waiters the heap of a queue holds at most for each that still
 // waits, when another joins.
 const keepGone = 4
+
+// probeLooks bounds the waiters among which a probe is picked.
+const probeLooks = 64
 
 // queue is the line of the requests that wait at a gate. It finds the oldest, the
 // best prober and the least patient of them without a walk along the line. The
@@ -69,7 +73,19 @@ func (q *queue) oldest() *Waiter {
 // pickProbe returns the waiter that tells most about the host: the oldest that has
 // not failed yet. Requests that fail by themselves, on a broken path, stand in line
 // again and again, and as probes they would hold the key for ever.
-func (q *queue) pickProbe() *Waiter { return cmp.Or(front(&q.first), front(&q.retries)) }
+// Of the oldest ones, it is one that suspicion says least against.
+func (q *queue) pickProbe(suspicion func(*Waiter) int) *Waiter {
+	best, least := cmp.Or(front(&q.first), front(&q.retries)), math.MaxInt
+	n := 0
+	for e := q.first.Front(); e != nil && n < probeLooks && least > 0; e = e.Next() {
+		w := e.Value.(*Waiter)
+		if s := suspicion(w); s < least {
+			best, least = w, s
+		}
+		n++
+	}
+	return best
+}
 
 // soonest returns the waiter whose patience ends first, or nil if there is none.
 func (q *queue) soonest() *Waiter {

@@ -52,7 +52,7 @@ func FuzzQueue(f *testing.F) {
 				t.Fatalf("got %d waiters, want %d", q.Len(), len(line))
 			}
 			if len(line) == 0 {
-				if q.oldest() != nil || q.pickProbe() != nil || q.soonest() != nil {
+				if q.oldest() != nil || q.pickProbe(func(*Waiter) int { return 0 }) != nil || q.soonest() != nil {
 					t.Fatal("an empty queue has a waiter")
 				}
 				continue
@@ -60,7 +60,7 @@ func FuzzQueue(f *testing.F) {
 			if q.oldest() != line[0] {
 				t.Fatal("oldest is not the one that joined first")
 			}
-			if q.pickProbe() != line.pickProbe() {
+			if q.pickProbe(func(*Waiter) int { return 0 }) != line.pickProbe() {
 				t.Fatal("prober is not the oldest that has not failed before")
 			}
 			if r.IntN(3) == 0 && !q.soonest().Latest.Equal(line.earliest()) {

@@ -66,15 +66,6 @@ func (g *Gate) supposeLonger(p hold.Permit, o hold.Result, now time.Time) {
 	g.suppose(p, d, o.Status, now)
 }
 
-// supposed reports
-func (g *Gate) supposed() bool {
-	switch g.hold.Phase() {
-	case hold.Held, hold.Probing, hold.Ramping:
-		return true
-	}
-	return false
-}
-
 // wider reports whether a gate has other routes or credentials than those of a point.
 func (g *Gate) wider(at scope.Scope) bool {
 	return g.scope.Route != at.Route || g.scope.Credential != at.Credential

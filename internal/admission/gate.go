@@ -54,6 +54,9 @@ func (g *Gate) settle(now time.Time) {
 	if phase, was := g.hold.Phase(), g.shown.Phase; phase != was && (was == hold.Healthy || phase == hold.Held) && !g.alone {
 		g.key.absorb(g, now)
 	}
+	if g.servedSince() {
+		g.key.served(g, now)
+	}
 	if g.hold.Phase() == hold.Paced && g.shown.Phase != hold.Paced && g.scope != (scope.Scope{}) {
 		g.key.joinPaced(g, now)
 	}

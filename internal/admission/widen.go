@@ -66,6 +66,22 @@ func (g *Gate) supposeLonger(p hold.Permit, o hold.Result, now time.Time) {
 	g.suppose(p, d, o.Status, now)
 }
 
+// servedSince reports whether a hold has just ended by a success, of this process or another.
+func (g *Gate) servedSince() bool {
+	was, phase := g.shown.Phase, g.hold.Phase()
+	return !g.alone && (was == hold.Held || was == hold.Probing) && (phase == hold.Ramping || phase == hold.Healthy)
+}
+
+// served takes in that a request was served from a scope that was held: what has points
+// inside and outside of it is no limit, as far as is known.
+func (k *Key) served(g *Gate, now time.Time) {
+	k.limits.good(g.scope, k.epoch.Load())
+	k.limits.drop(g.scope)
+	if k.rest.troubled() && g.hold.Phase() == hold.Healthy {
+		k.endTrial(now)
+	}
+}
+
 // wider reports whether a gate has other routes or credentials than those of a point.
 func (g *Gate) wider(at scope.Scope) bool {
 	return g.scope.Route != at.Route || g.scope.Credential != at.Credential

@@ -31,6 +31,7 @@ func (m *Machine) probeSucceeded(now time.Time) {
 	m.resetAt = time.Time{} // what was known of a quota before the hold is out of date
 	if m.serverDirected && 0 < m.length && m.length < 3*Slot {
 		m.recover(now)
+		m.level = 0
 		return
 	}
 	m.enter(Ramping, 2, now.Add(Slot))

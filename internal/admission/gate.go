@@ -51,7 +51,7 @@ func (g *Gate) settle(now time.Time) {
 	if g.storeOverdue(now) {
 		g.onStoreError(hold.Report{})
 	}
-	if phase, was := g.hold.Phase(), g.shown.Phase; phase != was && (was == hold.Healthy || phase == hold.Held) && !g.alone {
+	if g.absorbs() {
 		g.key.absorb(g, now)
 	}
 	if g.servedSince() {
@@ -67,6 +67,19 @@ func (g *Gate) settle(now time.Time) {
 		g.key.events = append(g.key.events, event)
 	}
 	g.shown = g.hold.Mark()
+}
+
+// absorbs reports whether the trouble of narrower scopes has just become that of g: it is
+// held, or the fleet measures what they have in common.
+func (g *Gate) absorbs() bool {
+	phase, was := g.hold.Phase(), g.shown.Phase
+	switch {
+	case phase == was || g.alone:
+		return false
+	case phase == hold.Counted || phase == hold.Paced:
+		return was == hold.Healthy && g.shared()
+	}
+	return phase == hold.Held
 }
 
 // take lets the machine, and what is to be reported, take in what came of a send.

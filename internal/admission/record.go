@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
@@ -130,6 +131,8 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 		return g
 	case hinted && at != (scope.Scope{}) && (g == nil || own):
 		return k.meet(p, at, o, now)
+	case o.Lesson == hold.Failed && !hinted && k.outdated(p, at):
+		return nil
 	case hinted, o.Lesson == hold.Failed, g != nil && !own:
 		return &k.whole
 	case own:
@@ -141,6 +144,15 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 		k.exceeded(at, false, now)
 	}
 	return nil // it is counted, or was sent long ago
+}
+
+// outdated reports whether a request was sent before a hold of its scope began: its
+// failure says nothing of the time since.
+func (k *Key) outdated(p *Pass, at scope.Scope) bool {
+	return slices.ContainsFunc(k.narrow, func(g *Gate) bool {
+		_, has := p.permit(g)
+		return !has && p.epoch < g.opened && g.scope.Covers(at)
+	})
 }
 
 // responsible returns the gate of the narrowest scope that gave a permit for what was

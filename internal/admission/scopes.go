@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -122,7 +123,8 @@ func (k *Key) around(point scope.Scope, gates []*Gate) []*Gate {
 func narrower(a, b *Gate) int { return b.scope.Fixed() - a.scope.Fixed() }
 
 // absorb drops the gates of narrower scopes than that of g, whose trouble is that of
-// g, and lets the requests that wait there go on. A hold that outlasts g's stays.
+// g, and lets the requests that wait there go on, in the order in which they came. A hold
+// that outlasts g's stays.
 func (k *Key) absorb(g *Gate, now time.Time) {
 	var waiting []*Waiter
 	k.narrow = slices.DeleteFunc(k.narrow, func(n *Gate) bool {
@@ -137,6 +139,10 @@ func (k *Key) absorb(g *Gate, now time.Time) {
 		k.endTrial(now)
 	}
 	k.limits.absorb(g.scope, g.hold.Until())
+	if len(waiting) > 0 {
+		waiting = append(waiting, g.waiters.drain()...)
+		slices.SortFunc(waiting, func(a, b *Waiter) int { return cmp.Compare(a.number, b.number) })
+	}
 	for _, w := range waiting {
 		k.advance(w, nil, now)
 	}

@@ -18,7 +18,6 @@ const probeLooks = 64
 // best prober and the least patient of them without a walk along the line. The
 // zero value is empty.
 type queue struct {
-	joined  uint64     // counts the requests that ever joined
 	first   list.List  // of *waiter, the oldest first: requests that have not failed yet
 	retries list.List  // likewise: requests that have failed before
 	ends    impatience // both, and some that have left, for other queues also
@@ -27,8 +26,6 @@ type queue struct {
 func (q *queue) Len() int { return q.first.Len() + q.retries.Len() }
 
 func (q *queue) push(w *Waiter) {
-	q.joined++
-	w.number = q.joined
 	w.place, w.in = q.half(w).PushBack(w), q
 	heap.Push(&q.ends, w)
 	if len(q.ends) > keepGone*q.Len() {
@@ -61,7 +58,8 @@ func (q *queue) half(w *Waiter) *list.List {
 	return &q.first
 }
 
-// oldest returns the request that has waited longest.
+// oldest returns the request that has waited longest in the queue: of the two that head
+// its halves, the one that arrived first.
 func (q *queue) oldest() *Waiter {
 	first, retry := front(&q.first), front(&q.retries)
 	if first == nil || (retry != nil && retry.number < first.number) {

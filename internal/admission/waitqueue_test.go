@@ -35,9 +35,9 @@ func FuzzQueue(f *testing.F) {
 		start := time.Now()
 		var q queue
 		var line model
-		for range 500 {
+		for i := range uint64(500) {
 			if r.IntN(6) < int(joining%6) || len(line) == 0 {
-				w := &Waiter{Latest: start.Add(time.Duration(r.IntN(50))), Retry: r.IntN(2) == 0}
+				w := &Waiter{Latest: start.Add(time.Duration(r.IntN(50))), Retry: r.IntN(2) == 0, number: i}
 				q.push(w)
 				line = append(line, w)
 				if len(q.ends) > keepGone*len(line) {

@@ -125,7 +125,8 @@ func (k *Key) exceeded(at scope.Scope, own bool, now time.Time) {
 	switch wide, ok := k.tooMuch(s); {
 	case own:
 	case ok:
-		s = wide
+		k.measureAll(wide, now)
+		return
 	case k.dispatcher == nil:
 		s = scope.Scope{} // one route of one process has too few requests to be measured
 	}
@@ -139,7 +140,15 @@ func (k *Key) joinPaced(g *Gate, now time.Time) {
 		return
 	}
 	if wide, ok := k.tooMuch(g.scope); ok {
-		k.open(wide).measure(now)
+		k.measureAll(wide, now)
+	}
+}
+
+// measureAll measures a scope in the place of narrower ones, whose limit is one.
+func (k *Key) measureAll(wide scope.Scope, now time.Time) {
+	g := k.open(wide)
+	if g.measure(now); g.hold.Phase() == hold.Counted {
+		k.absorb(g, now)
 	}
 }
 

@@ -14,9 +14,10 @@ import (
 type Gate struct {
 	key    *Key
 	scope  scope.Scope
-	record string // the name of its record in a store
-	alone  bool   // it has no record
-	opened uint64 // the epoch in which trouble of the scope was met
+	record string    // the name of its record in a store
+	alone  bool      // it has no record
+	opened uint64    // the epoch in which trouble of the scope was met
+	since  time.Time // since when the scope is not healthy
 
 	hold    hold.Machine
 	shown   hold.Mark // as it was when the key was last unlocked
@@ -50,6 +51,9 @@ func (g *Gate) settle(now time.Time) {
 	}
 	if g.storeOverdue(now) {
 		g.onStoreError(hold.Report{})
+	}
+	if g.shown.Phase == hold.Healthy {
+		g.since = now
 	}
 	if g.absorbs() {
 		g.key.absorb(g, now)

@@ -116,14 +116,14 @@ func (k *Key) failed(p *Pass, at, limit scope.Scope, o hold.Result, now time.Tim
 func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate {
 	g := k.responsible(p, at)
 	hinted := o.Hint >= hold.MinHold
+	if hinted {
+		k.supposeLonger(p, at, o, now)
+	}
 	own := p.whole.Limited && k.whole.serving() && k.apart(at)
 	switch {
 	case hinted && g != nil && g.wider(at) && (g.hold.Phase() == hold.Held || g.hold.Phase() == hold.Probing):
 		// It was said to one point: that is remembered, and needs no gate meanwhile.
 		k.limits.add(limit{at, k.epoch.Add(1), p.epoch, now.Add(o.Hint)}, now)
-		if permit, has := p.permit(g); has && g.hold.Phase() == hold.Probing {
-			g.supposeLonger(permit, o, now)
-		}
 		return nil
 	case hinted && g != nil && g.wider(at) && g.hold.Phase() == hold.Ramping:
 		return k.meet(p, at, o, now)

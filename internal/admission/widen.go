@@ -54,16 +54,21 @@ func (g *Gate) suppose(p hold.Permit, d time.Duration, status int, now time.Time
 	g.take(hold.Result{Permit: p, Lesson: hold.Refused, Hint: d, ServerDirected: true, Status: status}, now)
 }
 
-// supposeLonger takes in that the trial request of a scope was refused with a hint, which
-// was said to one point: the next trial is in twice the time, until a hint has passed.
-func (g *Gate) supposeLonger(p hold.Permit, o hold.Result, now time.Time) {
-	d := supposeTime << min(g.hold.Level()+1, 16)
-	if passed := d - supposeTime; passed < o.Hint {
-		d = min(d, o.Hint-passed)
-	} else {
-		d = o.Hint // a whole hint has passed, with trials: it is true
-	}
-	g.suppose(p, d, o.Status, now)
+// supposeLonger takes in that a trial request was refused with a hint, which was said to one
+// point. Wider scopes whose trial it was stay held for as long again as they have been. When
+// they were refused for as long as a hint is, it is taken to be said of all of them.
+func (k *Key) supposeLonger(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
+	k.gates(func(g *Gate) {
+		permit, has := p.permit(g)
+		if !has || g.alone || g.hold.Phase() != hold.Probing || permit.Generation != g.hold.Generation() || !g.wider(at) {
+			return
+		}
+		d := o.Hint
+		if passed := now.Sub(g.since); passed < o.Hint {
+			d = max(min(passed, o.Hint-passed), hold.Slot)
+		}
+		g.suppose(permit, d, o.Status, now)
+	})
 }
 
 // servedSince reports whether a hold has just ended by a success, of this process or another.
@@ -82,9 +87,9 @@ func (k *Key) served(g *Gate, now time.Time) {
 	}
 }
 
-// wider reports whether a gate has other routes or credentials than those of a point.
+// wider reports whether a gate has all of a point, and other routes or credentials as well.
 func (g *Gate) wider(at scope.Scope) bool {
-	return g.scope.Route != at.Route || g.scope.Credential != at.Credential
+	return g.scope.Covers(at) && (g.scope.Route != at.Route || g.scope.Credential != at.Credential)
 }
 
 // confirmed reports whether a scope is known to be limited as a whole.

@@ -675,13 +675,14 @@ func TestHold_LateFailureOfAnOldGenerationCountsOnlyWithAHint(t *testing.T) {
 		want holdoff.Phase
 	}{
 		{"without Retry-After it is ignored", answer(503), holdoff.Healthy},
+		{"without Retry-After it is ignored, by a route", answer(503), holdoff.Healthy},
 		{"with Retry-After it holds", answer(503, "Retry-After: 7"), holdoff.Held},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 					switch {
-					case req.URL.Path == "/late":
+					case req.URL.RawQuery == "late":
 						time.Sleep(10 * time.Second)
 						return tt.late, nil
 					case at == 0:
@@ -690,7 +691,10 @@ func TestHold_LateFailureOfAnOldGenerationCountsOnlyWithAHint(t *testing.T) {
 					return answer(200), nil
 				})
 				tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
-				go get(t, tr, "http://h/late")
+				if strings.HasSuffix(tt.name, "by a route") {
+					tr.Route = nil
+				}
+				go get(t, tr, "http://h/?late")
 				synctest.Wait()
 				wants(t, tr, "http://h/", 429)
 				wants(t, tr, "http://h/", 200)

@@ -130,6 +130,21 @@ var limits = []Scenario{
 		Work: credentials(part, 8), Capacity: 350, Limited: func(a Answer) bool { return a.Credential == 0 },
 	},
 	{
+		Name:   "several limited routes",
+		About:  "three paths of 20 are always answered 429, Retry-After 30",
+		Server: func() http.Handler { return Paths{"/a": always(30), "/b": always(30), "/c": always(30)} },
+		Work:   part, Capacity: 340, Limited: func(a Answer) bool { return a.Path < 3 },
+	},
+	{
+		Name:  "several limited credentials",
+		About: "the same of three credentials of 8",
+		Server: func() http.Handler {
+			limited := []string{Token(0), Token(1), Token(2)}
+			return Of{func(r *http.Request) bool { return slices.Contains(limited, r.Header.Get("Authorization")) }, always(30)}
+		},
+		Work: credentials(part, 8), Capacity: 250, Limited: func(a Answer) bool { return a.Credential < 3 },
+	},
+	{
 		Name:   "bucket of a route",
 		About:  "one path of 8 has a bucket of 5 per second, Retry-After 3",
 		Server: func() http.Handler { return Paths{"/a": &Bucket{Rate: 5, Burst: 5, Hint: 3}} },

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,8 +150,12 @@ func TestLimitOfAPartHoldsNobodyElse(t *testing.T) {
 					of := s
 					of.Work = s.Work.Among(replicas)
 					r := rowOf(t, job{of, c}, 1)
-					if r.Others.Min < 0.999 || r.OthersP99.Max > roundTrips.Seconds() {
-						t.Errorf("%v of the others were served, 99 of 100 within %v s; want 0.999, and %v", r.Others.Min, r.OthersP99.Max, roundTrips)
+					bound := roundTrips
+					if strings.HasPrefix(s.Name, "several") {
+						bound = s.Work.Timeout // for a moment they are taken for one
+					}
+					if r.Others.Min < 0.999 || r.OthersP99.Max > bound.Seconds() {
+						t.Errorf("%v of the others were served, 99 of 100 within %v s; want 0.999, and %v", r.Others.Min, r.OthersP99.Max, bound)
 					}
 				})
 			}

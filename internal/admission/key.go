@@ -42,6 +42,7 @@ type Key struct {
 	limits  evidence
 	names   map[string]string // of limits, by route: see learnName
 	counted *scope.Scope      // all whose answers had the numbers of the quota without a name; nil: none
+	arrived uint64            // counts the requests that had to look at gates
 	changed []*Gate           // since the key was locked
 	events  []Change          // likewise
 

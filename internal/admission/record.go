@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
@@ -115,12 +116,23 @@ func (k *Key) failed(p *Pass, at, limit scope.Scope, o hold.Result, now time.Tim
 func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate {
 	g := k.responsible(p, at)
 	hinted := o.Hint >= hold.MinHold
+	if hinted {
+		k.supposeLonger(p, at, o, now)
+	}
 	own := p.whole.Limited && k.whole.serving() && k.apart(at)
 	switch {
+	case hinted && g != nil && g.wider(at) && (g.hold.Phase() == hold.Held || g.hold.Phase() == hold.Probing):
+		// It was said to one point: that is remembered, and needs no gate meanwhile.
+		k.limits.add(limit{at, k.epoch.Add(1), p.epoch, now.Add(o.Hint)}, now)
+		return nil
+	case hinted && g != nil && g.wider(at) && g.hold.Phase() == hold.Ramping:
+		return k.meet(p, at, o, now)
 	case g != nil && g != &k.whole:
 		return g
-	case hinted && at != (scope.Scope{}) && (g == nil || k.whole.hold.Phase() == hold.Probing || own):
-		return k.meet(at, o, now)
+	case hinted && at != (scope.Scope{}) && (g == nil || own):
+		return k.meet(p, at, o, now)
+	case o.Lesson == hold.Failed && !hinted && k.outdated(p, at):
+		return nil
 	case hinted, o.Lesson == hold.Failed, g != nil && !own:
 		return &k.whole
 	case own:
@@ -132,6 +144,15 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 		k.exceeded(at, false, now)
 	}
 	return nil // it is counted, or was sent long ago
+}
+
+// outdated reports whether a request was sent before a hold of its scope began: its
+// failure says nothing of the time since.
+func (k *Key) outdated(p *Pass, at scope.Scope) bool {
+	return slices.ContainsFunc(k.narrow, func(g *Gate) bool {
+		_, has := p.permit(g)
+		return !has && p.epoch < g.opened && g.scope.Covers(at)
+	})
 }
 
 // responsible returns the gate of the narrowest scope that gave a permit for what was

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -122,7 +123,8 @@ func (k *Key) around(point scope.Scope, gates []*Gate) []*Gate {
 func narrower(a, b *Gate) int { return b.scope.Fixed() - a.scope.Fixed() }
 
 // absorb drops the gates of narrower scopes than that of g, whose trouble is that of
-// g, and lets the requests that wait there go on. A hold that outlasts g's stays.
+// g, and lets the requests that wait there go on, in the order in which they came. A hold
+// that outlasts g's stays.
 func (k *Key) absorb(g *Gate, now time.Time) {
 	var waiting []*Waiter
 	k.narrow = slices.DeleteFunc(k.narrow, func(n *Gate) bool {
@@ -137,6 +139,10 @@ func (k *Key) absorb(g *Gate, now time.Time) {
 		k.endTrial(now)
 	}
 	k.limits.absorb(g.scope, g.hold.Until())
+	if len(waiting) > 0 {
+		waiting = append(waiting, g.waiters.drain()...)
+		slices.SortFunc(waiting, func(a, b *Waiter) int { return cmp.Compare(a.number, b.number) })
+	}
 	for _, w := range waiting {
 		k.advance(w, nil, now)
 	}
@@ -230,19 +236,20 @@ func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
 	if k.has(s, state) || !k.renew(s, state.Until, now) {
 		return
 	}
-	if wide, latest, ok := k.limits.common(s, now, k.confirmed); ok {
-		// What was met elsewhere at this moment, and what was met here, is one limit.
-		if status, met := k.metIn(wide); met {
-			k.holdAll(wide, latest, status, now)
-			return
+	if status, met := k.metIn(s.Shared()); met && s.Replica != "" {
+		// It was met elsewhere at this moment, and here: it is one limit.
+		if latest, ok := k.limits.everywhere(s, now); ok {
+			k.holdAll(s.Shared(), later(state.Until, latest), status, now)
 		}
 	}
-	k.doubt(now)
+	if !k.suspect(s, state.Status, now) {
+		k.doubt(now)
+	}
 }
 
 // renew notes that a scope is limited until then, and reports whether that is news.
 func (k *Key) renew(s scope.Scope, until, now time.Time) (isNew bool) {
-	if isNew = k.limits.add(s, k.epoch.Load()+1, until, now); isNew {
+	if isNew = k.limits.add(limit{scope: s, epoch: k.epoch.Load() + 1, until: until}, now); isNew {
 		k.epoch.Add(1)
 	}
 	return isNew

@@ -261,7 +261,7 @@ func (e *evidence) refused(meant func(scope.Scope) bool) float64 {
 // large a share of some of its requests is refused: of the points outside those, too many
 // are served as often as they ask, or none of them tells.
 func (e *evidence) contradicted(wide scope.Scope, inside func(scope.Scope) bool, refused float64) bool {
-	well, told, known := 0, 0, 0
+	well, judged, known := 0, 0, 0
 	for _, r := range e.points {
 		if !wide.Covers(r.scope) || inside(r.scope) {
 			continue
@@ -270,11 +270,11 @@ func (e *evidence) contradicted(wide scope.Scope, inside func(scope.Scope) bool,
 		chance := math.Pow(1-refused, float64(r.good)) // of so many successes in a row
 		switch {
 		case r.bad > 0:
-			told++
+			judged++
 		case r.good > 0 && chance <= unlikely:
-			told++
+			judged++
 			well++
 		}
 	}
-	return known > 0 && float64(well) >= clean*float64(told)
+	return known > 0 && float64(well) >= clean*float64(judged)
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
-// Which scopes learn of a result. A success is told to every gate that gave a permit
-// for it. A failure or a refusal is told to one gate, that of the narrowest scope which
-// explains it; to the others the request has told nothing.
+// Which scopes learn of a result. A success goes to every gate that gave a permit for it.
+// A failure or a refusal goes to one gate, that of the narrowest scope which explains it;
+// for the others the request had no result.
 
 // An Outcome is what came of a send.
 type Outcome struct {
@@ -38,17 +38,17 @@ func (k *Key) Record(p *Pass, o Outcome) bool {
 	case o.Lesson == hold.Good:
 		k.succeeded(p, at, o.Result, now)
 	case o.Lesson == hold.Nothing, o.Lesson == hold.Unreachable:
-		k.tell(p, nil, o.Result, now)
+		k.deliver(p, nil, o.Result, now)
 	default:
 		k.failed(p, at, scope.Reach(at, o.Reach), o.Result, now)
 	}
 	return true
 }
 
-// tell gives the gates that gave a permit for a result what it means to them. Where a
+// deliver gives the gates that gave a permit for a result what it means to them. Where a
 // gate is meant, the others learn that nothing came of it, for them; without one all
 // learn the same.
-func (k *Key) tell(p *Pass, meant *Gate, o hold.Result, now time.Time) {
+func (k *Key) deliver(p *Pass, meant *Gate, o hold.Result, now time.Time) {
 	other := o
 	if meant != nil {
 		other.Lesson, other.Hint = hold.Nothing, 0
@@ -62,12 +62,12 @@ func (k *Key) tell(p *Pass, meant *Gate, o hold.Result, now time.Time) {
 		r.Retry = o.Retry
 		g.take(r, now)
 	}
-	told := false
+	delivered := false
 	for _, n := range p.narrow {
 		give(n.gate, n.permit)
-		told = told || n.gate == meant
+		delivered = delivered || n.gate == meant
 	}
-	if meant != nil && meant != &k.whole && !told {
+	if meant != nil && meant != &k.whole && !delivered {
 		give(meant, hold.Permit{})
 	}
 	if meant == nil || meant == &k.whole || p.whole.Limited || o.HasQuota {
@@ -83,7 +83,7 @@ func (k *Key) succeeded(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
 			p.narrow = append(p.narrow, pass{gate: g})
 		}
 	}
-	k.tell(p, nil, o, now)
+	k.deliver(p, nil, o, now)
 	if k.rest.troubled() && p.epoch >= k.limits.doubted && !k.limits.covers(at, now) {
 		k.limits.narrowUntil = now.Add(narrowMemory)
 		k.endTrial(now)
@@ -100,7 +100,7 @@ func (k *Key) failed(p *Pass, at, limit scope.Scope, o hold.Result, now time.Tim
 		if g != &k.whole && o.Lesson == hold.Failed && o.Hint == 0 && k.limits.servedBeside(g) {
 			o.Lesson = hold.Good // it is broken, and not limited: its hold would not end
 		}
-		k.tell(p, g, o, now)
+		k.deliver(p, g, o, now)
 		if g != &k.whole && o.Hint >= hold.MinHold && g.hold.Phase() == hold.Held {
 			k.renew(g.scope, g.hold.Until(), now) // a probe that is refused is evidence as well
 		}
@@ -108,7 +108,7 @@ func (k *Key) failed(p *Pass, at, limit scope.Scope, o hold.Result, now time.Tim
 	}
 	nothing := o
 	nothing.Lesson, nothing.Hint = hold.Nothing, 0
-	k.tell(p, nil, nothing, now)
+	k.deliver(p, nil, nothing, now)
 }
 
 // blame returns the gate of the scope that explains a failure at a point, or nil where

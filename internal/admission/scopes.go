@@ -75,8 +75,8 @@ func (g *Gate) busy() bool {
 	if !g.shared() {
 		return false
 	}
-	_, tell := g.reportDue(time.Now())
-	return tell || s.talking
+	_, due := g.reportDue(time.Now())
+	return due || s.talking
 }
 
 // dropIdle ends a gate that is not in trouble and has nothing to report, and returns
@@ -189,7 +189,7 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 	now := time.Now()
 	s := scope.Parse(text)
 	if s.Replica != "" && s.Replica != k.replica() {
-		k.hear(s, state, now)
+		k.learnLimit(s, state, now)
 		return
 	}
 	g := k.gate(s)
@@ -207,7 +207,7 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 	switch {
 	case s == (scope.Scope{}):
 	case was == hold.Healthy, state.Phase != hold.Held:
-		k.hear(s, state, now)
+		k.learnLimit(s, state, now)
 	case was == hold.Held, was == hold.Probing:
 		k.renew(s, state.Until, now) // it was asked again, elsewhere
 	default:
@@ -226,9 +226,9 @@ func (k *Key) has(s scope.Scope, state hold.Snapshot) bool {
 	return has
 }
 
-// hear takes in what the fleet knows of a narrow scope: a limit that is new puts the
+// learnLimit takes in what the fleet knows of a narrow scope: a limit that is new puts the
 // rest on trial here as well. One inside of a limit that is known is not new.
-func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
+func (k *Key) learnLimit(s scope.Scope, state hold.Snapshot, now time.Time) {
 	if state.Phase != hold.Held || !state.Until.After(now) {
 		k.limits.drop(s)
 		return

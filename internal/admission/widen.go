@@ -8,22 +8,21 @@ import (
 )
 
 // How a limit is found to be as narrow or as wide as it is. A refusal says something of
-// one point. What several points have in common is limited where all of them were
-// refused, and nothing in it was served since.
+// one point. What several points have in common is supposed to be limited where all of them
+// were refused, and nothing in it was served since. It is held for a moment, and tried.
 
 // meet takes in a hint at a point that is in no limit known to be one, and returns the gate
 // that obeys it: that of the point, or of the point for all replicas.
 func (k *Key) meet(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate {
 	until := now.Add(o.Hint)
 	k.limits.add(limit{at, k.epoch.Add(1), p.epoch, until}, now)
-	g := k.open(at)
-	if latest, ok := k.limits.everywhere(at, now); ok && at.Replica != "" {
-		g = k.holdAll(at.Shared(), later(until, latest), o.Status, now)
-	}
 	if !k.suspect(at, o.Status, now) {
 		k.doubt(now)
 	}
-	return g
+	if latest, ok := k.limits.everywhere(at, now); ok && at.Replica != "" {
+		return k.holdAll(at.Shared(), later(until, latest), o.Status, now)
+	}
+	return k.open(at)
 }
 
 // holdAll holds a point for all replicas until the server may be asked by each of them.

@@ -104,10 +104,10 @@ func TestShared(t *testing.T) {
 		{scenario: "throttle", refused: 30. / 6000, used: 0.95, recovery: 2.5},
 		{scenario: "outage", refused: 100. / 6000, failed: 5, used: 0.95, recovery: 3},
 		{scenario: "quota", refused: 0.05, used: 0.9},
-		{scenario: "quota, rounded down", refused: 0.03, used: 0.65},
-		{scenario: "bucket", refused: 0.1, used: 0.9},
-		{scenario: "bucket, no hint", refused: 0.15, failed: 2, used: 0.9}, // one in 200 is refused thrice by chance
-		{scenario: "lifted limit", refused: 0.1, used: 0.9, recovery: 15},
+		{scenario: "quota, rounded down", refused: 0.08, used: 0.65},
+		{scenario: "bucket", refused: 0.15, used: 0.9},
+		{scenario: "bucket, no hint", refused: 0.2, failed: 2, used: 0.9}, // one in 200 is refused thrice by chance
+		{scenario: "lifted limit", refused: 0.12, used: 0.9, recovery: 15},
 		{scenario: "noise", refused: 0.04, used: 0.98},
 		{scenario: "partial", refused: 0.2, failed: 300, used: 0.95},
 		{scenario: "refused path", refused: 0.25, failed: 600, used: 0.9},

@@ -104,7 +104,7 @@ func TestTurns_AskForWhatIsWanting(t *testing.T) {
 func TestTurns_ThatWereNotHadAreNotAskedForAtOnce(t *testing.T) {
 	var turns Turns
 	turns.Add(3, Snapshot{Rate: 100, First: registerTime.Add(-time.Hour)}, registerTime)
-	if at, ok := turns.Ask(3, registerTime); !ok || at.Sub(registerTime) < gatherMost {
+	if at, ok := turns.Ask(3, registerTime); !ok || at.Sub(registerTime) < Slot {
 		t.Errorf("asks again %v, in %v", ok, at.Sub(registerTime))
 	}
 }

@@ -538,7 +538,7 @@ func TestRamp_RefusedAltogetherIsHeldToTheHint(t *testing.T) {
 func TestRamp_RefusalAmongSuccessesPacesTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refused := 0
-		var phase holdoff.Phase
+		phase := make(chan holdoff.Phase, 1)
 		var tr *holdoff.Transport
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at == 0 {
@@ -546,7 +546,7 @@ func TestRamp_RefusalAmongSuccessesPacesTheKey(t *testing.T) {
 			}
 			if at >= 5300*time.Millisecond && refused == 0 {
 				refused++
-				time.AfterFunc(1, func() { phase = keyAt(tr, "http://h").Phase })
+				time.AfterFunc(1, func() { phase <- keyAt(tr, "http://h").Phase })
 				return answer(429, "Retry-After: 30"), nil
 			}
 			return answer(200), nil
@@ -558,8 +558,8 @@ func TestRamp_RefusalAmongSuccessesPacesTheKey(t *testing.T) {
 			all.Go(func() { get(t, tr, "http://h/") })
 		}
 		all.Wait()
-		if phase != holdoff.Paced {
-			t.Errorf("got %v after the refusal, want paced", phase)
+		if got := <-phase; got != holdoff.Paced {
+			t.Errorf("got %v after the refusal, want paced", got)
 		}
 		if took := time.Since(h.start); took > 15*time.Second {
 			t.Errorf("the last of 500 was answered after %v, want no more than 15 s: the hint was one request's own", took)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -537,15 +538,14 @@ func TestRamp_RefusedAltogetherIsHeldToTheHint(t *testing.T) {
 // accepts the others of the same scope.
 func TestRamp_RefusalAmongSuccessesPacesTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		refused := 0
+		var refused atomic.Bool
 		phase := make(chan holdoff.Phase, 1)
 		var tr *holdoff.Transport
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at == 0 {
 				return answer(429, "Retry-After: 5"), nil
 			}
-			if at >= 5300*time.Millisecond && refused == 0 {
-				refused++
+			if at >= 5300*time.Millisecond && refused.CompareAndSwap(false, true) {
 				time.AfterFunc(1, func() { phase <- keyAt(tr, "http://h").Phase })
 				return answer(429, "Retry-After: 30"), nil
 			}

@@ -196,7 +196,7 @@ func (r *replica) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err == nil && resp.StatusCode == http.StatusTooManyRequests {
 		ms, _ := strconv.Atoi(resp.Header.Get("Retry-After-Ms"))
 		now := time.Now()
-		if d := time.Duration(ms) * time.Millisecond; d >= longHint {
+		if d := time.Duration(ms) * time.Millisecond; d >= longHint && !r.serves(host) {
 			r.mu.Lock()
 			if until := now.Add(d); until.After(r.known[host].until) {
 				r.known[host] = hint{now, until}
@@ -205,6 +205,16 @@ func (r *replica) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return resp, err
+}
+
+// serves reports whether a host serves requests while it refuses others, as far as the
+// replica knows: there a hint asks for less, and not for silence.
+func (r *replica) serves(host string) bool {
+	switch r.look(host).Phase {
+	case holdoff.Ramping, holdoff.Counted, holdoff.Paced:
+		return true
+	}
+	return false
 }
 
 // spentKey is of the time that a request spent in Base.

@@ -204,6 +204,7 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 	g.touch()
 	was := g.hold.Phase()
 	g.apply(state, false)
+	k.disprove(now)
 	switch {
 	case s == (scope.Scope{}):
 	case was == hold.Healthy, state.Phase != hold.Held:

@@ -70,6 +70,19 @@ func (k *Key) supposeLonger(p *Pass, at scope.Scope, o hold.Result, now time.Tim
 	})
 }
 
+// disprove reports to the store that scopes are not limited which another replica has supposed
+// to be a moment ago: this process knows of a success.
+func (k *Key) disprove(now time.Time) {
+	k.gates(func(g *Gate) {
+		h := &g.hold
+		recent := g.shown.Phase == hold.Healthy || now.Sub(g.since) < supposeTime
+		if recent && h.Phase() == hold.Held && h.Shared() && h.Until().Sub(now) <= supposeTime && k.limits.disproves(g.scope, now) {
+			g.touch()
+			g.session.report.Well = true
+		}
+	})
+}
+
 // servedSince reports whether a hold has just ended by a success, of this process or another.
 func (g *Gate) servedSince() bool {
 	was, phase := g.shown.Phase, g.hold.Phase()

@@ -135,8 +135,15 @@ func (e *evidence) disproves(wide scope.Scope, now time.Time) bool {
 	older := slices.ContainsFunc(e.limits, func(l limit) bool {
 		return l.scope != wide && wide.Covers(l.scope) && l.epoch <= served && l.until.After(now)
 	})
+	_, one := e.explains(wide, now)
+	return older && !one
+}
+
+// explains returns how many points in a scope were refused since the last success in it, and
+// reports whether they are enough to take them for one limit.
+func (e *evidence) explains(wide scope.Scope, now time.Time) (n int, ok bool) {
 	points, _ := e.refusedIn(wide, now)
-	return older && !(len(points) >= enoughPoints && differ(points, wide))
+	return len(points), len(points) >= enoughPoints && differ(points, wide)
 }
 
 // lastGood returns the epoch of the latest success in a scope.

@@ -22,7 +22,7 @@ var holdRules = []rule{
 			r.before(asked.Add(400 * ms))
 			r.want(got.Snapshot, holdoff.Held, 0, "in the hold")
 			r.permits(got.Snapshot, 0, "in the hold")
-			if s := got.Snapshot; got.Decide || got.Due || !s.Word || s.Attempts != 1 || s.Status != 429 || time.Since(s.Last).Abs() > time.Second {
+			if s := got.Snapshot; got.Decide || got.Due || !s.ServerDirected || s.Attempts != 1 || s.Status != 429 || time.Since(s.Last).Abs() > time.Second {
 				r.fatalf("the server itself asked for the hold, after one 429: %+v", got)
 			}
 		}

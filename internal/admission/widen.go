@@ -54,8 +54,8 @@ func (g *Gate) suppose(p hold.Permit, d time.Duration, status int, now time.Time
 }
 
 // supposeLonger takes in that a trial request was refused with a hint, which was said to one
-// point. Wider scopes whose trial it was stay held for as long again as they have been. When
-// they were refused for as long as a hint is, it is taken to be said of all of them.
+// point. Wider scopes whose trial it was stay held until they have been so for four times as
+// long. When they were refused for as long as a hint is, it is taken to be said of all of them.
 func (k *Key) supposeLonger(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
 	k.gates(func(g *Gate) {
 		permit, has := p.permit(g)
@@ -64,7 +64,7 @@ func (k *Key) supposeLonger(p *Pass, at scope.Scope, o hold.Result, now time.Tim
 		}
 		d := o.Hint
 		if passed := now.Sub(g.since); passed < o.Hint {
-			d = max(min(passed, o.Hint-passed), hold.Slot)
+			d = max(min(3*passed, o.Hint-passed), hold.Slot)
 		}
 		g.suppose(permit, d, o.Status, now)
 	})

@@ -278,7 +278,7 @@ func (r *Record) heldUntil() Millis {
 func (r *Record) Snapshot() Snapshot {
 	v := r.view()
 	return Snapshot{
-		Phase: v.phase, Until: v.until.Time(), Generation: r.Generation, Rate: r.Memory.Rate, Level: r.Memory.Level, Word: v.directed,
+		Phase: v.phase, Until: v.until.Time(), Generation: r.Generation, Rate: r.Memory.Rate, Level: r.Memory.Level, ServerDirected: v.directed,
 		Attempts: r.Attempts, Last: r.LastFailure.Time(), Status: r.Status, Witnesses: len(r.Witnesses),
 	}
 }

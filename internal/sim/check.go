@@ -233,7 +233,7 @@ func (t *truth) adopted(q *session, state hold.Snapshot) {
 		t.store = state.Until.Add(-q.replica.mirror.lag)
 		t.covered = t.covers(state.Until)
 	}
-	if state.Phase == hold.Held && state.Word && t.store.Sub(q.sim.now) >= hold.Moment {
+	if state.Phase == hold.Held && state.ServerDirected && t.store.Sub(q.sim.now) >= hold.Moment {
 		t.know(q, t.store)
 	}
 }

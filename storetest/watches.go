@@ -73,7 +73,9 @@ func changesAreTold(r *rig) {
 	}
 	held := r.a.hint(20 * time.Second).Snapshot
 	for _, f := range feeds {
-		f.until("the hold", func(s state) bool { return s.Phase == holdoff.Held && s.Until.Sub(held.Until).Abs() < slack && s.ServerDirected })
+		f.until("the hold", func(s state) bool {
+			return s.Phase == holdoff.Held && s.Until.Sub(held.Until).Abs() < slack && s.ServerDirected
+		})
 	}
 	longer := r.b.hint(25 * time.Second).Snapshot
 	for _, f := range feeds {

@@ -25,7 +25,10 @@ type Report struct {
 	// Refusals counts refusals while the key was healthy, beyond those that a
 	// replica tolerates.
 	Refusals int
-	// Well tells that a request succeeded, which ends a row of Failures.
+	// Well tells that a request succeeded without a permit. That ends a row of Failures, and
+	// counts as the probe of a hold that is over: a replica that did not reach the store has
+	// sent one by itself. It also counts as the probe of a hold that lasts less than 300 ms:
+	// that is an assumption, of a replica that did not know of the success.
 	Well bool
 	// Remaining is what is left of a quota until its reset, in ResetIn; where
 	// ResetIn is 0, no quota is known. NearExhaustion tells that the quota will be

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"iter"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/redisstore"
@@ -91,6 +93,21 @@ func (s *RedisStore) Watch(key string, changed func(scope string, state State)) 
 // All yields the keys that are not healthy, as far as this process knows, with
 // their states.
 func (s *RedisStore) All() iter.Seq2[string, State] { return s.store.All() }
+
+// List reads what is not healthy from Redis itself, which may know more than All: it is
+// complete, or an error. It is for operators. It costs two scripts per hundred records, and
+// nothing for keys that are not ours; each is bounded by RedisOptions.Timeout.
+func (s *RedisStore) List(ctx context.Context) ([]KeyState, error) {
+	records, _, err := s.store.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var states []KeyState
+	for _, record := range slices.Sorted(maps.Keys(records)) {
+		states = append(states, keyStateOf(record, records[record]))
+	}
+	return states, nil
+}
 
 // Err returns why holds are not shared at present, or nil if they are. It takes
 // three commands in a row without an answer before Redis counts as away. For a

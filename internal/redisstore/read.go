@@ -87,8 +87,26 @@ func (s *Store) missing(found map[string]bool, start uint64) (ids []string) {
 // readPage reads the records of ids and notes which there are. An id that is
 // listed in the index and has no record was evicted.
 func (s *Store) readPage(ids []string, found map[string]bool, listed bool) bool {
+	page, ok := s.snapshots(ids)
+	if !ok {
+		return false
+	}
+	for _, id := range ids {
+		if snap, here := page[id]; here {
+			found[id] = true
+			s.mirror.Put(snap.key, s.observe(snap), false)
+		} else if listed {
+			found[id] = false
+		}
+	}
+	return true
+}
+
+// snapshots reads the records of ids that are there and can be read.
+func (s *Store) snapshots(ids []string) (map[string]snapshot, bool) {
+	page := make(map[string]snapshot, len(ids))
 	if len(ids) == 0 {
-		return true
+		return page, true
 	}
 	keys := []string{s.name("meta")}
 	for _, id := range ids {
@@ -96,18 +114,13 @@ func (s *Store) readPage(ids []string, found map[string]bool, listed bool) bool 
 	}
 	reply, err := s.run(readScript, keys, s.opts.MaxHold.Milliseconds())
 	if err != nil || len(reply) != len(ids) {
-		return false
+		return nil, false
 	}
 	for i, id := range ids {
 		fields, _ := reply[i].([]any)
-		snap, ok := decodeSnapshot(fields, s.opts.MaxHold)
-		ok = ok && idOf(snap.key) == id
-		if ok || listed {
-			found[id] = ok
-		}
-		if ok {
-			s.mirror.Put(snap.key, s.observe(snap), false)
+		if snap, ok := decodeSnapshot(fields, s.opts.MaxHold); ok && idOf(snap.key) == id {
+			page[id] = snap
 		}
 	}
-	return true
+	return page, true
 }

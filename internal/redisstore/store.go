@@ -93,6 +93,28 @@ type Store struct {
 // Redis can't be reached is no error: the store joins it when it comes. The
 // store should be closed when it is no longer used.
 func New(client Client, opts Options) (*Store, error) {
+	s, err := open(client, opts)
+	if err != nil {
+		return nil, err
+	}
+	s.running.Go(s.listen)
+	known := make(chan struct{})
+	s.running.Go(func() {
+		s.readAll()
+		close(known)
+		s.keepUp()
+	})
+	// A replica that starts in mid-hold obeys it from its first request on,
+	// where Redis answers in time.
+	select {
+	case <-known:
+	case <-time.After(s.opts.Timeout):
+	}
+	return s, nil
+}
+
+// open returns a store with nothing in the background yet.
+func open(client Client, opts Options) (*Store, error) {
 	if v := reflect.ValueOf(client); client == nil || (v.Kind() == reflect.Pointer && v.IsNil()) {
 		return nil, errors.New("holdoff: NewRedisStore: the client is nil")
 	}
@@ -108,25 +130,11 @@ func New(client Client, opts Options) (*Store, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Store{
+	return &Store{
 		client: client, opts: opts, underway: make(chan struct{}, maxCalls), committing: make(chan struct{}, maxCommits),
 		ctx: ctx, cancel: cancel, fullRead: make(chan struct{}, 1), stalled: make(chan struct{}, 1), poke: make(chan struct{}, 1), candidate: rand.Text(),
 		start: time.Now(), since: time.Now(),
-	}
-	s.running.Go(s.listen)
-	known := make(chan struct{})
-	s.running.Go(func() {
-		s.readAll()
-		close(known)
-		s.keepUp()
-	})
-	// A replica that starts in mid-hold obeys it from its first request on,
-	// where Redis answers in time.
-	select {
-	case <-known:
-	case <-time.After(opts.Timeout):
-	}
-	return s, nil
+	}, nil
 }
 
 // Close ends what the store does in the background, within a second whatever

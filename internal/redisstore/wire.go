@@ -56,7 +56,7 @@ const wireVersion = "2"
 // name is a key of ours in Redis. The braces make all of them one slot of a
 // Cluster.
 func (s *Store) name(part string) string {
-	return s.opts.Prefix + ":{" + s.opts.Namespace + "}:v" + wireVersion + ":" + part
+	return NameOf(s.opts.Prefix, s.opts.Namespace, wireVersion, part)
 }
 
 const (

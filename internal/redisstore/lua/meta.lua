@@ -1,20 +1,21 @@
 -- What poll.lua and index.lua share: epoch, sequence and secret of the data.
 --
 -- KEYS[1]  meta (hash)
--- ARGV[1]  a secret, for where there is none
+-- ARGV[1]  a secret, for where there is none; '' to look and change nothing
 --
 -- What is missing is made, so that every replica has the secret before the first
 -- change is published; and it lives while a replica polls.
 local meta = redis.pcall('HMGET', KEYS[1], 'epoch', 'seq', 'secret')
 if meta.err then
-	redis.pcall('DEL', KEYS[1])
+	if ARGV[1] ~= '' then redis.pcall('DEL', KEYS[1]) end
 	meta = {}
 end
 local time = redis.call('TIME')
-if not meta[1] and not meta[3] then
+local look = ARGV[1] == ''
+if not look and not meta[1] and not meta[3] then
 	local epoch = time[1] .. '-' .. time[2]
 	local made = {epoch, '0', redis.sha1hex(ARGV[1] .. epoch)}
 	local done = redis.pcall('HSET', KEYS[1], 'epoch', made[1], 'seq', 0, 'secret', made[3])
 	if type(done) ~= 'table' then meta = made end -- else Redis takes no writes now: nothing is known
 end
-if redis.call('PTTL', KEYS[1]) < 43200000 then redis.pcall('PEXPIRE', KEYS[1], 86400000) end
+if not look and redis.call('PTTL', KEYS[1]) < 43200000 then redis.pcall('PEXPIRE', KEYS[1], 86400000) end

@@ -1,0 +1,96 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+
+	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/redis/go-redis/v9"
+)
+
+// What an operator asks of Redis itself, whatever this process knows.
+
+// Open returns a store that runs nothing in the background: for programs that look, and
+// go.
+func Open(client Client, opts Options) (*Store, error) {
+	return open(client, opts)
+}
+
+// List reads the records that are not healthy, by their names, and where the sequence of
+// changes stood before it read them. It changes nothing in Redis.
+func (s *Store) List(ctx context.Context) (records map[string]hold.Snapshot, seq uint64, err error) {
+	records = make(map[string]hold.Snapshot)
+	for offset := 0; ; offset += pageSize {
+		if ctx.Err() != nil {
+			return nil, 0, ctx.Err()
+		}
+		reply, err := s.run(indexScript, []string{s.name("meta"), s.name("index")}, "", offset, pageSize)
+		if err != nil {
+			return nil, 0, err
+		}
+		_, before, _, _, ok := decodeMeta(reply)
+		if !ok {
+			return nil, 0, errForm
+		}
+		if offset == 0 {
+			seq = before
+		}
+		ids := decodeIDs(reply)
+		page, ok := s.snapshots(ids)
+		if !ok {
+			return nil, 0, errors.Join(errForm, s.Err())
+		}
+		for _, snap := range page {
+			records[snap.key] = snap.state
+		}
+		if len(reply)-metaFields < pageSize {
+			break
+		}
+	}
+	maps.DeleteFunc(records, func(_ string, state hold.Snapshot) bool {
+		return state.Phase == hold.Healthy && state.Attempts == 0
+	})
+	return records, seq, nil
+}
+
+// ChannelLister is what [Namespaces] needs of a go-redis client.
+type ChannelLister interface {
+	PubSubChannels(ctx context.Context, pattern string) *redis.StringSliceCmd
+}
+
+// Namespaces returns the namespaces in use: those to whose changes a process listens, each
+// with the wire versions of the listeners. It costs Redis a look at its channels, not at its
+// keys. Of a Cluster, each node knows its own channels only.
+func Namespaces(ctx context.Context, client ChannelLister, prefix string) (map[string][]string, error) {
+	escaped := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(prefix)
+	channels, err := client.PubSubChannels(ctx, escaped+":{*}:v*:changes").Result()
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string][]string)
+	for _, channel := range channels {
+		name, version, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(channel, prefix+":{"), ":changes"), "}:v")
+		if ok {
+			found[name] = append(found[name], version)
+		}
+	}
+	return found, nil
+}
+
+// WireVersion is that of the records that this package reads and writes.
+const WireVersion = wireVersion
+
+// NameOf is the name in Redis of a part of a namespace's data, for a wire version.
+func NameOf(prefix, namespace, version, part string) string {
+	return prefix + ":{" + namespace + "}:v" + version + ":" + part
+}
+
+// Names are the names in Redis of all that a record of a namespace makes.
+func Names(opts Options, key string) (names []string) {
+	for _, part := range []string{idOf(canonical(key)), "index", "meta"} {
+		names = append(names, NameOf(opts.Prefix, opts.Namespace, wireVersion, part))
+	}
+	return names
+}

@@ -46,7 +46,7 @@ type call struct {
 	took      time.Duration // until the response headers; 0 where it wasn't measured
 	decidedAt time.Time     // when its retry was considered
 	quota     hold.Quota    // what it said of a quota
-	quotaOf   string        // the name of that limit; "" where it is the only one
+	quotaOf   string        // the name of that limit; "" for none
 	hasQuota  bool          // it said something
 
 	sends        int           // how many attempts were made
@@ -245,6 +245,7 @@ func (c *call) learn() Verdict {
 // readQuota takes in what the response says of a quota. Where it was never seen
 // to say anything, one look in eight will do.
 func (c *call) readQuota() {
+	c.hasQuota = false
 	if c.resp == nil || (c.took == 0 && !c.pass.Limited()) {
 		return
 	}
@@ -252,11 +253,8 @@ func (c *call) readQuota() {
 	if c.took > 0 {
 		took = now.Sub(c.begun) // to the moment: it orders requests after answers
 	}
-	c.quota, c.quotaOf, c.hasQuota = c.key.Quota.Read(c.resp.Header, took, now, c.t.maxHold())
-	if c.key.Quota.Single() {
-		c.quotaOf = ""
-	}
-	c.hasQuota = c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent || c.pass.Limited())
+	sender := func() uint64 { return scope.Sender(c.req) }
+	c.quota, c.quotaOf, c.hasQuota = c.key.Quota.Read(c.resp.Header, sender, took, now, c.t.maxHold())
 }
 
 func (c *call) verdict() Verdict {
@@ -284,15 +282,26 @@ func (c *call) reportResult(v Verdict) {
 	if p.Limited() && v.Lesson == Nothing && v.Hint == 0 && c.resp != nil && c.status < 500 && !refusedAtDoor(c.status) {
 		v.Lesson = Good // whatever the answer, a probe has found the host up
 	}
-	if c.key.Open() && !p.Limited() && !c.hasQuota && (v.Lesson == Good || v.Lesson == Nothing) {
+	if c.key.Open() && !p.Limited() && (v.Lesson == Good || v.Lesson == Nothing) && !(c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent)) {
+		if c.resp != nil && c.key.Quota.Used() && c.key.MayLearn() {
+			c.key.Learn(c.outcome(v))
+		}
 		return
 	}
+	o := c.outcome(v)
+	for !c.key.Record(&p, o) {
+		c.key = c.t.key(c.req)
+	}
+}
+
+// outcome returns what the key is to learn of the attempt.
+func (c *call) outcome(v Verdict) admission.Outcome {
 	o := admission.Outcome{At: c.point(), Result: hold.Result{
 		Permit: hold.Permit{Retry: c.attempt > 0}, Lesson: v.Lesson, Hint: min(v.Hint, c.t.maxHold()), Status: c.status,
 		Quota: c.quota, HasQuota: c.hasQuota,
 	}}
 	if c.resp != nil {
-		o.Limit, o.Global = ratelimitheader.Limit(c.resp.Header)
+		o.Limit, o.Reach = ratelimitheader.Limit(c.resp.Header)
 	}
 	if c.t.Route != nil || c.options.scope != "" {
 		// The caller says what draws on one limit. A name of the server's may stand for
@@ -302,10 +311,7 @@ func (c *call) reportResult(v Verdict) {
 	if c.hasQuota {
 		o.QuotaOf = c.quotaOf
 	}
-	c.hasQuota = false
-	for !c.key.Record(&p, o) {
-		c.key = c.t.key(c.req)
-	}
+	return o
 }
 
 // refusedAtDoor reports whether a status may refuse one credential (no credit left,

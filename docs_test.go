@@ -224,7 +224,6 @@ func TestDocumentedNumbers(t *testing.T) {
 		{retryLogic, "left alone for %s, then 8 s, up to %s", []any{c["pacingCooldown"], c["pacingCooldown"].(time.Duration) << c["maxCooldownDoublings"].(int)}},
 		{retryLogic, "For %s, or as long as", []any{c["measureWindow"]}},
 		{retryLogic, "nobody was denied one for %s", []any{c["idleAfter"]}},
-		{retryLogic, "up to %s of them", []any{hold.Slot<<admissionConstant("maxDeniedStreak").(int) - hold.Slot}},
 		{retryLogic, "no further than %s KiB and for no longer than %s", []any{replay.DrainLimit >> 10, replay.DrainTime}},
 		{retryLogic, "and up to %s KiB of what is read", []any{replay.Limit >> 10}},
 		{retryLogic, "%s at most, within %s at random", []any{admissionConstant("maxWant"), admissionConstant("askSpread")}},
@@ -543,28 +542,22 @@ func TestDocumentedTimelineOfAKey(t *testing.T) {
 	})
 }
 
-// The fields of a record are those of the document, one for one, and the session
-// that it shows is of such a record.
+// The fields of a record are those of the document, one for one, once there were a
+// witness and a decision; and the session shows those of a record with a hint alone.
 func TestDocumentedRecord(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := server.Client()
 	store := redisStore(t, rdb, holdoff.RedisOptions{Namespace: "billing"})
 	tell(t, store, "https://api.example.com", holdoff.Report{Status: 429, Hint: 30 * time.Second, ServerDirected: true})
 
-	var want []string
-	for _, row := range table(t, retryLogic, "| record | type | |") {
-		want = append(want, row[0])
+	fields := func(key string) []string {
+		got, err := rdb.HKeys(t.Context(), recordName("billing", key)).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
 	}
-	got, err := rdb.HKeys(t.Context(), recordName("billing", "https://api.example.com")).Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(want)
-	slices.Sort(got)
-	if !slices.Equal(got, want) {
-		t.Errorf("%s has the fields\n%v\nand a record\n%v", retryLogic, want, got)
-	}
-
+	shown := fields("https://api.example.com")
 	session := document(t, retryLogic)
 	names, err := rdb.Keys(t.Context(), "*").Result()
 	if err != nil {
@@ -575,8 +568,8 @@ func TestDocumentedRecord(t *testing.T) {
 			t.Errorf("the session does not show %s", name)
 		}
 	}
-	for _, field := range got {
-		if !strings.Contains(session, "\n"+field+"\t") && field != "witnesses" {
+	for _, field := range shown {
+		if !strings.Contains(session, "\n"+field+"\t") {
 			t.Errorf("the session does not show the field %s", field)
 		}
 	}
@@ -584,6 +577,20 @@ func TestDocumentedRecord(t *testing.T) {
 		if !strings.Contains(session, "\n"+field+"\t") {
 			t.Errorf("the session does not show meta's %s", field)
 		}
+	}
+
+	const all = "https://all.example.com"
+	tell(t, store, all, holdoff.Report{Status: 503, Failures: 1})
+	tell(t, store, all, holdoff.Report{Status: 429, Refusals: 1})
+	var want []string
+	for _, row := range table(t, retryLogic, "| record | type | |") {
+		want = append(want, row[0])
+	}
+	got := fields(all)
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s has the fields\n%v\nand a record\n%v", retryLogic, want, got)
 	}
 }
 

@@ -341,17 +341,19 @@ func TestHealthyPathWithQuotaHeadersDoesNotAllocate(t *testing.T) {
 		{"RateLimit: limit=100, remaining=50, reset=30"},
 		{"X-RateLimit-Remaining: 4999", "X-RateLimit-Reset: 4070908800", "Date: Thu, 01 Jan 2026 12:00:00 GMT"},
 		{"X-RateLimit-Remaining: 594.0", "X-RateLimit-Reset: 123", "Age: 0"},
+		{"X-RateLimit-Remaining: 4999", "X-RateLimit-Reset: 30", "X-RateLimit-Resource: core"},
 	} {
 		resp := &http.Response{StatusCode: 200, Header: answer(200, headers...).Header, Body: http.NoBody}
 		tr := &holdoff.Transport{Base: roundTripper(func(*http.Request) (*http.Response, error) { return resp, nil })}
-		req := newRequest(t, "GET", "https://api.example.com/p?q=1", "")
+		req := newRequest(t, "GET", "https://api.example.com/p/42?q=1", "")
+		req.Header.Set("Authorization", "Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4a")
 		got := testing.AllocsPerRun(1000, func() {
 			if r, err := tr.RoundTrip(req); r != resp || err != nil {
 				t.Fatalf("got %v, %v; want Base's response", r, err)
 			}
 		})
 		var counters quota.Counters
-		counters.Read(resp.Header, 0, time.Now(), time.Minute)
+		counters.Read(resp.Header, func() uint64 { return 0 }, 0, time.Now(), time.Minute)
 		if used := counters.Used(); used != (headers != nil) {
 			t.Errorf("%q: it has numbers of a quota: %t", headers, used)
 		}

@@ -28,7 +28,7 @@ type RedisOptions struct {
 	// obey each other. At most 128 bytes, without braces, white space and
 	// control characters. If empty, "default".
 	Namespace string
-	// Prefix begins all keys and the channel in Redis: Prefix:{Namespace}:v2:…
+	// Prefix begins all keys and the channel in Redis: Prefix:{Namespace}:v3:…
 	// It is bound as Namespace is. If empty, "holdoff".
 	Prefix string
 	// Timeout bounds each command, whatever the client's own timeouts are. If

@@ -23,7 +23,7 @@ func (t *Transport) point(req *http.Request, named string) scope.Scope {
 	switch {
 	case route != "":
 	case t.Route == nil:
-		route = RouteOf(req)
+		return scope.Point(req)
 	default:
 		if route = scope.Clean(t.Route(req)); route == "" {
 			return scope.Scope{}

@@ -24,7 +24,7 @@ func recordName(namespace, key string) string {
 }
 
 // redisName is the name of anything that the store keeps in Redis.
-func redisName(namespace, part string) string { return "holdoff:{" + namespace + "}:v2:" + part }
+func redisName(namespace, part string) string { return "holdoff:{" + namespace + "}:v3:" + part }
 
 // eventually waits until what holds, for as long as a slow machine may need.
 func eventually(t testing.TB, what string, holds func() bool) {

@@ -92,7 +92,7 @@ func TestOperatorMayClearAHold(t *testing.T) {
 	bad.Store(false)
 
 	record := recordName("default", host)
-	rdb.HSet(t.Context(), record, "phase", "healthy", "attempts", 0, "round", "", "hint", "", "totals", "")
+	rdb.HSet(t.Context(), record, "phase", "healthy", "attempts", 0, "round", "", "counts", "")
 	rdb.HIncrBy(t.Context(), redisName("default", "meta"), "seq", 1)
 	for i, tr := range fleet {
 		eventually(t, fmt.Sprintf("replica %d is free: %+v", i, keyIs(tr)), func() bool { return keyIs(tr).Phase == holdoff.Healthy })

@@ -13,12 +13,12 @@ var commitRules = []rule{
 	{"a commit comes back as it was made", func(r *rig) {
 		want := hold.Memory{
 			Version: hold.Version, Level: 3, Good: 1, Bad: 2, Failures: 4, RecoveredAt: 1_700_000_000_001, ServerDirected: true, Length: 500,
-			Rate: 1.0 / 3, ProvenRate: 12345.678, CooldownUntil: 1_700_000_000_002, CooldownExp: 2, Before: hold.Part{From: 2.5, Good: 5, Bad: 6},
+			Rate: 1.0 / 3, Announced: 0.25, ProvenRate: 12345.678, CooldownUntil: 1_700_000_000_002, CooldownExp: 2, Before: hold.Part{From: 2.5, Good: 5, Bad: 6},
 			Present: hold.Part{From: 1.25, Good: 7}, RetryAfter: 1_700_000_000_003, Remaining: 7, ResetAt: 1_700_000_000_004,
 		}
 		alarms := hold.Alarms{Good: 9, Bad: 8, Refused: 7, Returned: 1, Failures: 5, Witnesses: 4, Refusals: true, RefusalsFrom: 5, Near: true, Spent: true}
 		r.begin(5*time.Second, alarmed(1<<50))
-		d := r.dated(5*time.Second, decision{Rev: r.rev, Phase: holdoff.Paced, Generation: 1 << 50, Permits: 11, Alarms: alarms, Memory: want, NewRound: true, Changed: true, Status: 503, Attempts: 5})
+		d := r.dated(5*time.Second, decision{Rev: r.rev, Phase: holdoff.Paced, Generation: 1 << 50, Permits: 11, Gap: 123_456_789, Alarms: alarms, Memory: want, NewRound: true, Changed: true, Status: 503, Attempts: 5})
 		s := r.a.commit(d).Snapshot
 		if s.Level != 3 || s.Generation != 1<<50 || s.Attempts != 5 || s.Status != 503 || s.Rate < 0.333 || s.Rate > 0.334 {
 			r.fatalf("the round that was begun: %+v", s)
@@ -26,20 +26,20 @@ var commitRules = []rule{
 		got := r.record(r.b, 1<<50)
 		r.equal(got.Memory, want, "the memory")
 		r.equal(got.Alarms, alarms, "the alarms")
-		if got.Rev != 2 || got.Phase != holdoff.Paced || got.Generation != 1<<50 || got.Until != d.Until || got.Permits != 11 || got.Keep != d.Keep ||
+		if got.Rev != 2 || got.Phase != holdoff.Paced || got.Generation != 1<<50 || got.Until != d.Until || got.Permits != 11 || got.Gap != d.Gap || got.Keep != d.Keep ||
 			got.Granted != 0 || got.Attempts != 5 || got.Status != 503 || got.Began < d.At || got.Began > d.Until {
 			r.fatalf("the record of %+v: %+v", d, got)
 		}
 	}},
 	{"a commit succeeds once per revision", func(r *rig) {
 		r.begin(5*time.Second, slot(7, 4))
-		if got := r.commit(r.b, 5*time.Second, decision{Phase: holdoff.Paced, Generation: 8, Permits: 5}); got.Snapshot.Phase != holdoff.Paced {
+		if got := r.commit(r.b, 5*time.Second, decision{Phase: holdoff.Ramping, Generation: 8, Permits: 5}); got.Snapshot.Phase != holdoff.Ramping {
 			r.fatalf("the first commit: %+v", got)
 		}
 		for _, rev := range []uint64{0, r.rev, r.rev + 2, r.rev + 100} {
 			d := r.dated(8*time.Second, decision{Rev: rev, Phase: holdoff.Rationed, Generation: 9, Permits: 100, NewRound: true, Changed: true})
 			got := r.a.commit(d)
-			if got.Snapshot.Phase != holdoff.Paced || got.Snapshot.Generation != 8 {
+			if got.Snapshot.Phase != holdoff.Ramping || got.Snapshot.Generation != 8 {
 				r.fatalf("a commit of revision %d, and %d is the present one: %+v", rev, r.rev+1, got)
 			}
 		}
@@ -47,7 +47,7 @@ var commitRules = []rule{
 	}},
 	{"of many commits of one revision one succeeds", func(r *rig) {
 		r.begin(5*time.Second, slot(7, 4))
-		d := r.dated(5*time.Second, decision{Rev: r.rev, Phase: holdoff.Paced, Permits: 100, NewRound: true, Changed: true})
+		d := r.dated(5*time.Second, decision{Rev: r.rev, Phase: holdoff.Ramping, Permits: 100, NewRound: true, Changed: true})
 		var granted atomic.Int64
 		r.together(10, func(i int) {
 			mine := d
@@ -56,7 +56,7 @@ var commitRules = []rule{
 		})
 		r.rev++
 		s := r.a.report(report{}).Snapshot
-		if s.Phase != holdoff.Paced || s.Generation < 100 || granted.Load() != 100 {
+		if s.Phase != holdoff.Ramping || s.Generation < 100 || granted.Load() != 100 {
 			r.fatalf("ten commits at once, which granted %d permits of 100: %+v", granted.Load(), s)
 		}
 		r.begin(5*time.Second, slot(8, 4)) // of the next revision

@@ -43,7 +43,7 @@ var permitRules = []rule{
 	{"a new round grants new permits, to the replica that decided first", func(r *rig) {
 		r.begin(5*time.Second, slot(7, 10))
 		r.permits(r.b.report(report{Want: 20}).Snapshot, 10, "the first round")
-		got := r.commit(r.a, 5*time.Second, decision{Phase: holdoff.Paced, Generation: 7, Permits: 6, Want: 2})
+		got := r.commit(r.a, 5*time.Second, decision{Phase: holdoff.Ramping, Generation: 7, Permits: 6, Want: 2})
 		r.permits(got.Snapshot, 2, "the decider's own")
 		r.permits(r.b.report(report{Want: 20}).Snapshot, 4, "the second round")
 	}},

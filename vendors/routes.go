@@ -1,7 +1,9 @@
 package vendors
 
 import (
+	"bytes"
 	"cmp"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -128,4 +130,48 @@ func OpenAIRoute(req *http.Request) string {
 		}
 	}
 	return holdoff.RouteOf(req)
+}
+
+// AWSRoute is the action: many services of AWS have one path for all of them, and limit
+// each by itself, per account and region. JSON protocols name it in X-Amz-Target
+// ("DynamoDB_20120810.Query"); the query protocol has Action in the query or in a form,
+// which is read only where it can be read again: where the request has a GetBody. Paths
+// with the action in them (REST, CBOR) are told apart by the default.
+//
+// Source: docs.aws.amazon.com, "Request throttling for the Amazon EC2 API"; smithy.io,
+// "AWS JSON 1.1 protocol", "AWS query protocol".
+func AWSRoute(req *http.Request) string {
+	return cmp.Or(req.Header.Get("X-Amz-Target"), actionIn(req.URL.RawQuery), actionIn(form(req)), holdoff.RouteOf(req))
+}
+
+// actionIn returns the action of a request in the query protocol. Anything that is no plain
+// name is none.
+func actionIn(query string) string {
+	for pair := range strings.SplitSeq(query, "&") {
+		if name, ok := strings.CutPrefix(pair, "Action="); ok && len(name) <= 64 && strings.Trim(name, letters+"0123456789") == "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// maxForm is how much of a form is read: SDKs write the action first.
+const maxForm = 1 << 10
+
+// form returns the beginning of a form that can be read again, without a pair that is cut.
+func form(req *http.Request) string {
+	if req.GetBody == nil || !strings.HasPrefix(req.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		return ""
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return ""
+	}
+	defer body.Close()
+	var buf [maxForm]byte
+	n, err := io.ReadFull(body, buf[:])
+	if err == nil {
+		n = max(bytes.LastIndexByte(buf[:], '&'), 0)
+	}
+	return string(buf[:n])
 }

@@ -3,6 +3,7 @@ package vendors_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -67,6 +68,53 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// The action of AWS' protocols is found wherever one has it, and the body is left as it was.
+func TestAWSRoute_IsTheAction(t *testing.T) {
+	const form = "application/x-www-form-urlencoded; charset=utf-8"
+	long := strings.Repeat("Name=x&", 1<<10)
+	for _, tt := range []struct {
+		what, target, url, kind, body string
+		once                          bool // it has no GetBody
+		want                          string
+	}{
+		{what: "JSON", target: "DynamoDB_20120810.Query", url: "/", kind: "application/x-amz-json-1.0", body: "{}", want: "DynamoDB_20120810.Query"},
+		{what: "query", url: "/?Action=DescribeInstances&Version=2016-11-15", want: "DescribeInstances"},
+		{what: "a form", url: "/", kind: form, body: "Action=SendMessage&MessageBody=a%26Action%3Db", want: "SendMessage"},
+		{what: "a form, not first", url: "/", kind: form, body: "AccountId=1&Action=GetUser", want: "GetUser"},
+		{what: "a form that is long", url: "/", kind: form, body: "Action=SendMessage&" + long, want: "SendMessage"},
+		{what: "a form with the action at its end", url: "/", kind: form, body: long + "Action=SendMessage", want: "/"},
+		{what: "a form with an action that is cut", url: "/", kind: form, body: strings.Repeat("x", 1010) + "&Action=SendMessage", want: "/"},
+		{what: "a form that is sent once", url: "/", kind: form, body: "Action=SendMessage", once: true, want: "/"},
+		{what: "another body", url: "/", kind: "text/plain", body: "Action=SendMessage", want: "/"},
+		{what: "an action that is no name", url: "/?Action=a%20b", want: "/"},
+		{what: "an empty action", url: "/?Action=", want: "/"},
+		{what: "a long action", url: "/?Action=" + strings.Repeat("a", 65), want: "/"},
+		{what: "CBOR", url: "/service/GraniteServiceVersion20100801/operation/PutMetricData", kind: "application/cbor", want: "/service/*/operation/PutMetricData"},
+		{what: "REST", url: "/2015-03-31/functions/f/invocations", kind: "application/json", body: "{}", want: "/*/functions/f/invocations"},
+	} {
+		req := httptest.NewRequest("POST", "https://h"+tt.url, strings.NewReader(tt.body))
+		if !tt.once {
+			req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(tt.body)), nil }
+		}
+		req.Header.Set("Content-Type", tt.kind)
+		if tt.target != "" {
+			req.Header.Set("X-Amz-Target", tt.target)
+		}
+		if got := vendors.AWSRoute(req); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.what, got, tt.want)
+		}
+		if body, err := io.ReadAll(req.Body); err != nil || string(body) != tt.body {
+			t.Errorf("%s: the body became %q, %v", tt.what, body, err)
+		}
+	}
+	req := httptest.NewRequest("POST", "https://h/", nil)
+	req.Header.Set("Content-Type", form)
+	req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("it is gone") }
+	if got := vendors.AWSRoute(req); got != "/" {
+		t.Errorf("a body that can't be read again: got %q, want the path", got)
+	}
+}
+
 // No route panics, whatever the path is, and none has the token of a webhook.
 func FuzzRoutes(f *testing.F) {
 	for _, path := range []string{"", "/", "/api/", "/api/a.b", "/channels/1", "/webhooks/1/", "/apis/g/v1/", "/api/v1/namespaces/a", "/models/:", "//api//v1//"} {
@@ -74,7 +122,7 @@ func FuzzRoutes(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, path string) {
 		req := &http.Request{URL: &url.URL{Path: path}}
-		for _, route := range []func(*http.Request) string{vendors.SlackRoute, vendors.DiscordRoute, vendors.KubernetesRoute, vendors.OpenAIRoute} {
+		for _, route := range []func(*http.Request) string{vendors.SlackRoute, vendors.DiscordRoute, vendors.KubernetesRoute, vendors.OpenAIRoute, vendors.AWSRoute} {
 			if route(req) == "" {
 				t.Errorf("%q: got no route, which would hold the whole key", path)
 			}

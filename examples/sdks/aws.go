@@ -1,7 +1,6 @@
 package sdks
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 
@@ -31,15 +30,9 @@ func AWS(ctx context.Context, store holdoff.Store, options ...func(*config.LoadO
 	cfg.HTTPClient = &http.Client{Transport: &holdoff.Transport{
 		Base:        client.GetTransport(),
 		Classify:    vendors.AWS(nil),
-		Route:       RouteAWS,
+		Route:       vendors.AWSRoute,
 		MaxAttempts: 1,
 		Store:       store,
 	}}
 	return cfg, nil
-}
-
-// RouteAWS is the action, which services with JSON name in a header: DynamoDB, SQS,
-// Kinesis and others have one path for all actions, and a limit for each.
-func RouteAWS(req *http.Request) string {
-	return cmp.Or(req.Header.Get("X-Amz-Target"), holdoff.RouteOf(req))
 }

@@ -24,6 +24,7 @@ func (g *Gate) onStoreError(report hold.Report) {
 		report = hold.Report{} // results of the fleet's pace say nothing of this process alone
 	}
 	h.Detach(now)
+	s.turns = hold.Turns{}
 	o := hold.Result{Permit: hold.Permit{Generation: report.Generation, Limited: true}, Status: report.Status, Hint: report.Hint}
 	for _, results := range []struct {
 		n      int
@@ -72,7 +73,7 @@ func (g *Gate) apply(state hold.Snapshot, reply bool) bool {
 	if state.Phase == hold.Healthy {
 		if h.Shared() {
 			h.Recover(time.Now())
-			s.consecutiveFailures = 0
+			s.consecutiveFailures, s.turns = 0, hold.Turns{}
 		}
 		return true
 	}
@@ -80,8 +81,14 @@ func (g *Gate) apply(state hold.Snapshot, reply bool) bool {
 		// Two halves of a fleet have met again: the longer hold wins.
 		s.hint, s.serverDirected, s.report.Status = h.Until(), true, h.Status()
 	}
-	h.Adopt(state, time.Now(), jitter.Uniform)
+	h.Adopt(state, time.Now())
 	s.exhausted = false
+	switch {
+	case !h.IsPaced():
+		s.turns = hold.Turns{}
+	case !reply:
+		s.turns.Retime(state.Rate, time.Now())
+	}
 	return true
 }
 
@@ -94,6 +101,7 @@ func (g *Gate) onRecordLost() {
 		return
 	}
 	h.Detach(time.Now())
+	s.turns = hold.Turns{}
 	if h.Phase() == hold.Held && h.ServerDirected() {
 		s.hint, s.serverDirected, s.report.Status = h.Until(), true, h.Status()
 		s.retry = time.Now().Add(jitter.Uniform(storeRetry / 2))

@@ -6,7 +6,7 @@ import "github.com/go-holdoff/holdoff/internal/hold"
 func Constants() []hold.Constant {
 	return []hold.Constant{
 		{Name: "maxKeys", Value: maxKeys}, {Name: "maxWant", Value: maxWant}, {Name: "maxWorkers", Value: maxWorkers},
-		{Name: "maxDeniedStreak", Value: maxDeniedStreak}, {Name: "askSpread", Value: askSpread},
+		{Name: "askSpread", Value: askSpread}, {Name: "rideDelay", Value: rideDelay},
 		{Name: "storeTimeout", Value: storeTimeout}, {Name: "storeRetry", Value: storeRetry},
 	}
 }

@@ -140,6 +140,9 @@ func (k *Key) tooMany() bool {
 
 // grant returns a permit for one send, once that is due.
 func (g *Gate) grant(now time.Time) (hold.Permit, bool) {
+	if g.inTurns() {
+		return g.hold.Turn(), g.session.turns.Take(now)
+	}
 	return g.hold.Grant(now, g.lease(), jitter.Uniform)
 }
 
@@ -157,14 +160,19 @@ func (g *Gate) setTimer(now time.Time) {
 	h := &g.hold
 	idle := g.waiters.Len() == 0 && !g.hold.HasDeadline()
 	asked := h.Shared() && !now.Before(h.Until()) // the store decides what comes next
+	at := h.Until()
+	if g.waiters.Len() > 0 && g.inTurns() {
+		if turn, ok := g.session.turns.Next(); ok {
+			at, asked = turn, false
+		}
+	}
 	if h.Phase() == hold.Healthy || idle || asked {
 		if g.timer != nil {
 			g.timer.Stop()
 		}
 		return
 	}
-	at := h.Until()
-	if h.IsPaced() && g.waiters.Len() > 0 {
+	if h.IsPaced() && g.waiters.Len() > 0 && !h.Shared() {
 		at = h.NextSendAt()
 	}
 	d := max(at.Sub(now), 0)

@@ -79,7 +79,7 @@ func (g *Key) waiting() int {
 
 // enterPhase puts g in a phase of its own. The caller holds mu.
 func enterPhase(g *Gate, p hold.Phase, permits int, until time.Time) {
-	g.hold.Adopt(hold.Snapshot{Phase: p, Permits: permits, Until: until, Generation: g.hold.Generation() + 1}, time.Now(), jitter.Uniform)
+	g.hold.Adopt(hold.Snapshot{Phase: p, Permits: permits, Until: until, Generation: g.hold.Generation() + 1}, time.Now())
 	g.hold.Detach(time.Now())
 	g.touch()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hostkey"
 	"github.com/go-holdoff/holdoff/internal/quota"
 	"github.com/go-holdoff/holdoff/internal/retrybudget"
+	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
 // A Key is what a process knows of one key: its retry budget, its latency, and a
@@ -26,6 +27,7 @@ type Key struct {
 	// a scope is in trouble: all that a request has to read to pass. It is written
 	// under mu.
 	fastPath   atomic.Uint64
+	ignored    atomic.Uint32 // how many answers are not looked at for each that is: see MayLearn
 	epoch      atomic.Uint64 // counts the limits that were met or heard of; written under mu
 	evicted    atomic.Bool   // the table has forgotten this key, and has or makes another; set under mu
 	emit       func(Change)
@@ -39,6 +41,7 @@ type Key struct {
 	narrow  []*Gate    // of narrower scopes: those in trouble, and some that were
 	limits  evidence
 	names   map[string]string // of limits, by route: see learnName
+	counted *scope.Scope      // all whose answers had the numbers of the quota without a name; nil: none
 	changed []*Gate           // since the key was locked
 	events  []Change          // likewise
 

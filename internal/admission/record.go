@@ -16,7 +16,7 @@ type Outcome struct {
 	hold.Result
 	At      scope.Scope // where the request stood
 	Limit   string      // the name that the server gives to the limit that it speaks of; "" for none
-	Global  bool        // that is the limit of the whole key
+	Reach   string      // what the server says of whose limit that is: see scope.Reach
 	QuotaOf string      // the name of the limit whose Quota it is; "" for none
 }
 
@@ -29,37 +29,19 @@ func (k *Key) Record(p *Pass, o Outcome) bool {
 	}
 	now := time.Now()
 	p.keepOf(k)
-	k.learnName(o)
+	k.learn(&o)
 	at := k.point(o.At)
+	o.HasQuota = o.HasQuota && (o.NearExhaustion || o.Inconsistent || p.Limited())
 	k.takeQuota(&o, now)
 	switch {
 	case o.Lesson == hold.Good:
 		k.succeeded(p, at, o.Result, now)
 	case o.Lesson == hold.Nothing, o.Lesson == hold.Unreachable:
 		k.tell(p, nil, o.Result, now)
-	case o.Global:
-		k.failed(p, scope.Scope{}, o.Result, now)
 	default:
-		k.failed(p, at, o.Result, now)
+		k.failed(p, at, scope.Reach(at, o.Reach), o.Result, now)
 	}
 	return true
-}
-
-// takeQuota takes in the numbers of a limit that has a name: they are not those of the
-// whole key.
-func (k *Key) takeQuota(o *Outcome, now time.Time) {
-	if !o.HasQuota || o.QuotaOf == "" {
-		return
-	}
-	o.HasQuota = false
-	s := scope.Scope{Route: scope.Named(o.QuotaOf)}
-	g := k.gate(s)
-	if g == nil && o.NearExhaustion {
-		g = k.open(s)
-	}
-	if g != nil {
-		g.take(hold.Result{Permit: hold.Permit{Generation: g.hold.Generation()}, Quota: o.Quota, HasQuota: true}, now)
-	}
 }
 
 // tell gives the gates that gave a permit for a result what it means to them. Where a
@@ -107,16 +89,20 @@ func (k *Key) succeeded(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
 	}
 }
 
-// failed takes in a failure or a refusal that the server answered.
-func (k *Key) failed(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
+// failed takes in a failure or a refusal that the server answered to a request from a
+// point, and that is one of its limit.
+func (k *Key) failed(p *Pass, at, limit scope.Scope, o hold.Result, now time.Time) {
 	if o.Lesson == hold.Refused {
 		k.limits.bad(at)
 	}
-	if g := k.blame(p, at, o, now); g != nil {
+	if g := k.blame(p, limit, o, now); g != nil {
 		if g != &k.whole && o.Lesson == hold.Failed && o.Hint == 0 && k.limits.servedBeside(g) {
 			o.Lesson = hold.Good // it is broken, and not limited: its hold would not end
 		}
 		k.tell(p, g, o, now)
+		if g != &k.whole && o.Hint >= hold.MinHold && g.hold.Phase() == hold.Held {
+			k.renew(g.scope, g.hold.Until(), now) // a probe that is refused is evidence as well
+		}
 		return
 	}
 	nothing := o

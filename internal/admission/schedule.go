@@ -29,6 +29,8 @@ func (g *Gate) reportDue(now time.Time) (time.Duration, bool) {
 	switch {
 	case g.session.hasQuota && (g.hold.Phase() != hold.Rationed || g.session.quota.Inconsistent):
 		return 0, true
+	case g.inTurns() && n.Bad+n.Refused == 0 && !g.session.serverDirected:
+		return rideDelay, n.Good > 0 // with the next report that asks for turns, as a rule
 	case (g.hold.Phase() == hold.Counted || g.hold.IsPaced()) && !g.session.serverDirected:
 		return goodDelay, n.Bad+n.Refused+n.Good > 0
 	case n.Bad+n.Refused+n.Failures+n.Refusals+n.Returned > 0, n.Well:
@@ -51,10 +53,13 @@ func (g *Gate) reportDue(now time.Time) (time.Duration, bool) {
 func (g *Gate) permitsDue(now time.Time) (time.Duration, bool) {
 	h, s := &g.hold, &g.session
 	over := !now.Before(h.Until())
+	if at, due := s.turns.Ask(g.wanted(now), now); due && g.inTurns() {
+		return max(at.Sub(now), s.noAskBefore.Sub(now), 0), true
+	}
 	switch {
 	case !h.Shared():
 		return 0, false
-	case g.wanted(now) == 0:
+	case g.wanted(now) == 0 || g.inTurns():
 		// This replica has no use for permits, but some replica must find that the
 		// round is over.
 		return idleSpread + jitter.Uniform(idleSpread), over && h.HasDeadline()
@@ -69,6 +74,9 @@ func (g *Gate) permitsDue(now time.Time) (time.Duration, bool) {
 // otherwise.
 func (g *Gate) wanted(now time.Time) int {
 	n := g.waiters.Len()
+	if g.inTurns() {
+		return n
+	}
 	if n == 0 && now.Sub(g.session.lastTimeout) < timeoutMemory {
 		n = g.session.timedOut
 	}

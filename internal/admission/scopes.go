@@ -198,9 +198,14 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 	g.touch()
 	was := g.hold.Phase()
 	g.apply(state, false)
-	if s != (scope.Scope{}) && (was == hold.Healthy || state.Phase != hold.Held) {
-		// What was measured or paced before is no news: others were served meanwhile.
+	switch {
+	case s == (scope.Scope{}):
+	case was == hold.Healthy, state.Phase != hold.Held:
 		k.hear(s, state, now)
+	case was == hold.Held, was == hold.Probing:
+		k.renew(s, state.Until, now) // it was asked again, elsewhere
+	default:
+		// What was measured or paced before is no news: others were served meanwhile.
 	}
 }
 
@@ -222,10 +227,9 @@ func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
 		k.limits.drop(s)
 		return
 	}
-	if k.has(s, state) || !k.limits.add(s, k.epoch.Load()+1, state.Until, now) {
+	if k.has(s, state) || !k.renew(s, state.Until, now) {
 		return
 	}
-	k.epoch.Add(1)
 	if wide, latest, ok := k.limits.common(s, now, k.confirmed); ok {
 		// What was met elsewhere at this moment, and what was met here, is one limit.
 		if status, met := k.metIn(wide); met {
@@ -234,6 +238,14 @@ func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
 		}
 	}
 	k.doubt(now)
+}
+
+// renew notes that a scope is limited until then, and reports whether that is news.
+func (k *Key) renew(s scope.Scope, until, now time.Time) (isNew bool) {
+	if isNew = k.limits.add(s, k.epoch.Load()+1, until, now); isNew {
+		k.epoch.Add(1)
+	}
+	return isNew
 }
 
 // metIn reports whether this process itself has met a limit in a scope, and with what

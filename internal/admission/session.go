@@ -26,13 +26,14 @@ const (
 	askSpread = 20 * time.Millisecond
 	// goodDelay gathers the successes of a ramp before they are reported.
 	goodDelay = hold.Slot / 4
+	// rideDelay is how long a success of a pace waits for a report that asks for turns.
+	// What a pace has to know soon are refusals; their share is of successes as old.
+	rideDelay = 10 * time.Second
 	// hintDelay gathers the hints that arrive while the key is held already.
 	hintDelay = 2 * hold.Slot
 	// idleSpread is how long a replica that has nothing to send waits before it
 	// looks whether a ramp is over.
 	idleSpread = time.Second
-	// maxDeniedStreak bounds how many slots a replica skips: 2 to that power.
-	maxDeniedStreak = 2
 	// timeoutMemory is how long a request that could not wait is expected again.
 	timeoutMemory = time.Second
 	// maxWant bounds the permits that one replica asks for at a time.
@@ -77,6 +78,7 @@ type session struct {
 	last      time.Time // when a replica last met a failure
 	failing   bool      // failures of this healthy key are being counted
 	exhausted bool      // there are no permits left until hold.until
+	turns     hold.Turns
 
 	dueSince time.Time // since when a decision is due that no replica makes
 
@@ -85,8 +87,6 @@ type session struct {
 	talking         bool        // an exchange is queued or under way
 	timer           *time.Timer // calls for the next one, at the time of next
 	next            time.Time
-	deniedStreak    int       // how many slots in a row had nothing left
-	lastGrantedSlot time.Time // the end of the slot that last granted something
 	noAskBefore     time.Time // before that, no permits of slots are asked for
 	noProbeBefore   time.Time // before that, no permits are asked for
 	timedOut        int       // requests whose patience ended in the queue, since permits were asked for
@@ -201,7 +201,7 @@ func (g *Gate) exchange() {
 			s.hint, s.serverDirected, s.retry = hint, true, time.Now().Add(storeRetry)
 		}
 		if current {
-			g.noteGrant(state.Permits, report.Want, reply.Due)
+			g.noteGrant(report, state, reply.Due)
 		} else {
 			s.noAskBefore = time.Now().Add(dueDelay) // a published round overtook this reply, and may have permits
 		}
@@ -210,15 +210,18 @@ func (g *Gate) exchange() {
 	}
 }
 
-// noteGrant takes in how many permits of the present round the store granted.
-func (g *Gate) noteGrant(granted, want int, due bool) {
-	s := &g.session
-	s.exhausted = granted < want
-	if due {
-		s.noAskBefore = time.Now().Add(dueDelay + jitter.Uniform(askSpread)) // another replica decides, and publishes
-		return
+// noteGrant takes in how many permits of the present round the store granted, or which
+// turns.
+func (g *Gate) noteGrant(report hold.Report, state hold.Snapshot, due bool) {
+	s, now := &g.session, time.Now()
+	s.exhausted = state.Permits < report.Want
+	switch {
+	case g.inTurns():
+		s.turns.Add(report.Want, state, now)
+		g.refuseLate(now)
+	case due:
+		s.noAskBefore = now.Add(dueDelay + jitter.Uniform(askSpread)) // another replica decides, and publishes
 	}
-	g.backOffAsking(granted, want)
 }
 
 // undecided reports whether a decision has been due for so long that no replica can
@@ -231,21 +234,6 @@ func (s *session) undecided(due bool, now time.Time) bool {
 		s.dueSince = now
 	}
 	return due && now.Sub(s.dueSince) >= maxUndecided
-}
-
-// backOffAsking makes a replica that was denied permits skip the next slots (up to
-// 2^maxDeniedStreak), so that a large fleet does not ask the store for permits that
-// it cannot get.
-func (g *Gate) backOffAsking(granted, want int) {
-	h, s := &g.hold, &g.session
-	if granted > 0 || !h.IsPaced() {
-		s.deniedStreak, s.lastGrantedSlot = 0, h.Until()
-		return
-	}
-	if want > 0 && h.Until().Sub(s.lastGrantedSlot) > hold.Rounding {
-		s.deniedStreak = min(s.deniedStreak+1, maxDeniedStreak)
-		s.noAskBefore = h.Until().Add(jitter.Uniform(hold.Slot<<s.deniedStreak - hold.Slot))
-	}
 }
 
 // returnUnusedProbe returns a probe's permit for which no request waits any more, and
@@ -278,6 +266,9 @@ func (g *Gate) takeReport(now time.Time) (report hold.Report, hint time.Time, wo
 	}
 	if want {
 		report.Want = g.wanted(now)
+		if g.inTurns() {
+			report.Want, report.Patience = max(report.Want-s.turns.Len(), 0), g.patience(now)
+		}
 		s.timedOut = 0
 	}
 	s.report = hold.Report{Generation: s.report.Generation}

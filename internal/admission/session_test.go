@@ -141,7 +141,7 @@ func TestSession_UnreportedHintOutlastsAHealthyState(t *testing.T) {
 		g := table.Key(named("h"))
 		g.onStoreChange("", hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
 		g.mu.Lock()
-		g.whole.hold.Adopt(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(10 * time.Second), Word: true, Generation: 7}, time.Now(), func(time.Duration) time.Duration { return 0 })
+		g.whole.hold.Adopt(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(10 * time.Second), Word: true, Generation: 7}, time.Now())
 		g.whole.session.hint, g.whole.session.serverDirected = time.Now().Add(10*time.Second), true
 		g.mu.Unlock()
 		g.onStoreChange("", hold.Snapshot{Phase: hold.Healthy, Generation: 7, Version: 3})

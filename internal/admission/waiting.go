@@ -139,9 +139,14 @@ func (k *Key) advance(w *Waiter, from *Gate, now time.Time) (done bool) {
 // true.
 func (g *Gate) line(w *Waiter) (refused bool) {
 	g.touch()
+	now := time.Now()
 	if g.cannotMeetDeadline(w) {
 		w.held = g.rejection()
-		g.key.giveBack(&w.Pass, time.Now())
+	} else {
+		w.held = g.tooLate(w, g.waiters.before(w.Latest)+1, now)
+	}
+	if w.held != nil {
+		g.key.giveBack(&w.Pass, now)
 		return true
 	}
 	w.at = g
@@ -207,8 +212,9 @@ func (k *Key) Leave(w *Waiter, impatient bool) *Rejection {
 	return g.rejection()
 }
 
-// release ends the wait of as many requests as there are permits, the oldest first,
-// and of those whose patience the hold outlasts.
+// release ends the wait of as many requests as there are permits, and of those whose
+// patience the hold outlasts. The oldest goes first; while the scope is paced, and a line
+// is long, the one whose patience ends first.
 func (g *Gate) release(now time.Time) {
 	for g.waiters.Len() > 0 {
 		p, ok := g.grant(now)
@@ -216,8 +222,11 @@ func (g *Gate) release(now time.Time) {
 			break
 		}
 		w := g.waiters.oldest()
-		if g.hold.Phase() == hold.Probing {
+		switch {
+		case g.hold.Phase() == hold.Probing:
 			w = g.waiters.pickProbe()
+		case g.hold.IsPaced():
+			w = g.waiters.soonest()
 		}
 		g.waiters.remove(w)
 		p.Retry = w.Retry

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"container/heap"
 	"container/list"
+	"slices"
+	"time"
 )
 
 // keepGone is how many waiters the heap of a queue holds at most for each that still
@@ -11,13 +13,15 @@ import (
 const keepGone = 4
 
 // queue is the line of the requests that wait at a gate. It finds the oldest, the
-// best prober and the least patient of them without a walk along the line. The
+// best prober, the least and the most patient of them without a walk along the line. The
 // zero value is empty.
 type queue struct {
-	joined  uint64     // counts the requests that ever joined
-	first   list.List  // of *waiter, the oldest first: requests that have not failed yet
-	retries list.List  // likewise: requests that have failed before
-	ends    impatience // both, and some that have left
+	joined  uint64        // counts the requests that ever joined
+	first   list.List     // of *waiter, the oldest first: requests that have not failed yet
+	retries list.List     // likewise: requests that have failed before
+	ends    byEnd         // both, and some that have left: the least patient first
+	latest  byEnd         // likewise: the most patient first
+	seconds map[int64]int // how many are patient until within that second
 }
 
 func (q *queue) Len() int { return q.first.Len() + q.retries.Len() }
@@ -26,17 +30,28 @@ func (q *queue) push(w *Waiter) {
 	q.joined++
 	w.number = q.joined
 	w.place = q.half(w).PushBack(w)
-	heap.Push(&q.ends, w)
-	if len(q.ends) > keepGone*q.Len() {
-		q.compact()
+	q.latest.last = true
+	for _, h := range []*byEnd{&q.ends, &q.latest} {
+		heap.Push(h, w)
+		if h.Len() > keepGone*q.Len() {
+			h.compact()
+		}
 	}
+	if q.seconds == nil {
+		q.seconds = make(map[int64]int)
+	}
+	q.seconds[w.Latest.Unix()]++
 }
 
 func (q *queue) remove(w *Waiter) {
 	q.half(w).Remove(w.place)
 	w.place = nil
+	end := w.Latest.Unix()
+	if q.seconds[end]--; q.seconds[end] == 0 {
+		delete(q.seconds, end)
+	}
 	if q.Len() == 0 {
-		q.ends = nil
+		q.ends, q.latest, q.seconds = byEnd{}, byEnd{}, nil
 	}
 }
 
@@ -72,27 +87,21 @@ func (q *queue) oldest() *Waiter {
 func (q *queue) pickProbe() *Waiter { return cmp.Or(front(&q.first), front(&q.retries)) }
 
 // soonest returns the waiter whose patience ends first, or nil if there is none.
-func (q *queue) soonest() *Waiter {
-	for len(q.ends) > 0 && q.ends[0].place == nil {
-		heap.Pop(&q.ends)
-	}
-	if len(q.ends) == 0 {
-		return nil
-	}
-	return q.ends[0]
-}
+func (q *queue) soonest() *Waiter { return q.ends.top() }
 
-// compact drops the waiters that have left from ends: for each that stays, at least
-// three. To find each of them as it leaves would make a release slower.
-func (q *queue) compact() {
-	all := q.ends
-	q.ends = make(impatience, 0, q.Len())
-	for _, w := range all {
-		if w.place != nil {
-			q.ends = append(q.ends, w)
+// mostPatient returns the waiter whose patience ends last, or nil if there is none.
+func (q *queue) mostPatient() *Waiter { return q.latest.top() }
+
+// before returns how many requests have less patience than one that will wait until
+// then, by a second or more: those of the same second are not counted.
+func (q *queue) before(then time.Time) (n int) {
+	end := then.Unix()
+	for second, waiting := range q.seconds {
+		if second < end {
+			n += waiting
 		}
 	}
-	heap.Init(&q.ends)
+	return n
 }
 
 func front(l *list.List) *Waiter {
@@ -102,17 +111,39 @@ func front(l *list.List) *Waiter {
 	return nil
 }
 
-// impatience is a heap of waiters by the end of their patience.
-type impatience []*Waiter
+// byEnd is a heap of waiters by the end of their patience: the first end first, or the
+// last. Waiters that have left stay until they come up.
+type byEnd struct {
+	heap []*Waiter
+	last bool
+}
 
-func (h impatience) Len() int           { return len(h) }
-func (h impatience) Less(i, j int) bool { return h[i].Latest.Before(h[j].Latest) }
-func (h impatience) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *impatience) Push(w any)        { *h = append(*h, w.(*Waiter)) }
-func (h *impatience) Pop() any {
-	last := len(*h) - 1
-	w := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
+// top returns the first that still waits, or nil if there is none.
+func (h *byEnd) top() *Waiter {
+	for h.Len() > 0 && h.heap[0].place == nil {
+		heap.Pop(h)
+	}
+	if h.Len() == 0 {
+		return nil
+	}
+	return h.heap[0]
+}
+
+// compact drops the waiters that have left: for each that stays, at least three. To find
+// each of them as it leaves would make a release slower.
+func (h *byEnd) compact() {
+	h.heap = slices.DeleteFunc(h.heap, func(w *Waiter) bool { return w.place == nil })
+	heap.Init(h)
+}
+
+func (h *byEnd) Len() int           { return len(h.heap) }
+func (h *byEnd) Less(i, j int) bool { return h.last != h.heap[i].Latest.Before(h.heap[j].Latest) }
+func (h *byEnd) Swap(i, j int)      { h.heap[i], h.heap[j] = h.heap[j], h.heap[i] }
+func (h *byEnd) Push(w any)         { h.heap = append(h.heap, w.(*Waiter)) }
+func (h *byEnd) Pop() any {
+	last := len(h.heap) - 1
+	w := h.heap[last]
+	h.heap[last] = nil
+	h.heap = h.heap[:last]
 	return w
 }

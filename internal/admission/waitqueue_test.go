@@ -25,6 +25,19 @@ func (m model) earliest() time.Time {
 	return slices.MinFunc(m, func(a, b *Waiter) int { return a.Latest.Compare(b.Latest) }).Latest
 }
 
+func (m model) latest() time.Time {
+	return slices.MaxFunc(m, func(a, b *Waiter) int { return a.Latest.Compare(b.Latest) }).Latest
+}
+
+func (m model) before(then time.Time) (n int) {
+	for _, w := range m {
+		if w.Latest.Unix() < then.Unix() {
+			n++
+		}
+	}
+	return n
+}
+
 // A queue finds what a walk along a plain list finds, whatever joins and leaves.
 func FuzzQueue(f *testing.F) {
 	f.Add(uint64(1), uint8(2))
@@ -37,11 +50,11 @@ func FuzzQueue(f *testing.F) {
 		var line model
 		for range 500 {
 			if r.IntN(6) < int(joining%6) || len(line) == 0 {
-				w := &Waiter{Latest: start.Add(time.Duration(r.IntN(50))), Retry: r.IntN(2) == 0}
+				w := &Waiter{Latest: start.Add(time.Duration(r.IntN(50)) * 100 * time.Millisecond), Retry: r.IntN(2) == 0}
 				q.push(w)
 				line = append(line, w)
-				if len(q.ends) > keepGone*len(line) {
-					t.Fatalf("%d waiters are kept for %d that wait", len(q.ends), len(line))
+				if n := max(q.ends.Len(), q.latest.Len()); n > keepGone*len(line) {
+					t.Fatalf("%d waiters are kept for %d that wait", n, len(line))
 				}
 			} else {
 				i := []int{0, len(line) - 1, r.IntN(len(line))}[r.IntN(3)]
@@ -52,7 +65,7 @@ func FuzzQueue(f *testing.F) {
 				t.Fatalf("got %d waiters, want %d", q.Len(), len(line))
 			}
 			if len(line) == 0 {
-				if q.oldest() != nil || q.pickProbe() != nil || q.soonest() != nil {
+				if q.oldest() != nil || q.pickProbe() != nil || q.soonest() != nil || q.mostPatient() != nil || len(q.seconds) > 0 {
 					t.Fatal("an empty queue has a waiter")
 				}
 				continue
@@ -65,6 +78,13 @@ func FuzzQueue(f *testing.F) {
 			}
 			if r.IntN(3) == 0 && !q.soonest().Latest.Equal(line.earliest()) {
 				t.Fatal("soonest is not the least patient")
+			}
+			if r.IntN(3) == 0 && !q.mostPatient().Latest.Equal(line.latest()) {
+				t.Fatal("the most patient is not")
+			}
+			then := start.Add(time.Duration(r.IntN(50)) * 100 * time.Millisecond)
+			if got, want := q.before(then), line.before(then); got != want {
+				t.Fatalf("%d have less patience, want %d", got, want)
 			}
 		}
 	})
@@ -86,7 +106,8 @@ func blindLine(t *testing.T, n int, retry bool) *Key {
 			}
 		}
 	}
-	clear(q.ends[1:])
+	clear(q.ends.heap[1:])
+	clear(q.latest.heap[1:])
 	return g
 }
 

@@ -203,19 +203,19 @@ func TestScopes_NamesOfTheServerWin(t *testing.T) {
 		var table Table
 		table.Init(nil, func(Change) {})
 		k := table.Key(named("h"))
-		named := func(route, limit string, lesson hold.Lesson, hint time.Duration, global bool) {
+		named := func(route, limit string, lesson hold.Lesson, hint time.Duration, reach string) {
 			pass, _ := k.TryFastPath()
-			k.Record(&pass, Outcome{At: at(route, "", ""), Limit: limit, Global: global, Result: hold.Result{Lesson: lesson, Hint: hint, Status: 429}})
+			k.Record(&pass, Outcome{At: at(route, "", ""), Limit: limit, Reach: reach, Result: hold.Result{Lesson: lesson, Hint: hint, Status: 429}})
 		}
-		named("/search/code", "search", hold.Good, 0, false)
-		named("/search/issues", "search", hold.Refused, 45*time.Second, false)
-		named("/repos", "core", hold.Good, 0, false)
+		named("/search/code", "search", hold.Good, 0, "")
+		named("/search/issues", "search", hold.Refused, 45*time.Second, "")
+		named("/repos", "core", hold.Good, 0, "")
 		for route, want := range map[string]bool{"/search/code": false, "/search/issues": false, "/repos": true, "/unknown": true} {
 			if got := k.passes(t, at(route, "", "")); got != want {
 				t.Errorf("%s passes: %t, want %t", route, got, want)
 			}
 		}
-		named("/repos", "", hold.Refused, time.Minute, true)
+		named("/repos", "", hold.Refused, time.Minute, "global")
 		if k.passes(t, at("/unknown", "", "")) {
 			t.Error("a global limit does not hold all")
 		}
@@ -245,5 +245,55 @@ func TestScopes_NoPermitIsHeldDuringAHold(t *testing.T) {
 			t.Errorf("%v, %+v; want the probe", err, w.Pass)
 		}
 		time.Sleep(time.Hour)
+	})
+}
+
+// Two routes are asked for again and again, and refused: when a third is refused as well,
+// the limit is of all.
+func TestScopes_ARefusedProbeIsEvidenceAsWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := alone()
+		k.refuse(at("/a", "", ""), 3*time.Second)
+		k.refuse(at("/b", "", ""), 3*time.Second)
+		for range 3 {
+			time.Sleep(3 * time.Second)
+			for _, route := range []string{"/a", "/b"} {
+				w := &Waiter{Point: at(route, "", ""), Latest: time.Now().Add(time.Hour)}
+				if inLine, err := k.Enqueue(w); inLine || err != nil || !w.Pass.Limited() {
+					t.Fatalf("%s is not probed: %t, %v", route, inLine, err)
+				}
+				k.Record(&w.Pass, Outcome{At: w.Point, Result: hold.Result{Lesson: hold.Refused, Hint: 3 * time.Second, Status: 429}})
+			}
+		}
+		time.Sleep(time.Second)
+		k.refuse(at("/c", "", ""), 3*time.Second)
+		if k.whole.hold.Phase() != hold.Held {
+			t.Errorf("three routes are refused, and the whole key is %v, want it held", k.whole.hold.Phase())
+		}
+	})
+}
+
+// The same where another replica asks for the two, and this one is refused at the third.
+func TestScopes_AProbeThatIsRefusedElsewhereIsEvidenceAsWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := alone()
+		version := uint64(0)
+		say := func(phase hold.Phase) {
+			for _, route := range []string{"/a", "/b"} {
+				version++
+				k.onStoreChange(route, hold.Snapshot{Version: version, Generation: version, Phase: phase, Until: time.Now().Add(3 * time.Second)})
+			}
+		}
+		say(hold.Held)
+		for range 3 {
+			time.Sleep(3 * time.Second)
+			say(hold.Probing)
+			say(hold.Held)
+		}
+		time.Sleep(time.Second)
+		k.refuse(at("/c", "", ""), 3*time.Second)
+		if k.whole.hold.Phase() != hold.Held {
+			t.Errorf("three routes are refused, and the whole key is %v, want it held", k.whole.hold.Phase())
+		}
 	})
 }

@@ -36,7 +36,7 @@ var layers = []layer{
 	{name: "ratelimitheader"},
 	{name: "replay"},
 	// Pure: it is told the time and the jitter.
-	{name: "hold", std: []string{"math", "time"}},
+	{name: "hold", std: []string{"math", "slices", "time"}},
 	{name: "mirror", own: []string{"hold", "scope"}},
 	{name: "quota", own: []string{"ratelimitheader", "hold"}},
 	{

@@ -43,7 +43,7 @@ var opposites = map[string]string{isAway: isBack, isBack: isAway, isRefused: obl
 
 const (
 	fleetSize = 4
-	keySpace  = "holdoff:{default}:v2:"
+	keySpace  = "holdoff:{default}:v3:"
 )
 
 // way is one in which a server can fail a fleet.
@@ -262,7 +262,7 @@ func ways() []way {
 			return fault{mute: true,
 				during: func() {
 					for _, key := range f.records() {
-						f.do("HSET", key, "v", "3")
+						f.do("HSET", key, "v", "4")
 					}
 				},
 				heal: func() { f.do("FLUSHALL") }}
@@ -272,7 +272,7 @@ func ways() []way {
 				during: func() {
 					for _, key := range f.records() {
 						if strings.Contains(f.admin.HGet(context.Background(), key, "key").Val(), "told-") {
-							f.do("HSET", key, "until", "99999999999999", "hint", "99999999999999 1")
+							f.do("HSET", key, "until", "99999999999999", "counts", strings.Repeat("\xff", 22*7)) // every number is the largest
 							f.do("PEXPIRE", key, time.Hour.Milliseconds())
 						}
 					}

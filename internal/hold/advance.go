@@ -15,19 +15,37 @@ func Advance(rec Record, rep Report, now time.Time, longest time.Duration, jitte
 	if (m.phase == Held || m.phase == Probing) && !now.Before(m.until) && rep.Want > 0 {
 		m.enter(Probing, 1, now.Add(rep.Lease))
 	}
+	gap, announce := m.turnGap()
+	permits := m.permits
+	if m.phase == Rationed {
+		permits += m.remaining // turns are handed out beyond this slot
+	}
 	d := Decision{
 		Rev: rec.Rev, At: millis(now), Seen: rec.Totals, SeenHint: rec.HintUntil, SeenAttempts: rec.Attempts,
-		Phase: m.phase, Generation: m.generation, Until: millis(m.until), Permits: m.permits, Alarms: m.alarms(now),
+		Phase: m.phase, Generation: m.generation, Until: millis(m.until), Permits: permits, Gap: gap, Alarms: m.alarms(now),
 		Memory: m.memory(), Keep: m.keepUntil(now), Attempts: m.attempts, Status: m.status,
-		Replica: rep.Replica, Want: rep.Want, MaxAge: MaxAge, NewRound: m.round != rec.Rev,
+		Replica: rep.Replica, Want: rep.Want, Patience: rep.Patience, MaxAge: MaxAge, NewRound: m.round != rec.Rev,
 	}
 	d.Memory.At = d.At
 	if m.phase == Healthy {
 		d.Failures, d.Memory.Failures = m.failures, 0
 	}
 	after := view{phase: m.phase, until: d.Until, failing: m.attempts > 0}
-	d.Changed = after.differs(before)
+	d.Changed = announce || after.differs(before)
 	return d
+}
+
+// turnGap returns the time between turns, and whether replicas must be told of it,
+// since they have turns that are not yet due: that it is longer, or much shorter.
+func (m *Machine) turnGap() (gap time.Duration, announce bool) {
+	if !m.IsPaced() {
+		m.announced = 0
+		return 0, false
+	}
+	if m.rate < m.announced*slower || m.rate > m.announced*faster {
+		m.announced, announce = m.rate, true
+	}
+	return max(time.Duration(float64(time.Second)/m.rate), 1), announce
 }
 
 // apply takes in the reports since the last decision. Results of a slot that is

@@ -15,6 +15,7 @@ type Decision struct {
 	Generation uint64
 	Until      Millis
 	Permits    int
+	Gap        time.Duration // between turns; 0 where there are none
 	Alarms     Alarms
 	Memory     Memory
 	Keep       Millis
@@ -26,6 +27,7 @@ type Decision struct {
 	Changed  bool   // the other replicas must learn of it
 	Replica  string // who decides
 	Want     int    // how many permits it has use for
+	Patience time.Duration
 	// MaxAge is how old the record may be by now.
 	MaxAge time.Duration
 }
@@ -36,7 +38,7 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 	at := millis(now)
 	r.rewind(at)
 	if d.Rev != r.Rev || r.outdates(d, at) {
-		reply := r.reply(r.grant(d.Want, at), now)
+		reply := r.grant(d.Want, d.Patience, now)
 		reply.Due = d.Rev == r.Rev
 		return reply
 	}
@@ -55,10 +57,15 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 	if r.HintUntil == d.SeenHint {
 		r.HintUntil, r.HintAt = 0, 0
 	}
+	over := min(r.Until, at)
 	r.Rev++
+	r.reschedule(d, micros(now))
 	r.Phase, r.Generation, r.Until, r.Permits = d.Phase, d.Generation, d.Until, d.Permits
 	if d.NewRound {
 		r.Began, r.Granted = at, 0
+		if d.Gap > 0 {
+			r.Granted = r.from(Micros(over) * 1000) // earlier rounds handed them out
+		}
 		if d.Phase == Probing || d.Phase == Ramping {
 			r.Until += at - d.At // it lasts as long however late it begins: a ramp must not hurry
 		}
@@ -68,9 +75,22 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 		r.Status = d.Status
 	}
 	r.Claim, r.ClaimUntil = "", 0
-	reply := r.reply(r.grant(d.Want, at), now)
+	reply := r.grant(d.Want, d.Patience, now)
 	reply.Changed = d.Changed
 	return reply
+}
+
+// reschedule goes on at the rate of d. Turns that replicas have already move with it
+// where they are told of it. They end with the pace, and where no replica is left that
+// would use them.
+func (r *Record) reschedule(d Decision, at Micros) {
+	switch {
+	case d.Gap == 0 || r.Gap == 0, at-Micros(r.Until)*1000 > Micros(UnusedAfter.Microseconds()):
+		r.Next = 0
+	case d.Changed:
+		r.retime(d.Gap, at)
+	}
+	r.Gap = d.Gap
 }
 
 // outdates reports whether d is too old; or was made before this round began, of a

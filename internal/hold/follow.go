@@ -9,6 +9,7 @@ const Rounding = 5 * time.Millisecond
 type Snapshot struct {
 	Phase      Phase
 	Permits    int // granted to the replica that asked, until Until
+	First      time.Time // when the first of them may be used, or the next would be, where they are turns
 	Until      time.Time
 	Generation uint64
 	Rate       float64 // sends per second, where the key is paced or rationed
@@ -47,21 +48,13 @@ func (m *Machine) OutlastsHold(s Snapshot) bool {
 
 // Adopt follows the store's state: from now on the store decides what comes at T.
 // A hint that this process got, and that the store does not know yet, is kept.
-func (m *Machine) Adopt(s Snapshot, now time.Time, jitter Jitter) {
+func (m *Machine) Adopt(s Snapshot, now time.Time) {
 	keep := m.OutlastsHold(s)
 	until := s.Until
 	if keep {
 		until = m.until
 	}
-	permits := s.Permits
-	if m.shared && s.Phase == m.phase && m.IsPaced() && m.until.Sub(until).Abs() <= Rounding {
-		permits += m.PermitsLeft() // they are spread over the slot, and some are still to be used
-	}
-	m.enter(s.Phase, permits, until)
-	m.slotStart = now
-	if left := until.Sub(now); m.IsPaced() && permits > 0 && left > 0 {
-		m.slotStart = now.Add(jitter(left / time.Duration(permits)))
-	}
+	m.enter(s.Phase, s.Permits, until)
 	m.shared, m.serverDirected = true, s.Word || keep
 	m.generation, m.level, m.rate = s.Generation, s.Level, s.Rate
 	m.attempts, m.status, m.witnesses = s.Attempts, s.Status, s.Witnesses

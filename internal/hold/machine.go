@@ -120,6 +120,9 @@ func (m *Machine) Shared() bool { return m.shared }
 // ServerDirected reports whether the server itself asked for the hold.
 func (m *Machine) ServerDirected() bool { return m.serverDirected }
 
+// Rate returns how many sends per second are granted, where the key is paced or rationed.
+func (m *Machine) Rate() float64 { return m.rate }
+
 // PermitsLeft returns how many permits of this round are not taken.
 func (m *Machine) PermitsLeft() int { return m.permits - m.granted }
 
@@ -193,6 +196,9 @@ func (m *Machine) grant(now time.Time, lease time.Duration, jitter Jitter) (Perm
 	m.granted++
 	return m.permit(), true
 }
+
+// Turn returns the permit that goes with a turn of a schedule: see [Turns].
+func (m *Machine) Turn() Permit { return m.permit() }
 
 func (m *Machine) permit() Permit {
 	return Permit{Generation: m.generation, Round: m.round, Limited: true}

@@ -39,6 +39,7 @@ type Memory struct {
 	ServerDirected bool    `json:"directed,omitempty"`
 	Length         int64   `json:"length,omitempty"` // of the round, ms
 	Rate           float64 `json:"rate,omitempty"`
+	Announced      float64 `json:"announced,omitempty"` // the rate that replicas were told of
 	ProvenRate     float64 `json:"proven,omitempty"`
 	CooldownUntil  Millis  `json:"cooldown,omitempty"`
 	CooldownExp    int     `json:"cooldowns,omitempty"`
@@ -54,7 +55,7 @@ func (m *Machine) memory() Memory {
 	return Memory{
 		Version: Version, Level: m.level, Good: m.good, Bad: m.bad, Failures: m.failures,
 		RecoveredAt: millis(m.recoveredAt), ServerDirected: m.serverDirected, Length: m.length.Milliseconds(),
-		Rate: m.rate, ProvenRate: m.provenRate, CooldownUntil: millis(m.cooldownUntil), CooldownExp: m.cooldownExp,
+		Rate: m.rate, Announced: m.announced, ProvenRate: m.provenRate, CooldownUntil: millis(m.cooldownUntil), CooldownExp: m.cooldownExp,
 		Before: m.descent.before, Present: m.descent.present, RetryAfter: millis(m.retryAfter),
 		Remaining: m.remaining, ResetAt: millis(m.resetAt),
 	}
@@ -94,7 +95,7 @@ func (r *Record) machine(now time.Time, longest time.Duration) Machine {
 		recoveredAt: soon(s.RecoveredAt, 0), witnesses: len(r.Witnesses), quorum: Quorum,
 	}
 	m.pacing = pacing{
-		rate: finite(s.Rate), provenRate: finite(s.ProvenRate), cooldownUntil: soon(s.CooldownUntil, pacingCooldown<<maxCooldownDoublings),
+		rate: finite(s.Rate), announced: finite(s.Announced), provenRate: finite(s.ProvenRate), cooldownUntil: soon(s.CooldownUntil, pacingCooldown<<maxCooldownDoublings),
 		cooldownExp: within(s.CooldownExp, 1<<20), descent: descent{s.Before.bounded(), s.Present.bounded()},
 		retryAfter: soon(s.RetryAfter, longest),
 		lastDenied: soon(r.DeniedAt, 0), remaining: within(s.Remaining, maxCount), resetAt: soon(s.ResetAt, longest),
@@ -102,6 +103,12 @@ func (r *Record) machine(now time.Time, longest time.Duration) Machine {
 	}
 	if m.IsPaced() {
 		m.rate = max(m.rate, minRate)
+	}
+	if m.phase == Rationed {
+		m.permits = max(m.permits-m.remaining, 0)
+	}
+	if m.IsPaced() {
+		m.granted = within(m.granted-r.from(Micros(min(r.Until, millis(now)))*1000), m.permits) // those to come are of later rounds
 	}
 	if m.generation == 0 {
 		// Generations of a record that expired must not come again.

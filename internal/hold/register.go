@@ -36,8 +36,9 @@ type Record struct {
 
 	// What came since.
 
-	Granted int
-	Totals  Totals
+	Granted int // permits of the round, or turns from its begin on
+	Schedule
+	Totals Totals
 
 	// What outlives rounds.
 
@@ -93,14 +94,14 @@ func (r *Record) Add(rep Report, now time.Time, longest time.Duration) Reply {
 	r.addHealth(rep, at)
 	r.Totals.addQuota(rep, at, longest)
 	r.addHint(rep, at, longest)
-	granted := r.grant(rep.Want, at)
 
 	due := r.due(rep, at)
 	decide := due && (at >= r.ClaimUntil || r.Claim == rep.Replica) && rep.Version >= r.Memory.Version
 	if decide {
 		r.Claim, r.ClaimUntil = rep.Replica, at+toMillis(claimTime)
+		rep.Want = 0 // the decision grants
 	}
-	reply := r.reply(granted, now)
+	reply := r.grant(rep.Want, rep.Patience, now)
 	reply.Decide, reply.Due = decide, due && !decide
 	reply.Changed = r.view().differs(before)
 	if decide {
@@ -118,6 +119,7 @@ func (r *Record) mine(rep Report) bool { return r.Rev > 0 && rep.Generation == r
 func (r *Record) rewind(at Millis) {
 	if step := r.Began - at; step > 0 {
 		r.Began, r.Until = at, max(r.Until-step, 0)
+		r.Next = max(r.Next-Micros(step)*1000, 0)
 	}
 	if step := r.HintAt - at; step > 0 && r.HintUntil > 0 {
 		r.HintAt, r.HintUntil = at, max(r.HintUntil-step, 1)
@@ -131,6 +133,7 @@ func (r *Record) rewind(at Millis) {
 func (r *Record) limit(at Millis, longest time.Duration) {
 	latest := at + toMillis(longest)
 	r.Until, r.HintUntil, r.Keep = min(r.Until, latest), min(r.HintUntil, latest), min(r.Keep, latest)
+	r.Next = min(r.Next, Micros(latest)*1000)
 	r.Alarms.RefusalsFrom, r.Totals.RetryAt = min(r.Alarms.RefusalsFrom, latest), min(r.Totals.RetryAt, latest)
 	if r.Totals.ResetAt > latest {
 		r.Totals.Remaining, r.Totals.ResetAt, r.Totals.NearExhaustion = 0, 0, false
@@ -202,18 +205,34 @@ func (r *Record) addHint(rep Report, at Millis, longest time.Duration) {
 	r.HintUntil = until
 }
 
-// grant hands out permits of the round. After the round, a decision is due, and
-// nothing is denied.
-func (r *Record) grant(want int, at Millis) int {
-	if want <= 0 || r.Phase == Healthy || r.Phase == Counted || r.HintUntil > 0 || at >= r.Until {
-		return 0
+// grant hands out permits of the round, or turns of the schedule: the reply has them.
+// After the round, a decision is due, and nothing is denied.
+func (r *Record) grant(want int, patience time.Duration, now time.Time) Reply {
+	at, paced := millis(now), r.Phase == Paced || r.Phase == Rationed
+	reply := Reply{Snapshot: r.Snapshot(), Now: now}
+	s := &reply.Snapshot
+	want = within(want, MaxReported)
+	switch {
+	case r.Phase == Healthy || r.Phase == Counted || r.HintUntil > 0:
+		return reply
+	case paced:
+		var first Micros
+		most := MaxPermits
+		if r.Phase == Rationed {
+			most = max(r.Permits-r.Granted, 0) // no more than what remains of the quota
+		}
+		s.Permits, first = r.take(want, most, patience, micros(now))
+		s.First = first.Time()
+	case at >= r.Until:
+		return reply
+	default:
+		s.Permits = max(min(want, r.Permits-r.Granted), 0)
 	}
-	granted := max(min(want, r.Permits-r.Granted), 0)
-	r.Granted += granted
-	if granted < want {
+	r.Granted = min(r.Granted+s.Permits, maxCount)
+	if s.Permits < want {
 		r.DeniedAt = at
 	}
-	return granted
+	return reply
 }
 
 // due reports whether a decision is due.
@@ -246,12 +265,6 @@ func (r *Record) heldUntil() Millis {
 		return 0
 	}
 	return r.Until
-}
-
-func (r *Record) reply(granted int, now time.Time) Reply {
-	s := r.Snapshot()
-	s.Permits = granted
-	return Reply{Snapshot: s, Now: now}
 }
 
 // Snapshot returns the state as replicas follow it. A hint that no decision has

@@ -8,10 +8,10 @@ import (
 var registerTime = time.UnixMilli(1_700_000_000_000)
 
 // A replica that asks as a slot ends is not denied: the next slot is not decided yet.
-// Else a pace would never end while anybody sends.
+// Else a ramp would never end while anybody sends.
 func TestRecord_RoundThatIsOverDeniesNobody(t *testing.T) {
 	end := registerTime.Add(Slot)
-	r := Record{Rev: 1, Phase: Paced, Permits: 10, Began: millis(registerTime), Until: millis(end)}
+	r := Record{Rev: 1, Phase: Ramping, Permits: 10, Began: millis(registerTime), Until: millis(end)}
 	if got := r.Add(Report{Want: 3}, end, time.Hour); got.Snapshot.Permits != 0 || r.DeniedAt != 0 {
 		t.Errorf("at the end: %d permits, denied at %d; want none, and nobody denied", got.Snapshot.Permits, r.DeniedAt)
 	}

@@ -42,9 +42,11 @@ type Report struct {
 	// are refused while others are served.
 	Hint           time.Duration
 	ServerDirected bool
-	// Want is how many permits the replica has use for, and Lease is how long a
-	// probe of this replica may take.
-	Want  int
+	// Want is how many permits, or turns, the replica has use for, and Patience is how
+	// long it would wait for the last of the turns.
+	Want     int
+	Patience time.Duration
+	// Lease is how long a probe of this replica may take.
 	Lease time.Duration
 }
 

@@ -137,6 +137,15 @@ func (c *Counter) count(remaining int, now time.Time) {
 	c.proven = c.proven || (c.decreases >= MinDecreases && !short)
 }
 
+// over reports whether the counter knows nothing that a new one would not learn.
+func (c *Counter) over(now time.Time) bool {
+	if !c.mu.TryLock() {
+		return false
+	}
+	defer c.mu.Unlock()
+	return !c.resetAt.After(now) && !c.distrustUntil.After(now)
+}
+
 // exhaustedWithin reports whether what remains at a later sample lasts no longer
 // than d, at the rate of use since s.
 func (s sample) exhaustedWithin(d time.Duration, later sample) bool {

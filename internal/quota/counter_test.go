@@ -17,14 +17,19 @@ type quotaTrace struct {
 	q     Counters
 	start time.Time
 	took  time.Duration
+	token uint64 // of the sender
 }
+
+func (tr *quotaTrace) of() uint64 { return tr.token }
+
+func nobody() uint64 { return 0 }
 
 func newQuotaTrace(t *testing.T) *quotaTrace {
 	return &quotaTrace{t: t, start: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), took: 10 * ms}
 }
 
 func (tr *quotaTrace) read(d time.Duration, headers ...string) (hold.Quota, bool) {
-	q, _, ok := tr.q.Read(header(headers...), tr.took, tr.start.Add(d), 5*time.Minute)
+	q, _, ok := tr.q.Read(header(headers...), tr.of, tr.took, tr.start.Add(d), 5*time.Minute)
 	return q, ok
 }
 
@@ -255,7 +260,7 @@ func FuzzQuota(f *testing.F) {
 						t.Fatalf("%q: %q, %q: %q: got %v", names[0], a, names[1], b, c)
 					}
 				})
-				r, _, ok := q.Read(h, time.Duration(i)*ms, now, time.Minute)
+				r, _, ok := q.Read(h, nobody, time.Duration(i)*ms, now, time.Minute)
 				if ok && !r.Inconsistent && (r.Remaining < 0 || r.ResetAt.After(now.Add(time.Minute))) {
 					t.Fatalf("%q: %q, %q: %q: got %d for %v", names[0], a, names[1], b, r.Remaining, r.ResetAt.Sub(now))
 				}

@@ -22,7 +22,7 @@ func item(name string, left, seconds int) string {
 // said lets an answer come at d, and checks of which limit what is believed.
 func (tr *quotaTrace) said(d time.Duration, want string, headers ...string) {
 	tr.t.Helper()
-	q, name, ok := tr.q.Read(header(headers...), tr.took, tr.start.Add(d), 5*time.Minute)
+	q, name, ok := tr.q.Read(header(headers...), tr.of, tr.took, tr.start.Add(d), 5*time.Minute)
 	got := tr.word(q, ok)
 	if name != "" {
 		got = name + ": " + got
@@ -107,18 +107,14 @@ func TestCounters_MoreNamesThanAreKept_AreIgnored(t *testing.T) {
 	for i := range 10 * maxNamed {
 		for round := range MinDecreases + 1 {
 			at := time.Duration(round) * 100 * ms
-			_, name, ok := tr.q.Read(header(resource(fmt.Sprint("limit", i), 100-round, 60)...), tr.took, tr.start.Add(at), time.Hour)
+			_, name, ok := tr.q.Read(header(resource(fmt.Sprint("limit", i), 100-round, 60)...), nobody, tr.took, tr.start.Add(at), time.Hour)
 			if last := round == MinDecreases; ok != (last && i < maxNamed) || (ok && name != fmt.Sprint("limit", i)) {
 				t.Fatalf("name %d, round %d: got %q, %t", i, round, name, ok)
 			}
 		}
 	}
-	known := 0
-	for n := tr.q.named.Load(); n != nil; n = n.next {
-		known++
-	}
-	if known != maxNamed {
-		t.Errorf("%d names are kept, want %d", known, maxNamed)
+	if known := len(*tr.q.named.Load()); known != maxNamed {
+		t.Errorf("%d counters are kept, want %d", known, maxNamed)
 	}
 	for i := range MinDecreases {
 		tr.said(time.Duration(i)*100*ms, "-", field(100-i, 60))
@@ -126,26 +122,36 @@ func TestCounters_MoreNamesThanAreKept_AreIgnored(t *testing.T) {
 	tr.said(300*ms, "97 until 1m0s", field(97, 60))
 }
 
-func TestCounters_Single_UntilASecondLimitIsSeen(t *testing.T) {
-	for _, tt := range []struct {
-		said         [][]string
-		used, single bool
-	}{
-		{nil, false, true},
-		{[][]string{{"X-RateLimit-Resource: core"}}, false, true},
-		{[][]string{{field(9, 5)}, {field(8, 5)}}, true, true},
-		{[][]string{resource("core", 9, 5), resource("core", 8, 5)}, true, true},
-		{[][]string{resource("core", 9, 5), resource("search", 8, 5)}, true, false},
-		{[][]string{resource("core", 9, 5), {field(8, 5)}}, true, false},
-		{[][]string{{"RateLimit: " + item("hour", 9, 5) + ", " + item("burst", 9, 5)}}, true, false},
-	} {
-		tr := newQuotaTrace(t)
-		for _, headers := range tt.said {
-			tr.read(0, headers...)
+// One name is the counter of each sender by itself: what one has left says nothing of
+// another.
+func TestCounters_OneNameOfSeveralSenders_EachIsBelieved(t *testing.T) {
+	tr := newQuotaTrace(t)
+	for i := range MinDecreases + 1 {
+		for tr.token = range uint64(3) {
+			last := i == MinDecreases
+			left := int(tr.token+1)*1000 - i
+			tr.said(time.Duration(i)*100*ms, map[bool]string{false: "-", true: fmt.Sprintf("core: %d until 3m20s", left)}[last], resource("core", left, 200)...)
 		}
-		if used, single := tr.q.Used(), tr.q.Single(); used != tt.used || single != tt.single {
-			t.Errorf("%q: used %t, single %t; want %t, %t", tt.said, used, single, tt.used, tt.single)
+	}
+}
+
+// Tokens that are used no more make room for new ones, once their windows are over.
+func TestCounters_OfFormerSenders_MakeRoom(t *testing.T) {
+	tr := newQuotaTrace(t)
+	for tr.token = range uint64(maxNamed) {
+		tr.read(0, resource("core", 4900, 60)...)
+	}
+	learn := func(from time.Duration) (ok bool) {
+		for i := range MinDecreases + 1 {
+			_, ok = tr.read(from+time.Duration(i)*100*ms, resource("core", 4900-i, 60)...)
 		}
+		return ok
+	}
+	if tr.token = maxNamed; learn(time.Second) {
+		t.Error("there was room for one more")
+	}
+	if !learn(2*time.Minute) || len(*tr.q.named.Load()) != 1 {
+		t.Errorf("a new token's counter is not believed; %d are kept", len(*tr.q.named.Load()))
 	}
 }
 
@@ -156,7 +162,7 @@ func TestCounters_KnownNames_AllocateNothing(t *testing.T) {
 	} {
 		var q Counters
 		h := header(headers...)
-		if n := testing.AllocsPerRun(100, func() { q.Read(h, 0, now, time.Minute) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { q.Read(h, nobody, 0, now, time.Minute) }); n != 0 {
 			t.Errorf("%q: %v allocations, want 0", headers, n)
 		}
 	}
@@ -170,16 +176,15 @@ func TestCounters_ConcurrentUse_KeepsEachNameOnce(t *testing.T) {
 		all.Go(func() {
 			for i := range 500 {
 				name := fmt.Sprint("limit", (i+worker)%(maxNamed+4))
-				q.Read(header(resource(name, 1000-i, 60)...), ms, now.Add(time.Duration(i)*ms), time.Hour)
-				q.Read(http.Header{"Ratelimit": {fmt.Sprintf(`"default";r=%d;t=60`, 1000-i)}}, ms, now.Add(time.Duration(i)*ms), time.Hour)
+				q.Read(header(resource(name, 1000-i, 60)...), nobody, ms, now.Add(time.Duration(i)*ms), time.Hour)
+				q.Read(http.Header{"Ratelimit": {fmt.Sprintf(`"default";r=%d;t=60`, 1000-i)}}, nobody, ms, now.Add(time.Duration(i)*ms), time.Hour)
 				q.Used()
-				q.Single()
 			}
 		})
 	}
 	all.Wait()
 	seen := map[string]bool{}
-	for n := q.named.Load(); n != nil; n = n.next {
+	for _, n := range *q.named.Load() {
 		if seen[n.name] || !strings.HasPrefix(n.name, "limit") {
 			t.Errorf("%q is kept twice, or is no name that was given", n.name)
 		}

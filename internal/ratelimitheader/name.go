@@ -17,23 +17,34 @@ const unnamedLimit = "default"
 // Limit returns the name of the limit of which a response speaks: that of a field
 // made for it, or else that of the RateLimit item with the least that remains, which
 // for a refusal is the one that refused. The name is "" where the server gives none.
-// A global limit is that of everything on this host, and then the name is "" as well.
-func Limit(h http.Header) (name string, global bool) {
-	if isGlobal(h) {
-		return "", !cached(h)
+// reach says whose the limit is, in the words of Discord's X-RateLimit-Scope: "user",
+// "shared", "global", or "" where the server does not say. A global limit has no name.
+func Limit(h http.Header) (name, reach string) {
+	if reach = limitReach(h); reach != global {
+		if name = fieldName(h); name == "" {
+			name = tightestItem(h)
+		}
 	}
-	if name = fieldName(h); name == "" {
-		name = tightestItem(h)
+	if (name != "" || reach != "") && cached(h) {
+		return "", ""
 	}
-	if name != "" && cached(h) {
-		return "", false
-	}
-	return name, false
+	return name, reach
 }
 
-// isGlobal reads Discord's fields. The scopes "user" and "shared" are of a bucket.
-func isGlobal(h http.Header) bool {
-	return strings.EqualFold(Value(h, "X-Ratelimit-Global"), "true") || strings.EqualFold(Value(h, "X-Ratelimit-Scope"), "global")
+const global = "global"
+
+// limitReach reads Discord's fields: X-RateLimit-Global is the older one.
+func limitReach(h http.Header) string {
+	if strings.EqualFold(Value(h, "X-Ratelimit-Global"), "true") {
+		return global
+	}
+	said := Value(h, "X-Ratelimit-Scope")
+	for _, reach := range [...]string{global, "user", "shared"} {
+		if strings.EqualFold(said, reach) {
+			return reach
+		}
+	}
+	return ""
 }
 
 func fieldName(h http.Header) string {

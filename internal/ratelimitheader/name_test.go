@@ -13,16 +13,19 @@ func TestLimit_OfRealHeaders_IsTheNameThatTheServerGives(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		headers []string
-		want    string // "global": the whole key
+		want    string // with its reach behind "/"
 	}{
 		{"nothing", nil, ""},
 		{"GitHub", []string{"X-RateLimit-Remaining: 0", "X-RateLimit-Reset: 1767269430", "X-RateLimit-Resource: search"}, "search"},
-		{"Discord, a bucket", []string{"X-RateLimit-Bucket: abcd1234", "X-RateLimit-Scope: user"}, "abcd1234"},
-		{"Discord, a bucket of several users", []string{"X-RateLimit-Bucket: abcd1234", "X-RateLimit-Scope: shared"}, "abcd1234"},
-		{"Discord, global", []string{"X-RateLimit-Global: true", "X-RateLimit-Scope: global"}, "global"},
-		{"Discord, global by its scope alone", []string{"X-RateLimit-Scope: global", "X-RateLimit-Bucket: abcd1234"}, "global"},
-		{"global in other letters", []string{"X-RateLimit-Global: True"}, "global"},
+		{"Discord, a bucket", []string{"X-RateLimit-Bucket: abcd1234", "X-RateLimit-Scope: user"}, "abcd1234/user"},
+		{"Discord, a bucket of several users", []string{"X-RateLimit-Bucket: abcd1234", "X-RateLimit-Scope: shared"}, "abcd1234/shared"},
+		{"Discord, global", []string{"X-RateLimit-Global: true", "X-RateLimit-Scope: global"}, "/global"},
+		{"Discord, global by its scope alone", []string{"X-RateLimit-Scope: global", "X-RateLimit-Bucket: abcd1234"}, "/global"},
+		{"global in other letters", []string{"X-RateLimit-Global: True"}, "/global"},
 		{"not global", []string{"X-RateLimit-Global: false", "X-RateLimit-Bucket: abcd1234"}, "abcd1234"},
+		{"Discord, in other letters", []string{"X-RateLimit-Bucket: abcd1234", "X-RateLimit-Scope: Shared"}, "abcd1234/shared"},
+		{"a scope of another kind", []string{"X-RateLimit-Bucket: abcd1234", "X-RateLimit-Scope: api"}, "abcd1234"},
+		{"a user's, without a name", []string{"X-RateLimit-Scope: user"}, "/user"},
 		{"Datadog", []string{"X-RateLimit-Name: logs_public_search_api", "X-RateLimit-Period: 10"}, "logs_public_search_api"},
 		{"GitLab", []string{"RateLimit-Name: throttle_authenticated_api", "RateLimit-Remaining: 0"}, "throttle_authenticated_api"},
 		{"Slack and AWS: none", []string{"Retry-After: 30", "X-Slack-Req-Id: 9f1", "X-Amzn-RateLimit-Limit: 2.0", "X-Amzn-ErrorType: ThrottlingException"}, ""},
@@ -57,9 +60,9 @@ func TestLimit_OfRealHeaders_IsTheNameThatTheServerGives(t *testing.T) {
 		{"out of a cache", []string{"X-RateLimit-Resource: search", "Age: 3"}, ""},
 		{"global, out of a cache", []string{"X-RateLimit-Global: true", "Age: 3"}, ""},
 	} {
-		got, global := Limit(answer(429, tt.headers...).Header)
-		if global {
-			got += "global"
+		got, reach := Limit(answer(429, tt.headers...).Header)
+		if reach != "" {
+			got += "/" + reach
 		}
 		if got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
@@ -141,9 +144,9 @@ func FuzzLimit(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
 		for _, field := range append(nameFields[:], "X-Ratelimit-Global", "X-Ratelimit-Scope") {
-			name, global := Limit(http.Header{field: {a}, "Ratelimit": {b}})
-			if len(name) > maxValueBytes || name == unnamedLimit || (global && name != "") || strings.Trim(name, " ") != name {
-				t.Fatalf("%s: %q, RateLimit: %q: got %q, %t", field, a, b, name, global)
+			name, reach := Limit(http.Header{field: {a}, "Ratelimit": {b}})
+			if len(name) > maxValueBytes || name == unnamedLimit || (reach == global && name != "") || strings.Trim(name, " ") != name {
+				t.Fatalf("%s: %q, RateLimit: %q: got %q, %q", field, a, b, name, reach)
 			}
 			for _, c := range []byte(name) {
 				if c < ' ' || c > '~' || c == '"' {

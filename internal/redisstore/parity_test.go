@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -22,23 +23,28 @@ type register struct {
 	record         hold.Record
 	calls          uint64
 	now            int64 // ms
+	us             int64 // beyond now
+	first          any   // of the last reply, as it crossed
 }
 
-const registerKey = "https://api.example.com"
+const (
+	registerKey   = "https://api.example.com"
+	registerClock = "p:{n}:clock" // in the slot of the records
+)
 
 func newRegister(t *testing.T, rdb redis.UniversalClient, now int64) *register {
 	clocked := func(lua string) *redis.Script {
-		return redis.NewScript(strings.ReplaceAll(lua, "redis.call('TIME')", "{redis.call('HGET', '{n}clock', 's'), redis.call('HGET', '{n}clock', 'us')}"))
+		return redis.NewScript(strings.ReplaceAll(lua, "redis.call('TIME')", "{redis.call('HGET', '"+registerClock+"', 's'), redis.call('HGET', '"+registerClock+"', 'us')}"))
 	}
 	s := &Store{opts: Options{Prefix: "p", Namespace: "n", MaxHold: 5 * time.Minute}, candidate: "secret"}
-	return &register{t: t, store: s, rdb: rdb, report: clocked(commonLua + reportLua), commit: clocked(commonLua + commitLua), now: now}
+	return &register{t: t, store: s, rdb: rdb, report: clocked(inline(commonLua + reportLua)), commit: clocked(inline(commonLua + commitLua)), now: now}
 }
 
 // run runs a script, and returns what it answers.
 func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) {
 	r.t.Helper()
 	ctx := r.t.Context()
-	if err := r.rdb.HSet(ctx, "{n}clock", "s", r.now/1000, "us", r.now%1000*1000).Err(); err != nil {
+	if err := r.rdb.HSet(ctx, registerClock, "s", r.now/1000, "us", r.now%1000*1000+r.us).Err(); err != nil {
 		r.t.Fatal(err)
 	}
 	keys := []string{r.store.name(idOf(registerKey)), r.store.name("index"), r.store.name("meta")}
@@ -46,12 +52,15 @@ func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) 
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.first = raw[snapshotFields+1]
 	reply, snap, err := r.store.decodeReply(raw)
 	if err != nil {
 		r.t.Fatalf("%v: %v", err, raw)
 	}
 	return reply, snap
 }
+
+func (r *register) time() time.Time { return time.UnixMicro(r.now*1000 + r.us) }
 
 // stored returns the record as Redis keeps it.
 func (r *register) stored() hold.Record {
@@ -63,15 +72,28 @@ func (r *register) stored() hold.Record {
 	if len(h) == 0 {
 		return hold.Record{}
 	}
-	record, ok := decodeRecord([]any{h["round"], h["totals"], h["granted"], h["denied"], h["hint"], h["witnesses"], h["attempts"], h["status"], h["timestamp"], h["memory"]})
+	record, ok := decodeRecord([]any{h["round"], h["counts"], h["witnesses"], cmp.Or(h["memory"], "{}")})
 	if !ok {
 		r.t.Fatalf("the record can't be read: %v", h)
 	}
-	if claim, until, found := strings.Cut(h["claim"], " "); found {
-		record.Claim = claim
-		fmt.Sscan(until, &record.ClaimUntil)
+	if record.Claim = h["claim"]; record.Claim != "" {
+		claim := fields{rest: h["counts"]}
+		claim.skip(16)
+		record.ClaimUntil = claim.millis()
 	}
+	r.sameForPeople(h, record)
 	return record
+}
+
+// sameForPeople compares the fields that people read with the packed ones.
+func (r *register) sameForPeople(h map[string]string, record hold.Record) {
+	r.t.Helper()
+	state := record.Snapshot()
+	until := max(state.Until.UnixMilli(), 0)
+	want := fmt.Sprint(state.Phase, until, state.Attempts, record.Status, int64(record.LastFailure), registerKey)
+	if got := fmt.Sprint(h["phase"], " ", h["until"], " ", h["attempts"], " ", h["status"], " ", h["timestamp"], h["key"]); got != want {
+		r.t.Fatalf("people read %s, want %s", got, want)
+	}
 }
 
 // same compares the two registers, field by field.
@@ -96,6 +118,13 @@ func (r *register) same(step string, inGo, inRedis hold.Reply) {
 	if inGo.Decide != inRedis.Decide || inGo.Due != inRedis.Due || inGo.Snapshot.Permits != inRedis.Snapshot.Permits || inGo.Snapshot.Phase != inRedis.Snapshot.Phase ||
 		inGo.Snapshot.Word != inRedis.Snapshot.Word || inGo.Snapshot.Attempts != inRedis.Snapshot.Attempts || inGo.Snapshot.Witnesses != inRedis.Snapshot.Witnesses {
 		r.t.Fatalf("%s:\nRedis %+v\nGo    %+v", step, inRedis, inGo)
+	}
+	var first int64
+	if !inGo.Snapshot.First.IsZero() {
+		first = inGo.Snapshot.First.Sub(r.time()).Microseconds()
+	}
+	if r.first != first {
+		r.t.Fatalf("%s: the first turn comes in %v µs by Redis, in %v by Go", step, r.first, first)
 	}
 	if inGo.Decide && !reflect.DeepEqual(without(inGo.Record), without(inRedis.Record)) {
 		r.t.Fatalf("%s, to be decided:\nRedis %+v\nGo    %+v", step, inRedis.Record, inGo.Record)
@@ -133,6 +162,7 @@ func TestScripts_MatchTheRegisterInGo(t *testing.T) {
 		phases := make(map[hold.Phase]int)
 		for step := range 400 {
 			r.now += []int64{0, 1, rng.Int64N(30), rng.Int64N(200), rng.Int64N(3000)}[rng.IntN(5)]
+			r.us = rng.Int64N(1000)
 			switch rng.IntN(60) {
 			case 0:
 				r.now += rng.Int64N(200_000)
@@ -165,15 +195,15 @@ func (r *register) walk(step string, rng *rand.Rand, jitter hold.Jitter) {
 	if rep.ResetIn > 0 {
 		rep.ResetIn += 2 * time.Millisecond
 	}
-	inGo := r.record.Add(rep, time.UnixMilli(r.now), r.store.opts.MaxHold)
+	inGo := r.record.Add(rep, r.time(), r.store.opts.MaxHold)
 	r.same(fmt.Sprintf("%s, %+v", step, rep), inGo, inRedis)
 	if !inGo.Decide || rng.IntN(20) == 0 { // the decider may die
 		return
 	}
 	d := hold.Advance(inRedis.Record, rep, inRedis.Now, inRedis.MaxHold, jitter)
-	r.now += []int64{0, 1, 20, 300}[rng.IntN(4)]
+	r.now, r.us = r.now+[]int64{0, 1, 20, 300}[rng.IntN(4)], rng.Int64N(1000)
 	inRedis, _ = r.run(r.commit, r.store.commitArgs(idOf(registerKey), registerKey, d))
-	inGo = r.record.Commit(d, time.UnixMilli(r.now))
+	inGo = r.record.Commit(d, r.time())
 	r.same(fmt.Sprintf("%s, %+v", step, d), inGo, inRedis)
 }
 
@@ -209,7 +239,8 @@ func randomReport(rng *rand.Rand, generation uint64) hold.Report {
 		r.NearExhaustion, r.Inconsistent = rng.IntN(2) == 0, rng.IntN(6) == 0
 	}
 	if rng.IntN(2) == 0 {
-		r.Want = rng.IntN(8)
+		longest := []time.Duration{1, time.Second, time.Hour}[rng.IntN(3)]
+		r.Want, r.Patience = rng.IntN(8), time.Duration(rng.Int64N(int64(longest)))
 	}
 	return r
 }

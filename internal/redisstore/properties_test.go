@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,73 +16,6 @@ import (
 	"github.com/go-holdoff/holdoff/internal/redistest"
 	"github.com/redis/go-redis/v9"
 )
-
-// onRedisAndCluster runs a test on one Redis, and on a Cluster of three. Two databases
-// are a matter of one Redis alone: a Cluster has one.
-func onRedisAndCluster(t *testing.T, test func(t *testing.T, client func() redis.UniversalClient)) {
-	t.Run("one Redis", func(t *testing.T) {
-		srv := redistest.Start(t)
-		test(t, func() redis.UniversalClient { return srv.Client() })
-	})
-	t.Run("a Cluster", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("starts three servers")
-		}
-		cluster := redistest.StartCluster(t, 3)
-		test(t, func() redis.UniversalClient { return cluster.Client() })
-	})
-}
-
-// servers calls f for each server behind a client.
-func servers(t testing.TB, rdb redis.UniversalClient, f func(*redis.Client)) {
-	t.Helper()
-	cluster, ok := rdb.(*redis.ClusterClient)
-	if !ok {
-		f(rdb.(*redis.Client))
-		return
-	}
-	var mu sync.Mutex
-	err := cluster.ForEachMaster(t.Context(), func(_ context.Context, one *redis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
-		f(one)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func flush(t testing.TB, rdb redis.UniversalClient) {
-	t.Helper()
-	servers(t, rdb, func(one *redis.Client) { one.FlushAll(t.Context()) })
-}
-
-// scripts returns how many scripts Redis has run.
-func scripts(t testing.TB, rdb redis.UniversalClient) int {
-	t.Helper()
-	n := 0
-	servers(t, rdb, func(one *redis.Client) {
-		for _, m := range regexp.MustCompile(`cmdstat_eval(?:sha)?:calls=(\d+),[^\r]*failed_calls=(\d+)`).FindAllStringSubmatch(one.Info(t.Context(), "commandstats").Val(), -1) {
-			calls, _ := strconv.Atoi(m[1])
-			failed, _ := strconv.Atoi(m[2])
-			n += calls - failed
-		}
-	})
-	return n
-}
-
-// quiet waits until no store has anything left to read.
-func quiet(t testing.TB, rdb *redis.Client) {
-	t.Helper()
-	last, since := -1, time.Now()
-	for time.Since(since) < 300*time.Millisecond {
-		if n := scripts(t, rdb); n != last {
-			last, since = n, time.Now()
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
 
 func TestReport_HintCostsOneScriptAndIsAMaximum(t *testing.T) {
 	srv := redistest.Start(t)
@@ -148,8 +80,9 @@ func TestReport_ThousandReplicasMakeOneDecision(t *testing.T) {
 	if probes.Load() != 1 {
 		t.Errorf("%d probes were granted, want 1", probes.Load())
 	}
-	if rev := strings.Fields(rdb.HGet(t.Context(), s.name(idOf("k")), "round").Val())[0]; rev != "1" {
-		t.Errorf("%s decisions were committed, want 1", rev)
+	round := fields{rest: rdb.HGet(t.Context(), s.name(idOf("k")), "round").Val()}
+	if rev := round.next(); rev != 1 {
+		t.Errorf("%d decisions were committed, want 1", rev)
 	}
 }
 
@@ -195,13 +128,13 @@ func checkClockSetBackKeepsTheLengthOfARound(t *testing.T, client func() redis.U
 		reply := report(hold.Report{Refusals: 1})
 		report(hold.Report{Generation: reply.Snapshot.Generation, Good: 50, Refused: 20, Status: 429})
 		r.now += 501
-		if reply = report(hold.Report{Want: 5}); reply.Snapshot.Phase != hold.Paced || reply.Snapshot.Permits != 5 {
+		if reply = report(hold.Report{Want: 5, Patience: time.Second}); reply.Snapshot.Phase != hold.Paced || reply.Snapshot.Permits != 5 {
 			t.Fatalf("got %+v, want a paced key and 5 permits", reply.Snapshot)
 		}
 		r.now -= step.Milliseconds()
-		report(hold.Report{Want: 200})
+		report(hold.Report{Want: 200, Patience: time.Second})
 		r.now += 120 // a round of ten sends at 100 per second, and a little
-		if reply = report(hold.Report{Want: 5}); reply.Snapshot.Permits == 0 {
+		if reply = report(hold.Report{Want: 5, Patience: 2 * time.Second}); reply.Snapshot.Permits == 0 || time.Until(reply.Snapshot.First) > 1200*time.Millisecond {
 			t.Errorf("%v back: a paced key grants nothing after a round: %+v", step, reply.Snapshot)
 		}
 	}
@@ -261,7 +194,8 @@ func checkListenForgedMessagesChangeNothing(t *testing.T, client func() redis.Un
 	eventually(t, "the next hold is known", func() bool { return next().Phase == hold.Held })
 }
 
-// Publications cross the databases of one Redis. Keys do not, and so holds must not.
+// Publications cross the databases of one Redis. Keys do not, and so holds must not. A
+// Cluster has one database only, so this has no counterpart there.
 func TestListen_DatabasesOfOneRedisDoNotMix(t *testing.T) {
 	srv := redistest.Start(t)
 	open := func(db int) *redis.Client {
@@ -320,13 +254,27 @@ func TestRecord_DamageIsSurvived(t *testing.T) { onRedisAndCluster(t, checkRecor
 func checkRecordDamageIsSurvived(t *testing.T, client func() redis.UniversalClient) {
 	rdb := client()
 	s := redisStore(t, rdb, Options{})
-	for i, damage := range [][]any{
-		{"round", "garbage"}, {"round", strings.Repeat("9", 4000)}, {"round", "1 2 asleep 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21"},
-		{"round", "nan inf paced -1 1e300 1e300 0 0 nan 7 1 0 0 0 0 0 0 0 0 0 0"}, {"totals", "x"}, {"hint", "9e99 1"}, {"witnesses", strings.Repeat("r:1,", 1000)},
-		{"memory", "{"}, {"memory", `{"rate":1e300,"level":-5,"length":9e18,"reset":9e15}`}, {"claim", "me 99999999999999999"}, {"granted", "-7"}, {"attempts", "many"},
-		{"attempts", "0.5"}, {"attempts", "4e15"}, {"status", "0.5"}, {"status", "3000000000"}, {"totals", "0.5 1e300 1 1 1 1 1 1 1 9e15 1 1"},
-		{"round", "1 2 paced 4 5 6 9e15 3000000000 0.25 1 1 0 0 0 0 0 0 0 9e15 0 0"},
-	} {
+	const rounds, counts = 22, 22 // numbers
+	damages := [][]any{
+		{"round", "garbage"}, {"round", strings.Repeat("9", 4000)}, {"round", "12 3 paced"}, {"counts", "x"}, {"counts", strings.Repeat("9", 4000)},
+		{"round", strings.Repeat("\xff", packedSize*rounds)}, {"counts", strings.Repeat("\xff", packedSize*counts)},
+		{"round", ""}, {"counts", ""}, {"witnesses", strings.Repeat("r:1,", 1000)}, {"witnesses", ",:,a:,:1,\x00"},
+		{"memory", "{"}, {"memory", `{"rate":1e300,"level":-5,"length":9e18,"reset":9e15}`}, {"memory", strings.Repeat("9", 1<<16)},
+		{"claim", strings.Repeat("me", 4000)}, {"claim", "me 99999999999999999"}, {"attempts", "many"}, {"status", "0.5"}, {"phase", "asleep"}, {"until", "-1"},
+	}
+	for field, n := range map[string]int{"round": rounds, "counts": counts} {
+		for i := range n {
+			for _, value := range []int64{0, 7, 1 << 31, maxPacked} {
+				numbers := slices.Repeat([]int64{1}, n)
+				if field == "round" {
+					numbers[2] = int64(hold.Paced)
+				}
+				numbers[i] = value
+				damages = append(damages, []any{field, pack(numbers...)})
+			}
+		}
+	}
+	for i, damage := range damages {
 		key := fmt.Sprint("k", i)
 		state := tell(t, s, key, hold.Report{Refusals: 1})
 		tell(t, s, key, hold.Report{Generation: state.Generation, Good: 5, Refused: 5, Status: 429})

@@ -229,19 +229,19 @@ func (s *Store) update(script *redis.Script, key string, args func(id, key strin
 	if err != nil {
 		return hold.Reply{}, err
 	}
-	granted := reply.Snapshot.Permits
+	granted, first := reply.Snapshot.Permits, reply.Snapshot.First
 	reply.Snapshot = s.observe(snap)
 	// Record our own change as if it had been received by pub/sub. Otherwise, if
 	// Redis loses it before it is published, no replica would notice the loss.
 	s.mirror.Put(key, reply.Snapshot, false)
-	reply.Snapshot.Permits = granted
+	reply.Snapshot.Permits, reply.Snapshot.First = granted, first
 	return reply, nil
 }
 
 // noteRepair logs, once a minute at most, that a key is not shared, or that its
 // record or the meta data had to be replaced because they could not be read.
 func (s *Store) noteRepair(key string, raw []any, err error) {
-	repaired := len(raw) > 0 && raw[0] == "repaired"
+	repaired := len(raw) >= replyFields && raw[replyFields-1] == "repaired"
 	if err == nil && !repaired {
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -42,16 +41,16 @@ var pollLua string
 var indexLua string
 
 var (
-	reportScript = redis.NewScript(commonLua + reportLua)
-	commitScript = redis.NewScript(commonLua + commitLua)
-	readScript   = redis.NewScript(commonLua + readLua)
+	reportScript = redis.NewScript(inline(commonLua + reportLua))
+	commitScript = redis.NewScript(inline(commonLua + commitLua))
+	readScript   = redis.NewScript(inline(commonLua + readLua))
 	pollScript   = redis.NewScript(metaLua + pollLua)
 	indexScript  = redis.NewScript(metaLua + indexLua)
 )
 
 // wireVersion is that of the records and of what is published. Another one gets
 // other keys: see name.
-const wireVersion = "2"
+const wireVersion = "3"
 
 // name is a key of ours in Redis. The braces make all of them one slot of a
 // Cluster.
@@ -102,13 +101,13 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 		sent = s.redisOffset + time.Since(s.start)
 	}
 	s.mu.Unlock()
-	reset := upMillis(r.ResetIn)
-	return []any{
-		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, packAlarms(hold.FirstAlarms()),
-		replicaID(r.Replica), r.Call, r.Version, sent.Milliseconds(), r.Generation,
+	report := pack(int64(r.Call), int64(r.Version), sent.Milliseconds(), int64(r.Generation),
 		count(r.Good), count(r.Bad), count(r.Refused), count(r.Returned),
 		count(r.Failures), count(r.Refusals), flag(r.Well),
-		max(r.Status, 0), upMillis(r.Hint), flag(r.ServerDirected), max(r.Remaining, 0), reset, flag(r.NearExhaustion), flag(r.Inconsistent), r.Want,
+		int64(r.Status), upMillis(r.Hint), flag(r.ServerDirected), int64(r.Remaining), upMillis(r.ResetIn), flag(r.NearExhaustion), flag(r.Inconsistent), count(r.Want), r.Patience.Microseconds())
+	return []any{
+		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, firstRound,
+		replicaID(r.Replica), report,
 	}
 }
 
@@ -116,32 +115,24 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 func (s *Store) commitArgs(id, key string, d hold.Decision) []any {
 	t := d.Seen
 	memory, _ := json.Marshal(d.Memory) // numbers only: see hold.Memory
-	round := fmt.Sprintf("0 %d %v 0 %d %d %d %d %s %d %d %s", d.Generation, d.Phase, d.Until, d.Permits, d.Keep, d.Memory.Level,
-		strconv.FormatFloat(d.Memory.Rate, 'g', -1, 64), flag(d.Memory.ServerDirected), d.Memory.Version, packAlarms(d.Alarms))
-	return []any{
-		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(),
-		d.Rev, int64(d.At), d.MaxAge.Milliseconds(),
-		pack(t.Good, t.Bad, t.Refused, t.Returned, t.Failures, t.Refusals, t.Hints,
-			int(t.RetryAt), t.Remaining, int(t.ResetAt), flag(t.NearExhaustion), flag(t.Inconsistent)),
-		int64(d.SeenHint), d.SeenAttempts, round, memory,
-		d.Attempts, d.Status, d.Failures, flag(d.NewRound), flag(d.Changed), d.Want,
-	}
+	totals := pack(int64(t.Good), int64(t.Bad), int64(t.Refused), int64(t.Returned),
+		int64(t.Failures), int64(t.Refusals), int64(t.Hints),
+		int64(t.RetryAt), int64(t.Remaining), int64(t.ResetAt), flag(t.NearExhaustion), flag(t.Inconsistent))
+	rest := pack(d.MaxAge.Milliseconds(), int64(d.SeenHint), int64(d.SeenAttempts), int64(d.Attempts), int64(d.Status), int64(d.Failures),
+		flag(d.NewRound), flag(d.Changed), count(d.Want), d.Patience.Microseconds())
+	return []any{s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), packRound(d), totals, memory, rest}
 }
 
-func packAlarms(a hold.Alarms) string {
-	return pack(a.Good, a.Bad, a.Refused, a.Returned, a.Failures, a.Witnesses, flag(a.Refusals), int(a.RefusalsFrom), flag(a.Near), flag(a.Spent))
-}
+// firstRound is the round of a record on which nothing was decided.
+var firstRound = packRound(hold.Decision{Alarms: hold.FirstAlarms()})
 
-// pack writes numbers as the scripts read them.
-func pack(numbers ...int) string {
-	var b []byte
-	for i, n := range numbers {
-		if i > 0 {
-			b = append(b, ' ')
-		}
-		b = strconv.AppendInt(b, int64(n), 10)
-	}
-	return string(b)
+// packRound packs the round of d as in common.lua. Began is when the record was read.
+func packRound(d hold.Decision) string {
+	a := d.Alarms
+	return pack(int64(d.Rev), int64(d.Generation), int64(d.Phase), int64(d.At), int64(d.Until), int64(d.Permits), int64(d.Keep),
+		int64(d.Memory.Level), int64(d.Memory.Rate*1e3), flag(d.Memory.ServerDirected), int64(d.Memory.Version),
+		int64(a.Good), int64(a.Bad), int64(a.Refused), int64(a.Returned), int64(a.Failures), int64(a.Witnesses),
+		flag(a.Refusals), int64(a.RefusalsFrom), flag(a.Near), flag(a.Spent), int64(d.Gap))
 }
 
 // upMillis rounds up, and by one more where there is anything: Redis' own
@@ -154,9 +145,9 @@ func upMillis(d time.Duration) int64 {
 }
 
 // count bounds what one report adds to a counter.
-func count(n int) int { return min(max(n, 0), hold.MaxReported) }
+func count(n int) int64 { return int64(min(max(n, 0), hold.MaxReported)) }
 
-func flag(b bool) int {
+func flag(b bool) int64 {
 	if b {
 		return 1
 	}
@@ -182,20 +173,21 @@ func (s *Store) decodeReply(raw []any) (hold.Reply, snapshot, error) {
 	if len(raw) == 1 && raw[0] == "full" {
 		return hold.Reply{}, snapshot{}, errFull
 	}
-	const head = 1 + snapshotFields
-	if len(raw) < head+2 || (raw[0] != "ok" && raw[0] != "repaired") {
+	const head = snapshotFields
+	if len(raw) < replyFields {
 		return hold.Reply{}, snapshot{}, errForm
 	}
-	snap, ok := decodeSnapshot(raw[1:head], s.opts.MaxHold)
+	snap, ok := decodeSnapshot(raw[:head], s.opts.MaxHold)
 	var granted number
 	reply := hold.Reply{Snapshot: snap.state, Now: time.UnixMilli(snap.clock.Milliseconds()), MaxHold: s.opts.MaxHold}
 	reply.Snapshot.Permits = int(granted.read(raw[head], hold.MaxPermits))
-	reply.Decide, reply.Due = raw[head+1] == "decide", raw[head+1] == "due"
+	reply.Snapshot.First = time.Now().Add(time.Duration(granted.read(raw[head+1], 1<<53)) * time.Microsecond)
+	reply.Decide, reply.Due = raw[head+2] == "decide", raw[head+2] == "due"
 	if !ok || granted.bad {
 		return hold.Reply{}, snapshot{}, errForm
 	}
 	if reply.Decide {
-		if reply.Record, ok = decodeRecord(raw[head+2:]); !ok {
+		if reply.Record, ok = decodeRecord(raw[replyFields:]); !ok {
 			return hold.Reply{}, snapshot{}, errForm
 		}
 	}
@@ -218,8 +210,13 @@ func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
 	return snap, ok && idOf(snap.key) == snap.id
 }
 
-// snapshotFields is the length of a snapshot: see read.lua.
-const snapshotFields = 14
+const (
+	// snapshotFields is the length of a snapshot: see common.lua.
+	snapshotFields = 14
+	// replyFields are those of a reply without a record: a snapshot, the permits, when the
+	// first may be used, what is due, and whether something was repaired.
+	replyFields = snapshotFields + 4
+)
 
 func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 	if len(fields) != snapshotFields {

@@ -106,7 +106,7 @@ func FuzzCredential(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, authorization, key string) {
 		got := Credential(request(http.Header{"Authorization": {authorization}, "X-Api-Key": {key}}, nil))
-		if got != "" && (len(got) != 2*tagBytes || strings.Trim(got, "0123456789abcdef") != "") {
+		if got != "" && (len(got) != tagLength || strings.Trim(got, "0123456789abcdef") != "") {
 			t.Errorf("%q: got %q, want four hex digits or nothing", authorization, got)
 		}
 	})

@@ -1,6 +1,9 @@
 package scope
 
-import "strings"
+import (
+	"net/http"
+	"strings"
+)
 
 const (
 	// maxSegments is how much of a path tells one route from another.
@@ -22,8 +25,31 @@ const (
 // in "/v1/users/*/posts". A path that is its own shape is returned as it is, without
 // an allocation.
 func Route(path string) string {
+	path, same := head(path)
+	if same {
+		return path
+	}
+	return shape(path, "")
+}
+
+// Point returns where a request stands by the shape of its path, and by who sends it. It
+// makes one allocation at most, beside what an escaped path costs.
+func Point(req *http.Request) Scope {
+	var text [tagLength]byte
+	n := tag(&text, req)
+	path, same := head(req.URL.EscapedPath())
+	if same {
+		return Scope{Route: path, Credential: string(text[:n])}
+	}
+	both := shape(path, string(text[:n]))
+	return Scope{Route: both[:len(both)-n], Credential: both[len(both)-n:]}
+}
+
+// head returns as much of a path as tells one route from another, and whether it is its
+// own shape.
+func head(path string) (head string, same bool) {
 	if path == "" || path == "/" {
-		return "/"
+		return "/", true
 	}
 	end, same := len(path), true
 	segments := 0
@@ -36,10 +62,7 @@ func Route(path string) string {
 		same = same && path[i] == '/' && isWord(path[i+1:next])
 		i = next
 	}
-	if same {
-		return path[:end]
-	}
-	return shape(path[:end])
+	return path[:end], same
 }
 
 // indexSlash returns where the next segment begins.
@@ -50,9 +73,10 @@ func indexSlash(s string) int {
 	return len(s)
 }
 
-func shape(path string) string {
+// shape returns the shape of a path, with something behind it.
+func shape(path, behind string) string {
 	var b strings.Builder
-	b.Grow(len(path) + 1)
+	b.Grow(len(path) + 1 + len(behind))
 	for segment := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
 		b.WriteByte('/')
 		if isWord(segment) {
@@ -61,6 +85,7 @@ func shape(path string) string {
 			b.WriteString(unnamed)
 		}
 	}
+	b.WriteString(behind)
 	return b.String()
 }
 

@@ -185,6 +185,8 @@ func FuzzRoute(f *testing.F) {
 
 // What a request of a key in trouble costs is bounded.
 func TestAllocations_AreFew(t *testing.T) {
+	const bearer = "Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4a"
+	of := request(http.Header{"Authorization": {bearer}}, nil)
 	for _, tt := range []struct {
 		what string
 		most float64
@@ -194,14 +196,25 @@ func TestAllocations_AreFew(t *testing.T) {
 		{"a long plain path", 0, func() { Route("/repos/golang/go/issues/7") }},
 		{"a path with ids", 1, func() { Route("/users/42/posts/7") }},
 		{"a bearer", 1, credentialOf("Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4a")},
-		{"a user", 2, credentialOf(basic("ada:one"))},
+		{"a user", 1, credentialOf(basic("ada:one"))},
 		{"a key of AWS", 1, credentialOf("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261128/us-east-1/s3/aws4_request, Signature=1")},
 		{"no credential", 0, credentialOf("")},
+		{"a point of a plain path", 1, pointOf("/v1/chat/completions", bearer)},
+		{"a point of a path with ids", 1, pointOf("/users/42/posts/7", bearer)},
+		{"a point of a path with ids, of a user", 1, pointOf("/users/42/posts/7", basic("ada:one"))},
+		{"a point of a path with ids, of nobody", 1, pointOf("/users/42/posts/7", "")},
+		{"a sender", 0, func() { Sender(of) }},
 	} {
 		if got := testing.AllocsPerRun(100, tt.do); got > tt.most {
 			t.Errorf("%s: got %v allocations, want %v at most", tt.what, got, tt.most)
 		}
 	}
+}
+
+func pointOf(path, authorization string) func() {
+	req := request(http.Header{"Authorization": {authorization}}, nil)
+	req.URL.Path = path
+	return func() { Point(req) }
 }
 
 func credentialOf(authorization string) func() {

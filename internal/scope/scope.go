@@ -39,10 +39,27 @@ func (s Scope) Shared() Scope {
 	return s
 }
 
+// Reach returns what a limit applies to that was met at a point, where the server says whose
+// it is: in the words of Discord's X-RateLimit-Scope. All other words say nothing.
+//
+// Source: docs.discord.com, "Rate Limits": "user (per bot or user limit), global (per bot or
+// user global limit), or shared (per resource limit)".
+func Reach(at Scope, word string) Scope {
+	switch {
+	case word == "shared":
+		return Scope{Route: at.Route}
+	case word == "global":
+		return Scope{Credential: at.Credential}
+	case word == "user" && at.Credential != "":
+		return at.Shared()
+	}
+	return at
+}
+
 // Clone returns the same scope, of strings of its own: a route may be a part of a much
 // longer URL.
 func (s Scope) Clone() Scope {
-	s.Route = strings.Clone(s.Route)
+	s.Route, s.Credential = strings.Clone(s.Route), strings.Clone(s.Credential)
 	return s
 }
 

@@ -1,6 +1,7 @@
 package scope
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -105,4 +106,55 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q is read as %#v, and that as %#v", key, s, got)
 		}
 	})
+}
+
+// A point is the route and the credential, as each is by itself.
+func TestPoint_IsRouteAndCredential(t *testing.T) {
+	for _, path := range []string{"", "/", "/v1/users", "/v1/users/42", "/a%2Fb/c", "/a/b/c/d/e", "/1/2/3/4/5"} {
+		for _, authorization := range []string{"", "Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4a", basic("ada:one")} {
+			req, err := http.NewRequest("GET", "https://h"+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", authorization)
+			want := Scope{Route: Route(req.URL.EscapedPath()), Credential: Credential(req)}
+			if got := Point(req); got != want {
+				t.Errorf("%q with %q: got %+v, want %+v", path, authorization, got, want)
+			}
+		}
+	}
+}
+
+// A sender is the same for all that one sends, whatever it signs, and another for others.
+func TestSender_TellsSendersApart(t *testing.T) {
+	of := func(authorization string) uint64 {
+		return Sender(request(http.Header{"Authorization": {authorization}}, nil))
+	}
+	const a, b = "Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4a", "Bearer ghp_16C7e42F292c6912E7710c838347Ae178B4b"
+	if first := of(a); of(a) != first || first == of(b) || of("") != 0 || of("Bearer short") != 0 {
+		t.Error("two senders are one, or one is two, or none is one")
+	}
+	if of(basic("ada:one")) != of(basic("ada:two")) {
+		t.Error("a password makes another sender")
+	}
+}
+
+// What the server says of whose a limit is wins over what a refusal alone tells.
+func TestReach_IsWhatTheServerSays(t *testing.T) {
+	point := Scope{Route: "=b", Credential: "3f0a", Replica: "r"}
+	for word, want := range map[string]Scope{
+		"":       point,
+		"other":  point,
+		"user":   {Route: "=b", Credential: "3f0a"},
+		"shared": {Route: "=b"},
+		"global": {Credential: "3f0a"},
+	} {
+		if got := Reach(point, word); got != want {
+			t.Errorf("%q: got %+v, want %+v", word, got, want)
+		}
+	}
+	nobody := Scope{Route: "=b", Replica: "r"}
+	if got := Reach(nobody, "user"); got != nobody {
+		t.Errorf("a user that is not known: got %+v, want the point alone", got)
+	}
 }

@@ -75,8 +75,18 @@ func (c *checker) newRound(permits int) int {
 	return len(c.rounds) - 1
 }
 
-// granted: never more permits than the round has.
-func (c *checker) granted(rec *stored, n int) {
+// granted: never more permits than the round has, and no turn twice.
+func (c *checker) granted(rec *stored, before hold.Schedule, s hold.Snapshot) {
+	n := s.Permits
+	if s.Phase == hold.Paced || s.Phase == hold.Rationed {
+		if first := before.Next.Time(); n > 0 && s.First.Before(first) {
+			c.fail("revision %d (%v) hands out turns from %v before the next free one", rec.Rev, rec.Phase, first.Sub(s.First))
+		}
+		if taken := rec.Next.Time().Sub(s.First); n > 0 && taken < time.Duration(n)*(rec.Gap-time.Microsecond) {
+			c.fail("revision %d (%v) hands out %d turns in %v, %v apart", rec.Rev, rec.Phase, n, taken, rec.Gap)
+		}
+		return
+	}
 	l := &c.rounds[rec.round]
 	l.granted += n
 	if n < 0 || l.granted > l.permits {
@@ -177,7 +187,7 @@ func (c *checker) sent(q *session, p hold.Permit) {
 	if early := q.truth.hold.Sub(now); early > tolerance {
 		c.fail("replica %s sends %v before the end of a hold that it learned of %v ago", q.replica.name, early, now.Sub(q.truth.learned))
 	}
-	if p.Limited && q.m.Shared() && !q.m.Unlimited() {
+	if p.Limited && q.m.Shared() && !q.m.Unlimited() && !q.m.IsPaced() {
 		l := &c.rounds[q.truth.round]
 		l.sent++
 		if l.sent > l.permits {

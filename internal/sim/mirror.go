@@ -128,6 +128,7 @@ func (m *mirror) stamp(r *replica, a answer) hold.Snapshot {
 		state.Until = time.Time{}
 	} else {
 		state.Until = r.sim.now.Add(min(state.Until.Sub(a.reply.Now), MaxHold))
+		state.First = r.sim.now.Add(state.First.Sub(a.reply.Now))
 	}
 	if state.Attempts > 0 {
 		state.Last = r.sim.now.Add(-max(a.reply.Now.Sub(state.Last), 0))

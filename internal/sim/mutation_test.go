@@ -45,9 +45,9 @@ var mutations = []mutation{
 	},
 	{
 		name: "a replica takes a permit twice", within: 50, breaks: "permits",
-		rules: Rules{Adopt: func(m *hold.Machine, s hold.Snapshot, now time.Time, jitter hold.Jitter) {
+		rules: Rules{Adopt: func(m *hold.Machine, s hold.Snapshot, now time.Time) {
 			s.Permits *= 2
-			m.Adopt(s, now, jitter)
+			m.Adopt(s, now)
 		}},
 	},
 	{
@@ -66,12 +66,12 @@ var mutations = []mutation{
 	},
 	{
 		name: "a replica forgets its own longer hold", within: 1000, breaks: "before the end of a hold",
-		rules: Rules{Adopt: func(m *hold.Machine, s hold.Snapshot, now time.Time, jitter hold.Jitter) {
+		rules: Rules{Adopt: func(m *hold.Machine, s hold.Snapshot, now time.Time) {
 			var fresh hold.Machine
 			if m.OutlastsHold(s) {
 				*m = fresh
 			}
-			m.Adopt(s, now, jitter)
+			m.Adopt(s, now)
 		}},
 	},
 	{

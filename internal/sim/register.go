@@ -65,9 +65,10 @@ func (g *register) report(key int, rep hold.Report, sent time.Time) answer {
 	if age := now.Sub(sent); !sent.IsZero() && age > time.Second && age < 10*time.Minute {
 		rep.Hint, rep.ResetIn = max(rep.Hint-age, 0), max(rep.ResetIn-age, 0)
 	}
+	before := g.asOfNow(rec)
 	reply := g.sim.rules.Add(&rec.Record, rep, now, MaxHold)
 	g.sim.check.reported(rec, rep, now)
-	g.sim.check.granted(rec, reply.Snapshot.Permits)
+	g.sim.check.granted(rec, before.Schedule, reply.Snapshot)
 	return g.answer(key, reply)
 }
 
@@ -79,7 +80,11 @@ func (g *register) commit(key int, d hold.Decision, version int) answer {
 	if rec.Rev != before.Rev {
 		g.sim.check.committed(rec, before, d, version)
 	}
-	g.sim.check.granted(rec, reply.Snapshot.Permits)
+	schedule := before.Schedule
+	if d.Changed || now.Sub(before.Until.Time()) > hold.UnusedAfter {
+		schedule = hold.Schedule{} // its turns have moved, or were taken for lost
+	}
+	g.sim.check.granted(rec, schedule, reply.Snapshot)
 	return g.answer(key, reply)
 }
 

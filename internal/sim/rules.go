@@ -12,7 +12,7 @@ type Rules struct {
 	Add     func(*hold.Record, hold.Report, time.Time, time.Duration) hold.Reply
 	Commit  func(*hold.Record, hold.Decision, time.Time) hold.Reply
 	Advance func(hold.Record, hold.Report, time.Time, time.Duration, hold.Jitter) hold.Decision
-	Adopt   func(*hold.Machine, hold.Snapshot, time.Time, hold.Jitter)
+	Adopt   func(*hold.Machine, hold.Snapshot, time.Time)
 	// Deaf: a replica that has lost its store waits for it for ever.
 	Deaf bool
 	// AsWritten leaves out what the session of this package does, and the one in

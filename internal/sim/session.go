@@ -31,11 +31,10 @@ type session struct {
 	version uint64
 	failing bool
 	dry     bool
+	turns   hold.Turns
 
 	talking bool
 	next    time.Time
-	denied  int
-	served  time.Time
 	out     time.Time
 	abstain time.Time
 	turned  int
@@ -70,7 +69,7 @@ func (q *session) arrive(req request) {
 			return
 		}
 	}
-	if !q.hopeless(w) {
+	if at, known := q.turnOf(q.before(w.latest) + 1); !q.hopeless(w) && !(known && !w.latest.After(at)) {
 		q.line = append(q.line, w)
 		q.sim.after(req.patience, func() { q.leave(w) })
 	}
@@ -101,6 +100,9 @@ func (q *session) hopeless(w *waiter) bool {
 func (q *session) lease() time.Duration { return hold.Lease(q.sim.Latency) }
 
 func (q *session) grant() (hold.Permit, bool) {
+	if q.inTurns() {
+		return q.m.Turn(), q.turns.Take(q.sim.now)
+	}
 	return q.m.Grant(q.sim.now, q.lease(), q.sim.jitter)
 }
 
@@ -128,8 +130,11 @@ func (q *session) release(before hold.Machine) {
 			break
 		}
 		i := 0
-		if q.m.Phase() == hold.Probing {
+		switch {
+		case q.m.Phase() == hold.Probing:
 			i = q.prober()
+		case q.m.IsPaced():
+			i = q.soonest()
 		}
 		w := q.line[i]
 		q.line = append(q.line[:i:i], q.line[i+1:]...)
@@ -147,6 +152,15 @@ func (q *session) release(before hold.Machine) {
 	q.line = kept
 }
 
+func (q *session) soonest() (soonest int) {
+	for i, w := range q.line {
+		if w.latest.Before(q.line[soonest].latest) {
+			soonest = i
+		}
+	}
+	return soonest
+}
+
 func (q *session) prober() int {
 	for i, w := range q.line {
 		if w.failed == 0 {
@@ -156,17 +170,72 @@ func (q *session) prober() int {
 	return 0
 }
 
+// inTurns, turnOf, patience and refuseLate are those of internal/admission/turns.go.
+func (q *session) inTurns() bool { return q.m.Shared() && q.m.IsPaced() }
+
+func (q *session) turnOf(n int) (at time.Time, known bool) {
+	switch {
+	case q.inTurns():
+		return q.turns.At(n, q.sim.now)
+	case q.m.IsPaced() && q.m.Rate() > 0:
+		return q.m.NextSendAt().Add(time.Duration(float64(n-1) / q.m.Rate() * float64(time.Second))), true
+	}
+	return time.Time{}, false
+}
+
+// latest is the request that will wait longest.
+func (q *session) latest() (latest int) {
+	for i, w := range q.line {
+		if !w.latest.Before(q.line[latest].latest) {
+			latest = i
+		}
+	}
+	return latest
+}
+
+func (q *session) patience() time.Duration {
+	if len(q.line) == 0 {
+		return 0
+	}
+	return q.line[q.latest()].latest.Sub(q.sim.now)
+}
+
+func (q *session) refuseLate() {
+	for len(q.line) > q.turns.Len() {
+		i := q.latest()
+		if at, known := q.turnOf(len(q.line)); !known || q.line[i].latest.After(at) {
+			return
+		}
+		q.line = append(q.line[:i:i], q.line[i+1:]...)
+	}
+}
+
+// before is the number of requests that have less patience.
+func (q *session) before(then time.Time) (n int) {
+	for _, w := range q.line {
+		if w.latest.Unix() < then.Unix() {
+			n++
+		}
+	}
+	return n
+}
+
 // setTimer arranges for a look at the next T.
 func (q *session) setTimer() {
 	now := q.sim.now
 	idle := len(q.line) == 0 && !q.m.HasDeadline()
 	asked := q.m.Shared() && !now.Before(q.m.Until())
+	at := q.m.Until()
+	if len(q.line) > 0 && q.inTurns() {
+		if turn, ok := q.turns.Next(); ok {
+			at, asked = turn, false
+		}
+	}
 	if q.m.Phase() == hold.Healthy || idle || asked {
 		q.tick = time.Time{}
 		return
 	}
-	at := q.m.Until()
-	if q.m.IsPaced() && len(q.line) > 0 {
+	if q.m.IsPaced() && len(q.line) > 0 && !q.m.Shared() {
 		at = q.m.NextSendAt()
 	}
 	if at.Before(now) {

@@ -119,21 +119,13 @@ func (q *session) takeReport() (report hold.Report, hint time.Time, worth bool) 
 	}
 	if want {
 		report.Want = q.wanted()
+		if q.inTurns() {
+			report.Want, report.Patience = max(report.Want-q.turns.Len(), 0), q.patience()
+		}
 		q.turned = 0
 	}
 	q.report = hold.Report{Generation: q.report.Generation}
 	return report, hint, worth || want
-}
-
-func (q *session) sitOut(granted, want int) {
-	if granted > 0 || !q.m.IsPaced() {
-		q.denied, q.served = 0, q.m.Until()
-		return
-	}
-	if want > 0 && q.m.Until().Sub(q.served) > hold.Rounding {
-		q.denied = min(q.denied+1, mostDenied)
-		q.out = q.m.Until().Add(q.sim.jitter(hold.Slot<<q.denied - hold.Slot))
-	}
 }
 
 func (q *session) handBackUnused() {
@@ -158,6 +150,7 @@ func (q *session) alone(report hold.Report) {
 		report = hold.Report{}
 	}
 	m.Detach(now)
+	q.turns = hold.Turns{}
 	o := hold.Result{Permit: hold.Permit{Generation: report.Generation, Limited: true}, Status: report.Status, Hint: report.Hint}
 	for _, results := range []struct {
 		n      int
@@ -181,8 +174,8 @@ func (q *session) told(state hold.Snapshot) {
 func (q *session) take(state hold.Snapshot, reply bool) {
 	m, now := &q.m, q.sim.now
 	if q.sim.trace != nil {
-		q.sim.logf("replica %s key %d: hears %v for %v, generation %d, %d permits, version %d.%d (knows %d.%d), lost %v, reply %v", q.replica.name, q.key, state.Phase,
-			state.Until.Sub(now), state.Generation, state.Permits, state.Version>>seqBits, state.Version&(1<<seqBits-1), q.version>>seqBits, q.version&(1<<seqBits-1), state.Lost, reply)
+		q.sim.logf("replica %s key %d: hears %v for %v, generation %d, %d permits from %v at %.3g/s, version %d.%d (knows %d.%d), lost %v, reply %v", q.replica.name, q.key, state.Phase,
+			state.Until.Sub(now), state.Generation, state.Permits, state.First.Sub(now), state.Rate, state.Version>>seqBits, state.Version&(1<<seqBits-1), q.version>>seqBits, q.version&(1<<seqBits-1), state.Lost, reply)
 	}
 	if state.Lost {
 		q.lost()
@@ -206,7 +199,7 @@ func (q *session) take(state hold.Snapshot, reply bool) {
 	if state.Phase == hold.Healthy {
 		if m.Shared() {
 			m.Recover(now)
-			q.row = 0
+			q.row, q.turns = 0, hold.Turns{}
 		}
 		return
 	}
@@ -216,7 +209,13 @@ func (q *session) take(state hold.Snapshot, reply bool) {
 	if longer := m.OutlastsHold(state); longer && !reply && q.hint.IsZero() && m.Until().Sub(state.Until) > hold.Rounding {
 		q.hint, q.word, q.report.Status = m.Until(), true, m.Status()
 	}
-	q.sim.rules.Adopt(m, state, now, q.sim.jitter)
+	q.sim.rules.Adopt(m, state, now)
+	switch {
+	case !m.IsPaced():
+		q.turns = hold.Turns{}
+	case !reply:
+		q.turns.Retime(state.Rate, now)
+	}
 	q.truth.adopted(q, state)
 	q.dry = false
 }
@@ -251,6 +250,7 @@ func (q *session) lost() {
 		return
 	}
 	m.Detach(now)
+	q.turns = hold.Turns{}
 	if m.Phase() == hold.Held && m.ServerDirected() {
 		q.hint, q.word, q.report.Status = m.Until(), true, m.Status()
 		q.retry = now.Add(q.sim.jitter(storeRetry / 2))

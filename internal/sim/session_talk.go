@@ -14,7 +14,7 @@ const (
 	goodDelay   = hold.Slot / 4
 	hintDelay   = 2 * hold.Slot
 	idleSpread  = time.Second
-	mostDenied  = 2
+	rideDelay   = 10 * time.Second
 	missedFor   = time.Second
 	maxWant     = 256
 )
@@ -38,6 +38,8 @@ func (q *session) tell() (time.Duration, bool) {
 	switch {
 	case q.hasQuota && (q.m.Phase() != hold.Rationed || q.quota.Inconsistent):
 		return 0, true
+	case q.inTurns() && n.Bad+n.Refused == 0 && !q.word:
+		return rideDelay, n.Good > 0
 	case (q.m.Phase() == hold.Counted || q.m.IsPaced()) && !q.word:
 		return goodDelay, n.Bad+n.Refused+n.Good > 0
 	case n.Bad+n.Refused+n.Failures+n.Refusals+n.Returned > 0, n.Well:
@@ -58,21 +60,25 @@ func (q *session) tell() (time.Duration, bool) {
 func (q *session) ask() (time.Duration, bool) {
 	now, jitter := q.sim.now, q.sim.jitter
 	over := !now.Before(q.m.Until())
+	if at, due := q.turns.Ask(q.wanted(), now); due && q.inTurns() {
+		return max(at.Sub(now), q.out.Sub(now), 0), true
+	}
 	switch {
 	case !q.m.Shared():
 		return 0, false
-	case q.wanted() == 0:
+	case q.wanted() == 0 || q.inTurns():
 		return idleSpread + jitter(idleSpread), over && q.m.HasDeadline()
-	case over && q.m.IsPaced():
-		return max(jitter(askSpread), q.abstain.Sub(now), q.out.Sub(now)), true
 	case over:
-		return max(jitter(askSpread), q.abstain.Sub(now)), true
+		return max(jitter(askSpread), q.abstain.Sub(now), q.out.Sub(now)), true
 	}
 	return 0, q.m.HasDeadline() && q.m.PermitsLeft() <= 0 && !q.dry && q.abstain.Before(now)
 }
 
 func (q *session) wanted() int {
 	n := len(q.line)
+	if q.inTurns() {
+		return n
+	}
 	if n == 0 && q.sim.now.Sub(q.missed) < missedFor {
 		n = q.turned
 	}
@@ -210,7 +216,10 @@ func (q *session) exchanged(report hold.Report, hint time.Time, a answer, ok boo
 		q.alone(hold.Report{})
 	}
 	q.dry = state.Permits < report.Want
-	q.sitOut(state.Permits, report.Want)
+	if q.inTurns() {
+		q.turns.Add(report.Want, state, now)
+		q.refuseLate()
+	}
 	q.release(before)
 	q.handBackUnused()
 	q.unlock(before)

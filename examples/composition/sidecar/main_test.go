@@ -126,8 +126,8 @@ func TestTwoSidecarsShareAHold(t *testing.T) {
 	hasty := start(t, append(args, "-max-wait", "1s")...)
 	patient := start(t, append(args, "-max-wait", "30s")...)
 	eventually(t, "both listen to changes", func() bool {
-		n := server.Client().PubSubNumSub(t.Context(), "holdoff:{sidecars}:v2:changes").Val()
-		return n["holdoff:{sidecars}:v2:changes"] == 2
+		n := server.Client().PubSubNumSub(t.Context(), "holdoff:{sidecars}:v3:changes").Val()
+		return n["holdoff:{sidecars}:v3:changes"] == 2
 	})
 
 	if got := call(t, "GET", hasty.url+"/a", ""); got.StatusCode != 429 || got.Header.Get("Retry-After") != "3" {
@@ -138,7 +138,7 @@ func TestTwoSidecarsShareAHold(t *testing.T) {
 	waited := make(chan int)
 	go func() { waited <- call(t, "GET", patient.url+"/a", "").StatusCode }()
 	eventually(t, "Redis knows that it is one limit", func() bool {
-		return server.Client().ZCard(t.Context(), "holdoff:{sidecars}:v2:index").Val() >= 2
+		return server.Client().ZCard(t.Context(), "holdoff:{sidecars}:v3:index").Val() >= 2
 	})
 	time.Sleep(200 * time.Millisecond) // for the message to arrive
 	got := call(t, "GET", hasty.url+"/a", "")

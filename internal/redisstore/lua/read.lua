@@ -5,11 +5,12 @@
 -- Returns  a list per record: empty where there is none or it can't be read, else a
 --          snapshot as in common.lua
 local m = redis.call('HMGET', KEYS[1], 'epoch', 'seq')
-meta = {epoch = m[1] or '', seq = number(m[2])}
+local seq = tonumber(m[2])
+meta = {epoch = m[1] or '', seq = seq and seq >= 0 and seq < 2 ^ 40 and seq or 0}
 local reply = {}
 for i = 2, #KEYS do
 	local h = redis.pcall('HMGET', KEYS[i], 'v', 'key')
-	if h.err or h[1] ~= '2' or not h[2] then
+	if h.err or h[1] ~= '3' or not h[2] then
 		reply[#reply + 1] = {}
 	else
 		local r = read(KEYS[i])

@@ -3,6 +3,7 @@ package holdoff
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -107,6 +108,24 @@ func (s *RedisStore) List(ctx context.Context) ([]KeyState, error) {
 		states = append(states, keyStateOf(record, records[record]))
 	}
 	return states, nil
+}
+
+// Clear releases key for all replicas, within a moment: what they hold, pace or ration of
+// it, also where Redis has no record of it. What is behind the key's name after a space, as
+// in KeyState.Scope.Of(key), releases that scope alone, with those inside it. If the server
+// still refuses, its next answer holds it again.
+func (s *RedisStore) Clear(ctx context.Context, key string) error {
+	if key == "" {
+		return errors.New("holdoff: RedisStore.Clear: the key is empty; ClearAll releases all")
+	}
+	_, err := s.store.Clear(ctx, key)
+	return err
+}
+
+// ClearAll does what Clear does with all keys of the namespace.
+func (s *RedisStore) ClearAll(ctx context.Context) error {
+	_, err := s.store.Clear(ctx, "")
+	return err
 }
 
 // Err returns why holds are not shared at present, or nil if they are. It takes

@@ -75,6 +75,7 @@ type session struct {
 	// What the store said.
 
 	version   uint64    // of the state that is followed
+	cleared   uint64    // the version of the last clear that was obeyed, or came before the gate
 	last      time.Time // when a replica last met a failure
 	failing   bool      // failures of this healthy key are being counted
 	exhausted bool      // there are no permits left until hold.until
@@ -84,13 +85,13 @@ type session struct {
 
 	// The exchange under way, or the next.
 
-	talking         bool        // an exchange is queued or under way
-	timer           *time.Timer // calls for the next one, at the time of next
-	next            time.Time
-	noAskBefore     time.Time // before that, no permits of slots are asked for
-	noProbeBefore   time.Time // before that, no permits are asked for
-	timedOut        int       // requests whose patience ended in the queue, since permits were asked for
-	lastTimeout     time.Time // when the last of them left
+	talking       bool        // an exchange is queued or under way
+	timer         *time.Timer // calls for the next one, at the time of next
+	next          time.Time
+	noAskBefore   time.Time // before that, no permits of slots are asked for
+	noProbeBefore time.Time // before that, no permits are asked for
+	timedOut      int       // requests whose patience ended in the queue, since permits were asked for
+	lastTimeout   time.Time // when the last of them left
 }
 
 // recordShared takes in what came of a send where there is a store: what it means

@@ -8,7 +8,7 @@ const Rounding = 5 * time.Millisecond
 // A Snapshot is what a store knows of a key: N sends until T.
 type Snapshot struct {
 	Phase      Phase
-	Permits    int // granted to the replica that asked, until Until
+	Permits    int       // granted to the replica that asked, until Until
 	First      time.Time // when the first of them may be used, or the next would be, where they are turns
 	Until      time.Time
 	Generation uint64
@@ -21,6 +21,7 @@ type Snapshot struct {
 	Witnesses  int
 	Version    uint64 // orders the snapshots of a key in one process
 	Lost       bool   // the store no longer knows a key that it knew
+	Cleared    uint64 // the Version with which an operator last released the key; 0 where none has
 }
 
 // Expired reports whether a snapshot says nothing, or nothing any more.

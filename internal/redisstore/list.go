@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/scope"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -53,6 +55,56 @@ func (s *Store) List(ctx context.Context) (records map[string]hold.Snapshot, seq
 		return state.Phase == hold.Healthy && state.Attempts == 0
 	})
 	return records, seq, nil
+}
+
+// everything is the name of a record that stands for all records: no key is empty.
+const everything = ""
+
+// Clear releases a record for all replicas, and with it the narrower scopes in it: at once,
+// whether Redis has the record or not. The name "" stands for all records. It returns the
+// names of those that were not healthy.
+func (s *Store) Clear(ctx context.Context, record string) (released []string, err error) {
+	record = canonical(record)
+	known, _, err := s.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{}
+	for name := range known {
+		if name != record && covers(record, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	// The widest comes last: a replica that lets go of all reads no record that is still held.
+	names = append(names, record)
+	for page := range slices.Chunk(names, pageSize) {
+		keys := []string{s.name("clear"), s.name("index"), s.name("meta")} // the first is not used
+		args := []any{s.name("changes"), s.candidate, firstRound}
+		for _, name := range page {
+			keys = append(keys, s.name(idOf(name)))
+			args = append(args, idOf(name), name)
+		}
+		if _, err := s.run(clearScript, keys, args...); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range names {
+		if _, held := known[name]; held {
+			released = append(released, name)
+		}
+	}
+	return released, nil
+}
+
+// covers reports whether a record is that of a scope inside another's.
+func covers(wide, name string) bool {
+	if wide == everything {
+		return true
+	}
+	key, part := scope.Split(name)
+	wideKey, widePart := scope.Split(wide)
+	return key == wideKey && scope.Parse(widePart).Covers(scope.Parse(part))
 }
 
 // ChannelLister is what [Namespaces] needs of a go-redis client.

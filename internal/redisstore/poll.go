@@ -42,6 +42,9 @@ func (s *Store) observe(snap snapshot) hold.Snapshot {
 func (s *Store) stamp(snap snapshot) hold.Snapshot {
 	state := snap.state
 	state.Version = version(s.epochCount, snap.seq)
+	if state.Cleared > 0 {
+		state.Cleared = version(s.epochCount, state.Cleared)
+	}
 	return state
 }
 

@@ -28,6 +28,9 @@ var reportLua string
 //go:embed lua/commit.lua
 var commitLua string
 
+//go:embed lua/clear.lua
+var clearLua string
+
 //go:embed lua/read.lua
 var readLua string
 
@@ -43,6 +46,7 @@ var indexLua string
 var (
 	reportScript = redis.NewScript(inline(commonLua + reportLua))
 	commitScript = redis.NewScript(inline(commonLua + commitLua))
+	clearScript  = redis.NewScript(inline(commonLua + clearLua))
 	readScript   = redis.NewScript(inline(commonLua + readLua))
 	pollScript   = redis.NewScript(metaLua + pollLua)
 	indexScript  = redis.NewScript(metaLua + indexLua)
@@ -212,7 +216,7 @@ func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
 
 const (
 	// snapshotFields is the length of a snapshot: see common.lua.
-	snapshotFields = 14
+	snapshotFields = 15
 	// replyFields are those of a reply without a record: a snapshot, the permits, when the
 	// first may be used, what is due, and whether something was repaired.
 	replyFields = snapshotFields + 4
@@ -240,7 +244,8 @@ func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 	s.Status = int(n.read(fields[10], 1<<31))
 	s.Witnesses = int(n.read(fields[11], 1<<31))
 	s.Rate = float64(n.read(fields[12], 1<<53)) / 1e3
-	key, ok3 := fields[13].(string)
+	s.Cleared = uint64(n.read(fields[13], 1<<seqBits-1))
+	key, ok3 := fields[14].(string)
 	snap.key = key
 	var ok4 bool
 	s.Phase, ok4 = phaseOf(phase)

@@ -12,6 +12,7 @@
 --              were last wanting, a hint's end and begin, a claim's end, attempts status timestamp, expiry, and
 --              when the next turn comes, in µs
 --   witnesses  replica:call, ...    claim  replica    memory  JSON: the machine's own, not looked into here
+--   cleared    the sequence and the time of the last clear.lua, where there was one
 -- Times are in ms of Redis' own clock. Any client of this Redis may have written any of it: what is
 -- not of its length counts as zeros, and a record that cannot be read is replaced.
 
@@ -40,7 +41,7 @@ local function unpacked(s, n)
 end
 
 local function read(key)
-	local h = redis.pcall('HMGET', key, 'v', 'round', 'counts', 'witnesses', 'claim')
+	local h = redis.pcall('HMGET', key, 'v', 'round', 'counts', 'witnesses', 'claim', 'cleared')
 	if h.err or (h[1] and h[1] ~= '3') then
 		redis.call('DEL', key)
 		h, repaired = {}, true
@@ -51,7 +52,11 @@ local function read(key)
 	round[LEVEL], counts[ATTEMPTS] = math.min(round[LEVEL], 2 ^ 20), math.min(counts[ATTEMPTS], 2 ^ 30)
 	if counts[STATUS] > 999 then counts[STATUS] = 0 end
 	local r = {stored = h, exists = h[1], round = round, counts = counts, witnesses = h[4] or '', claim = h[5] or '',
-		attempts = counts[ATTEMPTS], timestamp = counts[TIMESTAMP]}
+		attempts = counts[ATTEMPTS], timestamp = counts[TIMESTAMP], cleared = 0, cleared_at = 0}
+	if h[6] then
+		local seq, at = string.match(h[6], '^(%d+) (%d+)$')
+		r.cleared, r.cleared_at = math.min(tonumber(seq) or 0, 2 ^ 40 - 1), tonumber(at) or 0
+	end
 	if #r.witnesses > 512 then r.witnesses = '' end
 	if #r.claim > 64 then r.claim = '' end
 	return r
@@ -148,7 +153,7 @@ end
 local function snapshot(r, name)
 	local round, counts, phase, till, directed = r.round, r.counts, view(r)
 	return {meta.epoch, meta.seq, now, phases[phase], till - now, round[GENERATION], round[LEVEL], directed, counts[ATTEMPTS],
-		counts[TIMESTAMP] > 0 and now - counts[TIMESTAMP] or 0, counts[STATUS], seen(r.witnesses), round[RATE], name}
+		counts[TIMESTAMP] > 0 and now - counts[TIMESTAMP] or 0, counts[STATUS], seen(r.witnesses), round[RATE], r.cleared, name}
 end
 
 -- A command on the index. One of another type is replaced.
@@ -166,7 +171,7 @@ local function publish(r, id, name, channel)
 	index('ZREMRANGEBYSCORE', '-inf', now)
 	meta.seq = redis.call('HINCRBY', KEYS[3], 'seq', 1)
 	redis.call('PEXPIRE', KEYS[3], 86400000)
-	local text = string.format('3 %s %s %.0f %.0f %s %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %s', id, unpack(snapshot(r, name)))
+	local text = string.format('3 %s %s %.0f %.0f %s %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %s', id, unpack(snapshot(r, name)))
 	local mac = redis.sha1hex(meta.secret .. redis.sha1hex(meta.secret .. text))
 	redis.pcall('PUBLISH', channel, mac .. ' ' .. text) -- a user without the right to publish can still hold
 end
@@ -206,7 +211,7 @@ local function write(r, id, name, channel, longest, changed)
 	if fields[1] then redis.call('HSET', KEYS[1], unpack(fields)) end
 	if renew then
 		redis.call('PEXPIRE', KEYS[1], expires - now)
-		if phase == HEALTHY and counts[ATTEMPTS] == 0 then
+		if phase == HEALTHY and counts[ATTEMPTS] == 0 and now - r.cleared_at > 60000 then
 			index('ZREM', id)
 		else
 			index('ZADD', expires, id)
@@ -220,11 +225,11 @@ end
 -- that is to decide.
 local function answer(r, name, granted, first, due, decide)
 	local reply = snapshot(r, name)
-	reply[15], reply[16], reply[17], reply[18] = granted, first, decide and 'decide' or due and 'due' or '', repaired and 'repaired' or 'ok'
+	reply[16], reply[17], reply[18], reply[19] = granted, first, decide and 'decide' or due and 'due' or '', repaired and 'repaired' or 'ok'
 	if decide then
-		reply[19], reply[20], reply[21] = packed(r.round, GAP), packed(r.counts, NEXT), r.witnesses
+		reply[20], reply[21], reply[22] = packed(r.round, GAP), packed(r.counts, NEXT), r.witnesses
 		local memory = redis.call('HGET', KEYS[1], 'memory') or ''
-		reply[22] = #memory <= 4096 and memory or '{}'
+		reply[23] = #memory <= 4096 and memory or '{}'
 	end
 	return reply
 end

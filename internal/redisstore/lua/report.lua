@@ -18,6 +18,9 @@ local call, version, sent, generation, good, bad, refused, returned, failures, r
 local r = read(KEYS[1])
 if not r.exists and index('ZCOUNT', now, '+inf') >= tonumber(ARGV[6]) then return {'full'} end
 read_meta(KEYS[3], ARGV[4])
+if sent > 0 and sent < r.cleared_at then -- it was under way when an operator cleared the record
+	bad, refused, failures, refusals, hint, reset = 0, 0, 0, 0, 0, 0
+end
 if r.round[REV] == 0 then r.round = unpacked(ARGV[7], GAP) end
 local round, counts = r.round, r.counts
 local phase_before, until_before, _, failing_before = view(r)

@@ -54,7 +54,7 @@ type known struct {
 // the record again.
 //
 // A state that an operator has released (Cleared) does the same to what is known of the
-// scopes inside its own. That of the record "" speaks of all records.
+// scopes inside its own. Where the record is "", which is no key's, it speaks of all.
 //
 // Put reports whether the state was newer.
 func (m *Mirror) Put(record string, state hold.Snapshot, again bool) (newer bool) {
@@ -63,7 +63,7 @@ func (m *Mirror) Put(record string, state hold.Snapshot, again bool) (newer bool
 	state.Permits = 0
 	m.mu.Lock()
 	m.sweep(now)
-	if key == "" {
+	if record == "" && state.Cleared > 0 {
 		watchers := m.clearAll(state.Cleared, now)
 		m.mu.Unlock()
 		for _, changed := range watchers {
@@ -126,9 +126,6 @@ func (k *mirrored) clear(s scope.Scope, cleared uint64, now time.Time) {
 
 // clearAll does the same with all keys, and returns their watchers. The caller holds mu.
 func (m *Mirror) clearAll(cleared uint64, now time.Time) (watchers []*watcher) {
-	if cleared == 0 {
-		return nil
-	}
 	for _, k := range m.keys {
 		k.clear(scope.Scope{}, cleared, now)
 		watchers = slices.AppendSeq(watchers, maps.Keys(k.watchers))

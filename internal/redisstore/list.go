@@ -57,7 +57,8 @@ func (s *Store) List(ctx context.Context) (records map[string]hold.Snapshot, seq
 	return records, seq, nil
 }
 
-// everything is the name of a record that stands for all records: no key is empty.
+// everything is the name of a record that stands for all records when it is cleared: a
+// Transport's keys are not empty.
 const everything = ""
 
 // Clear releases a record for all replicas, and with it the narrower scopes in it: at once,

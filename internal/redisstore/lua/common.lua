@@ -56,6 +56,7 @@ local function read(key)
 	if h[6] then
 		local seq, at = string.match(h[6], '^(%d+) (%d+)$')
 		r.cleared, r.cleared_at = math.min(tonumber(seq) or 0, 2 ^ 40 - 1), tonumber(at) or 0
+		if r.cleared_at > now then r.cleared_at = 0 end
 	end
 	if #r.witnesses > 512 then r.witnesses = '' end
 	if #r.claim > 64 then r.claim = '' end

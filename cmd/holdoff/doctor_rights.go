@@ -21,7 +21,7 @@ import (
 // names of the namespace that nothing else uses, C for its channel.
 type right struct {
 	call string
-	for_ string // holds, parked requests, the operator
+	what string // it is for
 }
 
 const (
@@ -91,21 +91,21 @@ func (d *doctor) checkRights(ctx context.Context) {
 		err := d.node.Do(ctx, args...).Err()
 		switch {
 		case err == nil, errors.Is(err, redis.Nil), strings.HasPrefix(err.Error(), "NOSCRIPT"):
+		case isDenied(err) && strings.Contains(err.Error(), "permissions to run"):
+			denied[r.what] = append(denied[r.what], "+"+r.command())
 		case isDenied(err) && strings.Contains(err.Error(), "channel"):
 			channel = err
-		case isDenied(err) && strings.Contains(err.Error(), "key"):
-			keys = err
 		case isDenied(err):
-			denied[r.for_] = append(denied[r.for_], "+"+r.command())
+			keys = err
 		default:
 			other = fmt.Errorf("%s: %w", strings.ToUpper(r.command()), err)
 		}
 	}
 	if err := d.subscribes(ctx); isDenied(err) {
-		if strings.Contains(err.Error(), "channel") {
-			channel = err
-		} else {
+		if strings.Contains(err.Error(), "permissions to run") {
 			denied[forHolds] = append(denied[forHolds], "+subscribe")
+		} else {
+			channel = err
 		}
 	}
 	fix := func(rules string) string { return "ACL SETUSER " + d.me() + " " + rules }

@@ -4,6 +4,7 @@
 //
 //	holdoff ls       what is held, paced or failing
 //	holdoff watch    the same, live
+//	holdoff clear    release it, for all replicas
 //	holdoff doctor   whether Redis does what a fleet needs of it
 //
 // Each flag has an environment variable: -redis-url is HOLDOFF_REDIS_URL. docs/COMMAND.md
@@ -22,6 +23,7 @@ import (
 	"syscall"
 
 	"github.com/peterbourgon/ff/v3"
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/term"
 )
 
@@ -35,6 +37,7 @@ type command struct {
 var commands = []command{
 	{"ls", "", "list what is held, paced or failing", setupLs},
 	{"watch", "", "the same, live", setupWatch},
+	{"clear", "KEY|-all", "release what the fleet holds", setupClear},
 	{"doctor", "", "find out whether Redis does what a fleet needs of it", setupDoctor},
 }
 
@@ -58,11 +61,16 @@ type usageError struct{ error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
+	redis.SetLogger(silent{}) // what matters is in the errors
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	e := &env{in: os.Stdin, out: os.Stdout, err: os.Stderr, interactive: isTerminal(os.Stdin) && isTerminal(os.Stdout)}
 	os.Exit(run(ctx, e, os.Args[1:]))
 }
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" }
 

@@ -67,17 +67,12 @@ func (c *connection) open() (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	redis.SetLogger(silent{}) // what matters is in the errors
 	client, err := c.client(query.Has("master_name"), tlsConfig)
 	if err != nil {
 		return nil, usageError{c.hide(fmt.Errorf("-redis-url: %w", err))}
 	}
 	return client, nil
 }
-
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}
 
 func (c *connection) client(sentinel bool, own *tls.Config) (redis.UniversalClient, error) {
 	switch {

@@ -113,7 +113,9 @@ func TestClear_WhatItMakesExpires(t *testing.T) {
 		func() { rdb.Set(context.Background(), s.name(idOf("k")), "no hash", 0) },
 		func() { rdb.Set(context.Background(), s.name("index"), "no set", 0) },
 		func() { rdb.Set(context.Background(), s.name("meta"), "no hash", 0) },
-		func() { rdb.HSet(context.Background(), s.name(idOf("k")), "v", "3", "cleared", "99999999999999999999 x") },
+		func() {
+			rdb.HSet(context.Background(), s.name(idOf("k")), "v", "3", "cleared", "99999999999999999999 x")
+		},
 		func() {
 			rdb.HSet(context.Background(), s.name(idOf("k")), "v", "3", "cleared", "99999999999999999999 99999999999999999999")
 		},

@@ -72,7 +72,7 @@ func (s *Store) Clear(ctx context.Context, record string) (released []string, er
 	}
 	names := []string{}
 	for name := range known {
-		if name != record && covers(record, name) {
+		if name != record && Covers(record, name) {
 			names = append(names, name)
 		}
 	}
@@ -98,8 +98,8 @@ func (s *Store) Clear(ctx context.Context, record string) (released []string, er
 	return released, nil
 }
 
-// covers reports whether a record is that of a scope inside another's.
-func covers(wide, name string) bool {
+// Covers reports whether a record is that of a scope inside another's.
+func Covers(wide, name string) bool {
 	if wide == everything {
 		return true
 	}

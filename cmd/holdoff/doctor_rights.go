@@ -17,8 +17,8 @@ import (
 // What the doctor tries as the user that it has connected as. Only trying tells: to look
 // at a user's rights needs the rights of an administrator.
 
-// A right is a command that a user needs, and a harmless call of it. H and Z stand for
-// names of the namespace that nothing else uses, C for its channel.
+// A right is a command that a user needs, and a harmless call of it. H, Z and S stand
+// for names of the namespace that nothing else uses, C for its channel.
 type right struct {
 	call string
 	what string // it is for
@@ -27,6 +27,7 @@ type right struct {
 const (
 	forHolds    = "holds"
 	forParked   = "parked requests"
+	forLog      = "the log of changes"
 	forOperator = "this command"
 )
 
@@ -56,10 +57,13 @@ var rights = []right{
 	{"ZRANGE Z 0 0", forParked},
 	{"ZREVRANGEBYSCORE Z 0 0", forParked},
 	{"ZSCORE Z m", forParked},
+	{"XADD S MAXLEN ~ 10 * f 1", forLog},
+	{"PEXPIRE S 60000", forHolds},
+	{"XREVRANGE S + - COUNT 1", forLog},
 	{"PUBSUB|CHANNELS no-such-channel", forOperator},
 	{"PUBSUB|NUMSUB C", forOperator},
 	{"INFO memory", forOperator},
-	{"DEL H Z", forHolds}, // the last one: it takes away what the others made
+	{"DEL H Z S", forHolds}, // the last one: it takes away what the others made
 }
 
 // command is the name of a right's command, as ACL SETUSER has it.
@@ -80,6 +84,8 @@ func (d *doctor) checkRights(ctx context.Context) {
 				word = d.name("doctor:hash")
 			case "Z":
 				word = d.name("doctor:set")
+			case "S":
+				word = d.name("doctor:stream")
 			case "C":
 				word = d.name("changes")
 			}
@@ -119,7 +125,7 @@ func (d *doctor) checkRights(ctx context.Context) {
 	if channel != nil {
 		d.note("rights", warning, fmt.Sprintf("this user may not use the channel: %v", channel), fix("'&"+d.prefix+":*'")+", or replicas learn of a hold at their next poll")
 	}
-	for _, use := range []struct{ what, status string }{{forHolds, failure}, {forParked, warning}, {forOperator, warning}} {
+	for _, use := range []struct{ what, status string }{{forHolds, failure}, {forParked, warning}, {forLog, warning}, {forOperator, warning}} {
 		if missing := denied[use.what]; len(missing) > 0 {
 			d.note("rights", use.status, fmt.Sprintf("for %s this user lacks %s", use.what, strings.Join(missing, " ")), fix(strings.Join(missing, " ")))
 		}

@@ -5,6 +5,7 @@
 //	holdoff ls       what is held, paced or failing
 //	holdoff watch    the same, live
 //	holdoff clear    release it, for all replicas
+//	holdoff explain  how it came to that
 //	holdoff doctor   whether Redis does what a fleet needs of it
 //
 // Each flag has an environment variable: -redis-url is HOLDOFF_REDIS_URL. docs/COMMAND.md
@@ -38,6 +39,7 @@ var commands = []command{
 	{"ls", "", "list what is held, paced or failing", setupLs},
 	{"watch", "", "the same, live", setupWatch},
 	{"clear", "KEY|-all", "release what the fleet holds", setupClear},
+	{"explain", "KEY", "how it came to what is held", setupExplain},
 	{"doctor", "", "find out whether Redis does what a fleet needs of it", setupDoctor},
 }
 

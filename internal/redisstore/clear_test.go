@@ -95,7 +95,7 @@ func TestClear_ReportUnderWayIsIgnored(t *testing.T) {
 	if _, err := s.Clear(t.Context(), "k"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.run(reportScript, []string{s.name(idOf("k")), s.name("index"), s.name("meta")}, late...); err != nil {
+	if _, err := s.run(reportScript, s.keys(idOf("k")), late...); err != nil {
 		t.Fatal(err)
 	}
 	if got := list(t, s); len(got) > 0 {
@@ -126,8 +126,8 @@ func TestClear_WhatItMakesExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 		names := rdb.Keys(t.Context(), "*").Val()
-		if len(names) != 3 {
-			t.Errorf("got %q, want a record, the index and the meta data", names)
+		if len(names) != 4 {
+			t.Errorf("got %q, want a record, the index, the meta data and the changes", names)
 		}
 		for _, name := range names {
 			if ttl := rdb.PTTL(t.Context(), name).Val(); ttl <= 0 || ttl > 24*time.Hour {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/scope"
@@ -80,7 +81,7 @@ func (s *Store) Clear(ctx context.Context, record string) (released []string, er
 	// The widest comes last: a replica that lets go of all reads no record that is still held.
 	names = append(names, record)
 	for page := range slices.Chunk(names, pageSize) {
-		keys := []string{s.name("clear"), s.name("index"), s.name("meta")} // the first is not used
+		keys := s.keys("clear") // which is not used
 		args := []any{s.name("changes"), s.candidate, firstRound}
 		for _, name := range page {
 			keys = append(keys, s.name(idOf(name)))
@@ -140,9 +141,47 @@ func NameOf(prefix, namespace, version, part string) string {
 	return prefix + ":{" + namespace + "}:v" + version + ":" + part
 }
 
+// A Change is what became of a record.
+type Change struct {
+	At     time.Time
+	Record string
+	State  hold.Snapshot // as it was then; its times are on the same clock as At
+}
+
+// maxChanges is how many changes of a namespace are looked at: all, as a rule.
+const maxChanges = 2000
+
+// Changes returns the last changes of a record and of what is inside it, the first one first,
+// and the clears of everything.
+func (s *Store) Changes(ctx context.Context, record string) (changes []Change, err error) {
+	record = canonical(record)
+	texts, err := s.run(changesScript, []string{s.name("changes")}, maxChanges)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range slices.Backward(texts) {
+		text, _ := v.(string)
+		begin := time.Now()
+		snap, ok := decodePayload(text, s.opts.MaxHold)
+		if !ok || !(Covers(record, snap.key) || snap.key == everything) {
+			continue
+		}
+		at := time.UnixMilli(snap.clock.Milliseconds())
+		if snap.state.Phase != hold.Healthy {
+			snap.state.Until = at.Add(snap.state.Until.Sub(begin))
+		}
+		if !snap.state.Last.IsZero() {
+			snap.state.Last = at.Add(snap.state.Last.Sub(begin))
+		}
+		snap.state.Version = snap.seq
+		changes = append(changes, Change{At: at, Record: snap.key, State: snap.state})
+	}
+	return changes, ctx.Err()
+}
+
 // Names are the names in Redis of all that a record of a namespace makes.
 func Names(opts Options, key string) (names []string) {
-	for _, part := range []string{idOf(canonical(key)), "index", "meta"} {
+	for _, part := range []string{idOf(canonical(key)), "index", "meta", "changes"} {
 		names = append(names, NameOf(opts.Prefix, opts.Namespace, wireVersion, part))
 	}
 	return names

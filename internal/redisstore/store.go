@@ -220,7 +220,7 @@ func (s *Store) update(script *redis.Script, key string, args func(id, key strin
 	defer s.exchanges.Add(-1)
 	key = canonical(key)
 	id := idOf(key)
-	raw, err := s.run(script, []string{s.name(id), s.name("index"), s.name("meta")}, args(id, key)...)
+	raw, err := s.run(script, s.keys(id), args(id, key)...)
 	if err != nil {
 		return hold.Reply{}, err
 	}

@@ -31,6 +31,9 @@ var commitLua string
 //go:embed lua/clear.lua
 var clearLua string
 
+//go:embed lua/changes.lua
+var changesLua string
+
 //go:embed lua/read.lua
 var readLua string
 
@@ -44,12 +47,13 @@ var pollLua string
 var indexLua string
 
 var (
-	reportScript = redis.NewScript(inline(commonLua + reportLua))
-	commitScript = redis.NewScript(inline(commonLua + commitLua))
-	clearScript  = redis.NewScript(inline(commonLua + clearLua))
-	readScript   = redis.NewScript(inline(commonLua + readLua))
-	pollScript   = redis.NewScript(metaLua + pollLua)
-	indexScript  = redis.NewScript(metaLua + indexLua)
+	reportScript  = redis.NewScript(inline(commonLua + reportLua))
+	commitScript  = redis.NewScript(inline(commonLua + commitLua))
+	clearScript   = redis.NewScript(inline(commonLua + clearLua))
+	changesScript = redis.NewScript(changesLua)
+	readScript    = redis.NewScript(inline(commonLua + readLua))
+	pollScript    = redis.NewScript(metaLua + pollLua)
+	indexScript   = redis.NewScript(metaLua + indexLua)
 )
 
 // wireVersion is that of the records and of what is published. Another one gets
@@ -60,6 +64,11 @@ const wireVersion = "3"
 // Cluster.
 func (s *Store) name(part string) string {
 	return NameOf(s.opts.Prefix, s.opts.Namespace, wireVersion, part)
+}
+
+// keys are those of report.lua and commit.lua, for the record with that id.
+func (s *Store) keys(id string) []string {
+	return []string{s.name(id), s.name("index"), s.name("meta"), s.name("changes")}
 }
 
 const (

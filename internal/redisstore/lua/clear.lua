@@ -1,16 +1,16 @@
 -- Makes records healthy, whether they exist or not, and tells every replica to let go of
 -- what it holds there: for operators. It begins with common.lua.
 --
--- KEYS     nothing, index and meta as in report.lua, then the records
+-- KEYS     nothing, and index, meta and changes as in report.lua, then the records
 -- ARGV     1 channel   2 secret   3 round of a new record   then the id and the name of each record
 -- Returns  the phase of each record as it was: '' where there was none
 
 read_meta(KEYS[3], ARGV[2])
 local phases_before = {}
-for i = 4, #KEYS do
-	local id, name = ARGV[2 * i - 4], ARGV[2 * i - 3]
+for i = 5, #KEYS do
+	local id, name = ARGV[2 * i - 6], ARGV[2 * i - 5]
 	local r = read(KEYS[i])
-	phases_before[i - 3] = r.exists and phases[view(r)] or ''
+	phases_before[i - 4] = r.exists and phases[view(r)] or ''
 	local rev, generation = r.round[REV], r.round[GENERATION]
 	r.round, r.counts, r.witnesses, r.claim = unpacked(ARGV[3], GAP), unpacked('', NEXT), '', ''
 	r.round[REV], r.round[GENERATION], r.round[BEGAN] = rev + 1, generation + 1, now

@@ -40,6 +40,15 @@ local function unpacked(s, n)
 	return {struct.unpack(string.sub(numbers, 1, 1 + 2 * n), s)}
 end
 
+-- What a replica sees, as phase, time, whether the server asked for it, and whether
+-- failures are counted. A hint that no decision has seen yet is a hold.
+local function view(r)
+	local round, counts = r.round, r.counts
+	local held = round[PHASE] == HELD
+	if counts[HINT_UNTIL] > (held and round[UNTIL] or 0) then return HELD, counts[HINT_UNTIL], 1, counts[ATTEMPTS] > 0 end
+	return round[PHASE], round[UNTIL], held and round[DIRECTED] or 0, counts[ATTEMPTS] > 0
+end
+
 local function read(key)
 	local h = redis.pcall('HMGET', key, 'v', 'round', 'counts', 'witnesses', 'claim', 'cleared')
 	if h.err or (h[1] and h[1] ~= '3') then
@@ -58,6 +67,7 @@ local function read(key)
 		r.cleared, r.cleared_at = math.min(tonumber(seq) or 0, 2 ^ 40 - 1), tonumber(at) or 0
 		if r.cleared_at > now then r.cleared_at = 0 end
 	end
+	r.before = view(r)
 	if #r.witnesses > 512 then r.witnesses = '' end
 	if #r.claim > 64 then r.claim = '' end
 	return r
@@ -94,15 +104,6 @@ local function seen(witnesses)
 	if witnesses == '' then return 0 end
 	local _, n = string.gsub(witnesses, ':', '')
 	return n
-end
-
--- What a replica sees, as phase, time, whether the server asked for it, and whether
--- failures are counted. A hint that no decision has seen yet is a hold.
-local function view(r)
-	local round, counts = r.round, r.counts
-	local held = round[PHASE] == HELD
-	if counts[HINT_UNTIL] > (held and round[UNTIL] or 0) then return HELD, counts[HINT_UNTIL], 1, counts[ATTEMPTS] > 0 end
-	return round[PHASE], round[UNTIL], held and round[DIRECTED] or 0, counts[ATTEMPTS] > 0
 end
 
 local function gap_of(round) return math.max(math.floor(math.min(round[GAP], 1e10) / 1000), 1) end
@@ -168,6 +169,9 @@ local function index(command, ...)
 	return redis.call(command, KEYS[2], ...)
 end
 
+-- Publishes a change, and where it is one of the phase, or of a hold, keeps it for people:
+-- some 1000 of them in KEYS[4], for a day. Slots of a ramp or a pace would soon push out what
+-- led to them.
 local function publish(r, id, name, channel)
 	index('ZREMRANGEBYSCORE', '-inf', now)
 	meta.seq = redis.call('HINCRBY', KEYS[3], 'seq', 1)
@@ -175,6 +179,11 @@ local function publish(r, id, name, channel)
 	local text = string.format('3 %s %s %.0f %.0f %s %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %s', id, unpack(snapshot(r, name)))
 	local mac = redis.sha1hex(meta.secret .. redis.sha1hex(meta.secret .. text))
 	redis.pcall('PUBLISH', channel, mac .. ' ' .. text) -- a user without the right to publish can still hold
+	local phase = view(r)
+	if phase ~= r.before or phase == HELD or r.cleared == meta.seq then
+		redis.pcall('XADD', KEYS[4], 'MAXLEN', '~', 1000, '*', 'change', text)
+		redis.pcall('PEXPIRE', KEYS[4], 86400000)
+	end
 end
 
 -- Writes what changed of the record, keeps the index, and publishes where other

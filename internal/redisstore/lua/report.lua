@@ -2,7 +2,7 @@
 -- permits of the round are handed out. It decides nothing: it says when a decision
 -- is due, and which replica makes it. The same in Go: Record.Add in internal/hold.
 --
--- KEYS[1]  the record (hash)   KEYS[2]  index (sorted set: id by expiry)   KEYS[3]  meta (hash)
+-- KEYS[1]  the record (hash)   KEYS[2]  index (sorted set: id by expiry)   KEYS[3]  meta (hash)   KEYS[4]  changes (stream)
 -- ARGV     1 channel   2 id   3 name   4 secret   5 longest hold, ms   6 most records
 --          7 round of a new record   8 replica   9 the report, packed as below
 -- Returns  {'full'}, or see answer.

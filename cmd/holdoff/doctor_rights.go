@@ -78,7 +78,7 @@ func (d *doctor) checkRights(ctx context.Context) {
 	var keys, channel, other error
 	for _, r := range rights {
 		var args []any
-		for _, word := range strings.Fields(strings.Replace(r.call, "|", " ", 1)) {
+		for word := range strings.FieldsSeq(strings.Replace(r.call, "|", " ", 1)) {
 			switch word {
 			case "H":
 				word = d.name("doctor:hash")

@@ -123,7 +123,7 @@ func documented(t *testing.T, user string) []any {
 		t.Fatalf("docs/OPERATIONS.md has no user %s", user)
 	}
 	var rules []any
-	for _, rule := range strings.Fields(string(m[1])) {
+	for rule := range strings.FieldsSeq(string(m[1])) {
 		rules = append(rules, strings.Trim(rule, "'"))
 	}
 	return rules

@@ -7,6 +7,7 @@
 //	holdoff clear    release it, for all replicas
 //	holdoff explain  how it came to that
 //	holdoff doctor   whether Redis does what a fleet needs of it
+//	holdoff proxy    a Transport beside services that aren't written in Go
 //
 // Each flag has an environment variable: -redis-url is HOLDOFF_REDIS_URL. docs/COMMAND.md
 // describes all of it.
@@ -41,6 +42,7 @@ var commands = []command{
 	{"clear", "KEY|-all", "release what the fleet holds", setupClear},
 	{"explain", "KEY", "how it came to what is held", setupExplain},
 	{"doctor", "", "find out whether Redis does what a fleet needs of it", setupDoctor},
+	{"proxy", "", "a Transport for services that aren't written in Go", setupProxy},
 }
 
 // env is what a command has to do with the outside.

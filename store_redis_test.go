@@ -54,7 +54,7 @@ func fleetOf(t *testing.T, srv *redistest.Server, n int, base http.RoundTripper,
 	t.Helper()
 	var fleet []*holdoff.Transport
 	for range n {
-		tr := &holdoff.Transport{Base: base, Store: redisStore(t, srv.Client(), holdoff.RedisOptions{}), MaxWait: -1, Route: oneScope}
+		tr := &holdoff.Transport{Base: base, Store: redisStore(t, srv.Client(), holdoff.RedisOptions{PollInterval: 100 * time.Millisecond}), MaxWait: -1, Route: oneScope}
 		fetch(t, tr, host)
 		fleet = append(fleet, tr)
 	}
@@ -94,6 +94,7 @@ func TestOperatorMayClearAHold(t *testing.T) {
 	record := recordName("default", host)
 	rdb.HSet(t.Context(), record, "phase", "healthy", "attempts", 0, "round", "", "counts", "")
 	rdb.HIncrBy(t.Context(), redisName("default", "meta"), "seq", 1)
+	rdb.Publish(t.Context(), redisName("default", "changes"), "released")
 	for i, tr := range fleet {
 		eventually(t, fmt.Sprintf("replica %d is free: %+v", i, keyIs(tr)), func() bool { return keyIs(tr).Phase == holdoff.Healthy })
 		if status, err := fetch(t, tr, host); status != 200 {
@@ -171,7 +172,7 @@ func TestHoldThatWasOnlyHeardOfIsKept(t *testing.T) {
 			return rdb.Del(ctx, record).Err()
 		},
 		"of the future": func(ctx context.Context, rdb *redis.Client, record string) error {
-			return rdb.HSet(ctx, record, "v", "3").Err()
+			return rdb.HSet(ctx, record, "v", "4").Err()
 		},
 		"a string": func(ctx context.Context, rdb *redis.Client, record string) error {
 			return rdb.Set(ctx, record, "?", time.Minute).Err()

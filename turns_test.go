@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,13 +57,12 @@ type turn struct {
 	at, took time.Duration
 	patience time.Duration
 	err      error
-	held     *holdoff.HeldError
+	told     time.Duration // after how long it may be sent, as a HeldError says
 }
 
 // lineUp has replicas ask a server for 20 s: each so many times per second, with
 // patience that is drawn for each request.
-func lineUp(t *testing.T, server http.RoundTripper, store holdoff.Store, rates []int, patience func(*rand.Rand) time.Duration) (turns []turn) {
-	t.Helper()
+func lineUp(server http.RoundTripper, store holdoff.Store, rates []int, patience func(*rand.Rand) time.Duration) (turns []turn) {
 	start := time.Now()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -87,7 +85,9 @@ func lineUp(t *testing.T, server http.RoundTripper, store holdoff.Store, rates [
 						res.Body.Close()
 					}
 					v.err, v.took = err, time.Since(start)-v.at
-					errors.As(err, &v.held)
+					if held := (*holdoff.HeldError)(nil); errors.As(err, &held) {
+						v.told = held.Until.Sub(start) - v.at
+					}
 					mu.Lock()
 					turns = append(turns, v)
 					mu.Unlock()
@@ -100,43 +100,124 @@ func lineUp(t *testing.T, server http.RoundTripper, store holdoff.Store, rates [
 	return turns
 }
 
-func TestZZHonest(t *testing.T) {
-	for _, replicas := range []int{1, 4, 16} {
-		for _, shared := range []bool{true, false} {
-			if !shared && replicas > 1 {
-				continue
+// outcome is what became of the requests that are meant.
+func outcome(turns []turn, meant func(turn) bool) (served, failed, late int, p50 time.Duration) {
+	var took []time.Duration
+	for _, v := range turns {
+		switch {
+		case !meant(v):
+		case v.err == nil:
+			took = append(took, v.took)
+		default:
+			failed++
+			if v.took > time.Second {
+				late++
 			}
+		}
+	}
+	if slices.Sort(took); len(took) > 0 {
+		p50 = took[len(took)/2]
+	}
+	return len(took), failed, late, p50
+}
+
+func anyTurn(turn) bool { return true }
+
+func patienceOf(d ...time.Duration) func(*rand.Rand) time.Duration {
+	return func(rng *rand.Rand) time.Duration { return d[rng.IntN(len(d))] }
+}
+
+// stores are a fleet's store, and none, for a process alone.
+func stores(replicas int) []holdoff.Store {
+	if replicas == 1 {
+		return []holdoff.Store{&holdoff.MemoryStore{}, nil}
+	}
+	return []holdoff.Store{&holdoff.MemoryStore{}}
+}
+
+// Twice of what a server takes is asked of it. The half that can't be served fails at
+// once, and says when a request would be sent.
+func TestTurns_RequestThatWouldNotMakeItFailsAtOnce(t *testing.T) {
+	for _, replicas := range []int{1, 16} {
+		for _, store := range stores(replicas) {
 			synctest.Test(t, func(t *testing.T) {
-				var store holdoff.Store
-				if shared {
-					store = &holdoff.MemoryStore{}
-				}
 				server := &bucket{rate: 200, burst: 20}
-				turns := lineUp(t, server, store, slices.Repeat([]int{400 / replicas}, replicas), func(rng *rand.Rand) time.Duration {
-					return []time.Duration{10 * time.Second, time.Minute}[rng.IntN(2)]
-				})
-				var b strings.Builder
-				for _, p := range []time.Duration{10 * time.Second, time.Minute} {
-					served, failed, late := 0, 0, 0
-					var took []time.Duration
-					for _, v := range turns {
-						switch {
-						case v.patience != p:
-						case v.err == nil:
-							served++
-							took = append(took, v.took)
-						default:
-							failed++
-							if v.took > time.Second {
-								late++
-							}
-						}
+				turns := lineUp(server, store, slices.Repeat([]int{400 / replicas}, replicas), patienceOf(3*time.Second))
+				served, failed, late, _ := outcome(turns, anyTurn)
+				told := 0
+				for _, v := range turns {
+					if v.err != nil && v.took < time.Second && v.told >= v.patience {
+						told++
 					}
-					slices.Sort(took)
-					fmt.Fprintf(&b, " | patience %v: served %d (p50 %v p99 %v), failed %d, of them after more than 1 s %d", p, served, took[len(took)/2].Round(10*time.Millisecond), took[len(took)*99/100].Round(10*time.Millisecond), failed, late)
 				}
-				t.Logf("%d replicas, shared %v, sent %d%s", replicas, shared, server.sent, b.String())
+				t.Logf("%d replicas, store %v: %d served, %d failed, %d of them after more than a second, %d sent", replicas, store != nil, served, failed, late, server.sent)
+				if served < 3900 || late > failed/5 || told < failed*4/5 {
+					t.Errorf("%d replicas, store %v: %d of 4,600 served, %d failed: %d of them late, and %d told when to come back", replicas, store != nil, served, failed, late, told)
+				}
 			})
 		}
 	}
+}
+
+// Requests with 10 s and with a minute stand in one line. Where the oldest goes first,
+// those with 10 s can't be served behind the patient ones.
+func TestTurns_LeastPatientGoFirst(t *testing.T) {
+	for _, replicas := range []int{1, 16} {
+		for _, store := range stores(replicas) {
+			synctest.Test(t, func(t *testing.T) {
+				turns := lineUp(&bucket{rate: 200, burst: 20}, store, slices.Repeat([]int{400 / replicas}, replicas), patienceOf(10*time.Second, time.Minute))
+				for _, patience := range []time.Duration{10 * time.Second, time.Minute} {
+					served, failed, _, p50 := outcome(turns, func(v turn) bool { return v.patience == patience })
+					t.Logf("%d replicas, store %v, %v: %d served, %d failed, p50 %v", replicas, store != nil, patience, served, failed, p50)
+					if failed > 10 {
+						t.Errorf("%d replicas, store %v: %d of 4,000 of those that wait %v failed", replicas, store != nil, failed, patience)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A replica's share follows its demand, and all wait equally long.
+func TestTurns_FleetIsFirstComeFirstServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rates := []int{2, 4, 8, 16, 32, 64, 128, 146}
+		turns := lineUp(&bucket{rate: 200, burst: 20}, &holdoff.MemoryStore{}, rates, patienceOf(time.Hour))
+		var waits []time.Duration
+		for i, rate := range rates {
+			served, failed, _, p50 := outcome(turns, func(v turn) bool { return v.replica == i && v.at > 10*time.Second })
+			t.Logf("%d per second: %d served, %d failed, p50 %v", rate, served, failed, p50)
+			if failed > 0 {
+				t.Errorf("%d of the replica with %d per second failed", failed, rate)
+			}
+			if rate >= 8 { // of fewer requests, the median says little
+				waits = append(waits, p50)
+			}
+		}
+		if least, most := slices.Min(waits), slices.Max(waits); most > least*12/10 {
+			t.Errorf("the medians of the replicas' waits are %v, want them within a fifth", waits)
+		}
+	})
+}
+
+// What a replica had when it died is lost, but the rate grows into the hole.
+func TestTurns_OfADeadReplicaCostLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, start := &holdoff.MemoryStore{}, time.Now()
+		go func() {
+			time.Sleep(5 * time.Second)
+			for range 10 { // a tenth of the line of the next ten seconds
+				store.Report(context.Background(), "http://api.example", holdoff.Report{Replica: "dead", Call: 1, Want: 20, Patience: time.Hour})
+				time.Sleep(time.Second)
+			}
+		}()
+		server := &bucket{rate: 200, burst: 20}
+		turns := lineUp(server, store, slices.Repeat([]int{50}, 8), patienceOf(time.Hour))
+		_, failed, _, _ := outcome(turns, anyTurn)
+		took := time.Since(start)
+		t.Logf("8,000 requests took %v, %d were sent", took, server.sent)
+		if failed > 0 || took > 46*time.Second {
+			t.Errorf("%d failed; all took %v, want 40 s and a little", failed, took)
+		}
+	})
 }

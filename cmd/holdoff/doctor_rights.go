@@ -33,7 +33,7 @@ const (
 
 // rights are all that docs/OPERATIONS.md gives to the service's user, and to the operator's.
 var rights = []right{
-	{"PING", forHolds},
+	{"PING", forOperator},
 	{"HELLO", forHolds},
 	{"TIME", forHolds},
 	{"EVAL return(1) 0", forHolds},
@@ -42,7 +42,7 @@ var rights = []right{
 	{"HMGET H f", forHolds},
 	{"HINCRBY H n 1", forHolds},
 	{"PEXPIRE H 60000", forHolds},
-	{"PTTL H", forHolds},
+	{"PTTL H", forOperator},
 	{"ZADD Z 1 m", forHolds},
 	{"PEXPIRE Z 60000", forHolds},
 	{"ZREM Z x", forHolds},

@@ -23,6 +23,7 @@ type Gate struct {
 	waiters queue
 	timer   *time.Timer
 	bad     time.Time // when this process last met a failure
+	paced   time.Time // since when the scope is paced
 	session session
 	marked  bool // it is among the key's changed
 	dropped bool // the key has forgotten it
@@ -57,7 +58,11 @@ func (g *Gate) settle(now time.Time) {
 	if g.hold.Phase() == hold.Paced && g.shown.Phase != hold.Paced && g.scope != (scope.Scope{}) {
 		g.key.joinPaced(g, now)
 	}
+	if g.hold.IsPaced() && !isPaced(g.shown.Phase) {
+		g.paced = now
+	}
 	g.release(now)
+	g.refuseLate(now)
 	g.setTimer(now)
 	g.schedule(now)
 	if event, worth := g.compare(g.shown, now); worth && !g.alone {

@@ -59,6 +59,8 @@ func (g *Gate) permitsDue(now time.Time) (time.Duration, bool) {
 	switch {
 	case !h.Shared():
 		return 0, false
+	case s.finds && g.inTurns():
+		return max(h.Until().Sub(now), s.noAskBefore.Sub(now)), true
 	case g.wanted(now) == 0 || g.inTurns():
 		// This replica has no use for permits, but some replica must find that the
 		// round is over.

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
@@ -80,6 +81,7 @@ type session struct {
 	failing   bool      // failures of this healthy key are being counted
 	exhausted bool      // there are no permits left until hold.until
 	turns     hold.Turns
+	finds     bool // the end of this round is found by this replica
 
 	dueSince time.Time // since when a decision is due that no replica makes
 
@@ -219,7 +221,8 @@ func (g *Gate) noteGrant(report hold.Report, state hold.Snapshot, due bool) {
 	switch {
 	case g.inTurns():
 		s.turns.Add(report.Want, state, now)
-		g.refuseLate(now)
+		// Of all replicas, one is to find the end of a slot, as a rule.
+		s.finds = rand.Float64() < s.turns.Share(state.Until, now)
 	case due:
 		s.noAskBefore = now.Add(dueDelay + jitter.Uniform(askSpread)) // another replica decides, and publishes
 	}

@@ -1,11 +1,21 @@
 package admission
 
-import "time"
+import (
+	"time"
 
-// How the requests of a fleet take turns where a scope is paced.
+	"github.com/go-holdoff/holdoff/internal/hold"
+)
+
+// How requests wait where a scope is paced: a fleet's take turns.
+
+// roughTime is how long a new pace is no reason to give up a request: its first rates are
+// rough.
+const roughTime = 2 * time.Second
 
 // inTurns reports whether the store hands out turns of a schedule.
 func (g *Gate) inTurns() bool { return g.hold.Shared() && g.hold.IsPaced() }
+
+func isPaced(p hold.Phase) bool { return p == hold.Paced || p == hold.Rationed }
 
 // patience is how long the most patient of the requests will wait: it is the last to go.
 func (g *Gate) patience(now time.Time) time.Duration {
@@ -15,10 +25,13 @@ func (g *Gate) patience(now time.Time) time.Duration {
 	return 0
 }
 
-// refuseLate refuses requests that would be the last to go, and have no turn, since none
-// comes while they will wait.
+// refuseLate refuses requests that would be the last to go, where no turn comes while they
+// will wait.
 func (g *Gate) refuseLate(now time.Time) {
-	for g.waiters.Len() > g.session.turns.Len() {
+	if !g.hold.IsPaced() {
+		return
+	}
+	for g.waiters.Len() > 0 {
 		w := g.waiters.mostPatient()
 		held := g.tooLate(w, g.waiters.Len(), now)
 		if held == nil {
@@ -46,6 +59,9 @@ func (g *Gate) tooLate(w *Waiter, n int, now time.Time) *Rejection {
 // turnOf returns when the n-th of those that wait may be sent, at the present rate.
 func (g *Gate) turnOf(n int, now time.Time) (at time.Time, known bool) {
 	h := &g.hold
+	if now.Sub(g.paced) < roughTime {
+		return time.Time{}, false
+	}
 	switch {
 	case g.inTurns():
 		return g.session.turns.At(n, now)

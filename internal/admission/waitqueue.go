@@ -34,7 +34,7 @@ func (q *queue) push(w *Waiter) {
 	for _, h := range []*byEnd{&q.ends, &q.latest} {
 		heap.Push(h, w)
 		if h.Len() > keepGone*q.Len() {
-			h.compact()
+			h.compact(q)
 		}
 	}
 	if q.seconds == nil {
@@ -42,6 +42,9 @@ func (q *queue) push(w *Waiter) {
 	}
 	q.seconds[w.Latest.Unix()]++
 }
+
+// has reports whether a waiter waits here: it may have left, and wait in another queue.
+func (q *queue) has(w *Waiter) bool { return w.place != nil && &w.at.waiters == q }
 
 func (q *queue) remove(w *Waiter) {
 	q.half(w).Remove(w.place)
@@ -87,10 +90,10 @@ func (q *queue) oldest() *Waiter {
 func (q *queue) pickProbe() *Waiter { return cmp.Or(front(&q.first), front(&q.retries)) }
 
 // soonest returns the waiter whose patience ends first, or nil if there is none.
-func (q *queue) soonest() *Waiter { return q.ends.top() }
+func (q *queue) soonest() *Waiter { return q.ends.top(q) }
 
 // mostPatient returns the waiter whose patience ends last, or nil if there is none.
-func (q *queue) mostPatient() *Waiter { return q.latest.top() }
+func (q *queue) mostPatient() *Waiter { return q.latest.top(q) }
 
 // before returns how many requests have less patience than one that will wait until
 // then, by a second or more: those of the same second are not counted.
@@ -118,9 +121,9 @@ type byEnd struct {
 	last bool
 }
 
-// top returns the first that still waits, or nil if there is none.
-func (h *byEnd) top() *Waiter {
-	for h.Len() > 0 && h.heap[0].place == nil {
+// top returns the first that still waits in q, or nil if there is none.
+func (h *byEnd) top(q *queue) *Waiter {
+	for h.Len() > 0 && !q.has(h.heap[0]) {
 		heap.Pop(h)
 	}
 	if h.Len() == 0 {
@@ -131,8 +134,8 @@ func (h *byEnd) top() *Waiter {
 
 // compact drops the waiters that have left: for each that stays, at least three. To find
 // each of them as it leaves would make a release slower.
-func (h *byEnd) compact() {
-	h.heap = slices.DeleteFunc(h.heap, func(w *Waiter) bool { return w.place == nil })
+func (h *byEnd) compact(q *queue) {
+	h.heap = slices.DeleteFunc(h.heap, func(w *Waiter) bool { return !q.has(w) })
 	heap.Init(h)
 }
 

@@ -46,11 +46,12 @@ func FuzzQueue(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, joining uint8) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		start := time.Now()
-		var q queue
+		var here, elsewhere Gate
+		q := &here.waiters
 		var line model
 		for range 500 {
 			if r.IntN(6) < int(joining%6) || len(line) == 0 {
-				w := &Waiter{Latest: start.Add(time.Duration(r.IntN(50)) * 100 * time.Millisecond), Retry: r.IntN(2) == 0}
+				w := &Waiter{at: &here, Latest: start.Add(time.Duration(r.IntN(50)) * 100 * time.Millisecond), Retry: r.IntN(2) == 0}
 				q.push(w)
 				line = append(line, w)
 				if n := max(q.ends.Len(), q.latest.Len()); n > keepGone*len(line) {
@@ -59,6 +60,10 @@ func FuzzQueue(f *testing.F) {
 			} else {
 				i := []int{0, len(line) - 1, r.IntN(len(line))}[r.IntN(3)]
 				q.remove(line[i])
+				if r.IntN(3) == 0 {
+					line[i].at = &elsewhere
+					elsewhere.waiters.push(line[i]) // of a wider scope
+				}
 				line = slices.Delete(line, i, i+1)
 			}
 			if q.Len() != len(line) {

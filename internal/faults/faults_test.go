@@ -101,13 +101,14 @@ func ways() []way {
 		{name: "connections are cut again and again", brief: true, fault: func(f *field) fault {
 			return fault{mute: true, sharing: 5 * time.Second, during: f.proxy.Cut}
 		}},
+		// Nothing says that it does not live, until a heartbeat is missing for 12 s.
 		{name: "only the subscription is swallowed", brief: true, fault: func(f *field) fault {
-			return fault{sharing: 3 * time.Second, lasts: 6 * time.Second,
+			return fault{sharing: 15 * time.Second, lasts: 6 * time.Second,
 				harm: func() { f.proxy.Set(redistest.Faults{LoseReplies: true, OnlySubscribed: true}) },
 				heal: func() { f.proxy.Set(redistest.Faults{}) }}
 		}},
 		{name: "only the subscription hangs", fault: func(f *field) fault {
-			return fault{sharing: 3 * time.Second,
+			return fault{sharing: 15 * time.Second,
 				harm: func() { f.proxy.Set(redistest.Faults{StallRequests: true, StallReplies: true, OnlySubscribed: true}) },
 				heal: func() { f.proxy.Set(redistest.Faults{}) }}
 		}},

@@ -589,7 +589,7 @@ func wanted(t *testing.T) {
 
 // fault is what is done to Redis, and what is expected of a fleet then.
 type fault struct {
-	lasts     time.Duration // at least: 4 s, or 30 s in the full mode, if that is more
+	lasts     time.Duration // at least: 6 s, or 30 s in the full mode, if that is more
 	from      string        // a store's log begins with it, once; "" where nothing is to be said
 	absent    bool          // the fault is there from the beginning
 	steps     int           // transitions, where there are more than one there and one back
@@ -605,7 +605,8 @@ type fault struct {
 func (r *rig) run(f fault) {
 	t := r.t
 	t.Helper()
-	lasts := max(f.lasts, either(4*time.Second, 30*time.Second))
+	// The hold ends at half of it. The first command then, and two polls, find that Redis is away.
+	lasts := max(f.lasts, either(6*time.Second, 30*time.Second))
 	time.Sleep(300 * time.Millisecond) // connections are made
 	r.measure()
 	time.Sleep(either(1500*time.Millisecond, 5*time.Second))

@@ -104,6 +104,7 @@ func (r *Record) machine(now time.Time, longest time.Duration) Machine {
 	if m.IsPaced() {
 		m.rate = max(m.rate, minRate)
 	}
+	m.booked = r.Gap > 0 && r.Next > micros(now)
 	if m.phase == Rationed {
 		m.permits = max(m.permits-m.remaining, 0)
 	}

@@ -28,6 +28,7 @@ const (
 // pacing is what a machine knows of the rate that a server accepts.
 type pacing struct {
 	rate       float64 // sends per second that are granted
+	booked     bool    // turns were handed out beyond this moment: there is no lack of demand
 	announced  float64 // the rate that replicas of a fleet were last told of
 	provenRate float64 // follows a rate that is not refused, by increaseFactor a slot (cf. ssthresh)
 	// cooldownUntil is when the rate may grow again, and a healthy key may be
@@ -99,7 +100,7 @@ func (m *Machine) decreaseRate(now time.Time) {
 // came too late for the slot: turns come one after another, so that the last of them may
 // be counted in the next.
 func (m *Machine) increaseRate(now time.Time) {
-	if 20*(m.granted+1) < 19*m.permits || now.Sub(m.until) >= m.length {
+	if 20*(m.granted+1) < 19*m.permits || (now.Sub(m.until) >= m.length && !m.booked) {
 		m.cooldownUntil = now // the slot says nothing of a higher rate: acceleration starts again
 		return
 	}

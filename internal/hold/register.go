@@ -133,7 +133,7 @@ func (r *Record) rewind(at Millis) {
 func (r *Record) limit(at Millis, longest time.Duration) {
 	latest := at + toMillis(longest)
 	r.Until, r.HintUntil, r.Keep = min(r.Until, latest), min(r.HintUntil, latest), min(r.Keep, latest)
-	r.Next = min(r.Next, Micros(latest)*1000)
+	r.Next = min(r.Next, r.furthest(at))
 	r.Alarms.RefusalsFrom, r.Totals.RetryAt = min(r.Alarms.RefusalsFrom, latest), min(r.Totals.RetryAt, latest)
 	if r.Totals.ResetAt > latest {
 		r.Totals.Remaining, r.Totals.ResetAt, r.Totals.NearExhaustion = 0, 0, false

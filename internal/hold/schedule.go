@@ -24,6 +24,8 @@ const (
 	// UnusedAfter is how long a round may be over before the turns that were handed out
 	// are taken for lost: a replica that has some reports before. See [Turns.Ask].
 	UnusedAfter = 3 * time.Second
+	// longestLine bounds how far ahead turns are handed out.
+	longestLine = 24 * time.Hour
 	// maxMicros bounds what may lie ahead, before it is limited to the longest hold.
 	maxMicros = 1 << 50
 )
@@ -59,6 +61,14 @@ func (s *Schedule) retime(gap time.Duration, at Micros) {
 	if ahead := s.Next - at; ahead > 0 {
 		s.Next = at + Micros(min(float64(ahead)*float64(max(gap, 1))/float64(max(s.Gap, 1)), maxMicros))
 	}
+}
+
+// furthest returns how far ahead Next may be, whoever wrote it: as far as the turns reach
+// that were handed out since the round began, at a rate that was less than twice as high
+// before; and a day. A line may be longer than any hold.
+func (r *Record) furthest(at Millis) Micros {
+	line := 2 * Micros(within(r.Granted, maxCount)+1) * r.gap()
+	return Micros(at+1)*1000 + min(line, Micros(longestLine.Microseconds()))
 }
 
 // from returns how many turns that were handed out come at a time, or later.

@@ -129,3 +129,25 @@ func TestSchedule_DeciderGetsItsTurnsOnce(t *testing.T) {
 		t.Errorf("%d turns, the next in %v; want four", reply.Snapshot.Permits, r.Next.Time().Sub(now))
 	}
 }
+
+// A line may be longer than the longest hold: it still has one place for each.
+func TestSchedule_LineLongerThanAHoldKeepsItsOrder(t *testing.T) {
+	r := Record{Rev: 1, Phase: Paced, Generation: 7, Began: millis(registerTime), Until: millis(registerTime.Add(time.Hour)), Permits: 1}
+	r.Gap, r.Memory.Rate = 10*time.Second, 0.1
+	first := r.Add(Report{Want: 100, Patience: time.Hour}, registerTime, time.Minute).Snapshot
+	next := r.Add(Report{Want: 1, Patience: time.Hour}, registerTime.Add(time.Second), time.Minute).Snapshot
+	if first.Permits != 100 || next.Permits != 1 || next.First.Sub(registerTime) != 1000*time.Second {
+		t.Errorf("%d turns, then %d in %v; want 100, then one in 1,000 s", first.Permits, next.Permits, next.First.Sub(registerTime))
+	}
+}
+
+// Whoever wrote a record: turns lie no further ahead than those that were handed out.
+func TestSchedule_DamagedNextStarvesNobody(t *testing.T) {
+	for granted, want := range map[int]time.Duration{0: 20*ms + ms, 1000: 20*ms + 20*time.Second + ms, -1: 20*ms + ms, 1 << 62: 24*time.Hour + ms} {
+		r := Record{Rev: 1, Phase: Paced, Generation: 7, Began: millis(registerTime), Until: millis(registerTime.Add(time.Hour)), Permits: 1, Granted: granted}
+		r.Gap, r.Next = 10*ms, 1<<60
+		if got := r.Add(Report{Want: 1}, registerTime, time.Hour).Snapshot.First.Sub(registerTime); got > want {
+			t.Errorf("%d turns were handed out, and the next comes in %v, want %v at most", granted, got, want)
+		}
+	}
+}

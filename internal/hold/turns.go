@@ -17,12 +17,12 @@ const (
 // Turns are what a replica knows of the schedule of a paced scope: the turns that it
 // has, and how long the line is. The zero value has none.
 type Turns struct {
-	runs []run // soonest first
-	n    int   // turns in all of them
-	rate float64
-	tail time.Time // when a turn comes for who asks next
-	told time.Time // when the replica was told so
-	full bool      // some that asked would not wait so long
+	runs  []run // soonest first
+	n     int   // turns in all of them
+	rate  float64
+	tail  time.Time     // when a turn comes for who asks next
+	told  time.Time     // when the replica was told so
+	again time.Duration // how long after that it may ask again
 }
 
 // A run is n turns one after another.
@@ -73,18 +73,21 @@ func (t *Turns) Ask(waiting int, now time.Time) (at time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	gather := min(max(time.Duration(gatherShare*float64(t.tail.Sub(now))), 0), gatherMost)
-	least := gatherLeast
-	if t.full {
-		least = Slot
-	}
-	return later(now.Add(gather), t.told.Add(least)), true
+	return later(now.Add(gather), t.told.Add(t.again)), true
 }
 
 // Add takes in what the store answered to a replica that wanted so many turns.
 func (t *Turns) Add(want int, s Snapshot, now time.Time) {
 	t.Retime(s.Rate, now)
 	n := within(s.Permits, MaxReported)
-	t.told, t.full = now, n < want
+	t.told, t.again = now, gatherLeast
+	switch {
+	case n == want:
+	case s.Phase == Rationed:
+		t.again = gatherMost // all of the quota is handed out: what comes thereafter is published
+	default:
+		t.again = Slot // they would not wait so long
+	}
 	t.tail = s.First.Add(time.Duration(n) * t.gap())
 	if n == 0 {
 		return
@@ -92,6 +95,21 @@ func (t *Turns) Add(want int, s Snapshot, now time.Time) {
 	t.n += n
 	i, _ := slices.BinarySearchFunc(t.runs, s.First, func(r run, at time.Time) int { return r.at.Compare(at) })
 	t.runs = slices.Insert(t.runs, i, run{s.First, n})
+}
+
+// Share returns the share of the schedule until then that the replica has.
+func (t *Turns) Share(then, now time.Time) float64 {
+	all := then.Sub(now).Seconds() * t.rate
+	if all < 1 {
+		return 1
+	}
+	own := 0
+	for _, r := range t.runs {
+		if ahead := then.Sub(r.at); ahead > 0 {
+			own += min(r.n, int(ahead/t.gap())+1)
+		}
+	}
+	return float64(own) / all
 }
 
 // Retime moves what is not yet due to where it is at another rate.

@@ -66,6 +66,7 @@ func (s *Store) failed(err error) error {
 		return err
 	}
 	s.fails++
+	s.distrust() // it may be another server that answers next
 	if s.fails >= awayAfter && !s.away {
 		s.away, s.since, s.err = true, time.Now(), err
 		s.opts.Logger.Warn("Redis is away: holds are not shared until it is back", zap.Error(err))
@@ -78,7 +79,7 @@ func (s *Store) failed(err error) error {
 func (s *Store) answered(script *redis.Script) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fails = 0
+	s.fails, s.answeredAt = 0, time.Now()
 	if s.refusal != nil && script == reportScript {
 		s.refusal = nil
 		s.opts.Logger.Info("Redis accepts commands again: holds are shared")

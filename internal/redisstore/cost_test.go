@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"regexp"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,6 +41,108 @@ func BenchmarkScripts(b *testing.B) {
 	b.StopTimer()
 	stats := rdb.Info(b.Context(), "commandstats").Val()
 	b.Log(regexp.MustCompile(`cmdstat_eval[^\r]*`).FindAllString(stats, -1))
+}
+
+// BenchmarkReport shows what the report of a paced key costs Redis, where nothing else
+// runs: of bursts of 100 reports in one pipeline, the fastest tenth and the median, by
+// commandstats.
+func BenchmarkReport(b *testing.B) {
+	srv := redistest.Start(b)
+	rdb := srv.Client()
+	s := redisStore(b, rdb, Options{PollInterval: time.Hour})
+	const key = "https://api.example.com"
+	state := tell(b, s, key, hold.Report{Refusals: 1})
+	eventually(b, "the key is paced", func() bool {
+		state = tell(b, s, key, hold.Report{Generation: state.Generation, Good: 8, Refused: 2, Status: 429, Want: 1})
+		return state.Phase == hold.Paced
+	})
+	keys := []string{s.name(idOf(key)), s.name("index"), s.name("meta")}
+	pattern := regexp.MustCompile(`cmdstat_evalsha:calls=\d+,usec=\d+,usec_per_call=([\d.]+)`)
+	var bursts []float64
+	for b.Loop() {
+		state = tell(b, s, key, hold.Report{Generation: state.Generation, Good: 8, Refused: 2, Status: 429, Want: 1}) // another slot begins
+		rdb.ConfigResetStat(b.Context())
+		_, err := rdb.Pipelined(b.Context(), func(p redis.Pipeliner) error {
+			for range 100 {
+				report := hold.Report{Replica: "a", Version: hold.Version, Generation: state.Generation, Good: 1, Want: 1}
+				p.EvalSha(b.Context(), reportScript.Hash(), keys, s.reportArgs(idOf(key), key, report)...)
+			}
+			return nil
+		})
+		m := pattern.FindStringSubmatch(rdb.Info(b.Context(), "commandstats").Val())
+		if err != nil || m == nil {
+			b.Fatal("no burst: ", err)
+		}
+		burst, _ := strconv.ParseFloat(m[1], 64)
+		bursts = append(bursts, burst)
+	}
+	if state.Phase != hold.Paced {
+		b.Errorf("the key is %v, want paced", state.Phase)
+	}
+	slices.Sort(bursts)
+	b.ReportMetric(bursts[len(bursts)/10], "µs/fastest-tenth")
+	b.ReportMetric(bursts[len(bursts)/2], "µs/median")
+}
+
+// BenchmarkIdle shows what replicas at rest cost: the commands that they send, all that
+// Redis runs (those within scripts as well), messages, and bytes.
+func BenchmarkIdle(b *testing.B) {
+	const lasts = 30 * time.Second
+	for _, replicas := range []int{1, 16, 1000} {
+		b.Run(strconv.Itoa(replicas), func(b *testing.B) {
+			srv := redistest.Start(b)
+			rdb := srv.Client() // one pool: each has a subscription of its own
+			stores := make([]*Store, replicas)
+			var wg sync.WaitGroup
+			for i := range stores {
+				wg.Go(func() {
+					s, err := New(rdb, Options{})
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					stores[i] = s
+				})
+			}
+			wg.Wait()
+			defer func() {
+				for _, s := range stores {
+					go s.Close()
+				}
+			}()
+			for _, s := range stores {
+				eventually(b, "the subscription is trusted", func() bool { return trusts(s) })
+			}
+			time.Sleep(2 * restPolls * time.Second) // what the start cost is over
+			for b.Loop() {
+				before, begun := redisStats(b, rdb), time.Now()
+				time.Sleep(lasts)
+				per := time.Since(begun).Seconds() * float64(replicas)
+				after := redisStats(b, rdb)
+				for name, unit := range map[string]string{
+					"sent": "sent/s", "total_commands_processed": "run/s", "total_net_output_bytes": "out-B/s", "total_net_input_bytes": "in-B/s", "used_cpu_main_thread": "cpu-µs/s",
+				} {
+					b.ReportMetric((after[name]-before[name])/per, unit)
+				}
+			}
+		})
+	}
+}
+
+// redisStats returns the numbers of INFO. CPU time is in µs. "sent" counts what clients
+// sent, and not what scripts ran.
+func redisStats(b *testing.B, rdb *redis.Client) map[string]float64 {
+	info := rdb.Info(b.Context(), "everything").Val()
+	stats := make(map[string]float64)
+	for _, m := range regexp.MustCompile(`(?m)^(\w+):([\d.]+)\r$`).FindAllStringSubmatch(info, -1) {
+		stats[m[1]], _ = strconv.ParseFloat(m[2], 64)
+	}
+	stats["used_cpu_main_thread"] = (stats["used_cpu_sys_main_thread"] + stats["used_cpu_user_main_thread"]) * 1e6
+	for _, m := range regexp.MustCompile(`cmdstat_(evalsha|eval|ping|subscribe|unsubscribe|hello|client\|setinfo):calls=(\d+)`).FindAllStringSubmatch(info, -1) {
+		n, _ := strconv.ParseFloat(m[2], 64)
+		stats["sent"] += n
+	}
+	return stats
 }
 
 // countingClient counts runs of scripts by their digests.

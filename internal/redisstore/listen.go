@@ -1,7 +1,7 @@
 package redisstore
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"time"
 
@@ -34,39 +34,45 @@ func (s *Store) subscribe() (err error) {
 			err = fmt.Errorf("the client panicked: %v", r) // redis.Ring does, without a shard
 		}
 	}()
-	sub := s.client.Subscribe(s.ctx, s.name("changes"))
-	messages := sub.ChannelWithSubscriptions()
-	// Close may redial for seconds, so the store does not wait for it. What is left in the
-	// channel is taken out, or the client waits for a minute for room in it.
-	defer func() {
-		go func() {
-			sub.Close()
-			for range messages {
-			}
-		}()
-	}()
-	for {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	sub := s.client.Subscribe(ctx, s.name("changes"))
+	go func() { // Receive ends with the connection only
 		select {
-		case <-s.ctx.Done():
-			return nil
 		case <-s.stalled:
-			return errors.New("it delivers nothing")
-		case m, ok := <-messages:
-			if !ok {
-				return errors.New("the client closed it")
+			cancel()
+		case <-ctx.Done():
+		}
+		sub.Close()
+	}()
+	// Not by the client's channel: that keeps to itself that a connection is lost, and
+	// its PING proves nothing, since it does not look whether an answer comes. A
+	// heartbeat does: see poll.go.
+	for failed := false; ; {
+		m, err := sub.Receive(ctx)
+		if err != nil {
+			s.mu.Lock()
+			s.distrust()
+			s.mu.Unlock()
+			if failed || ctx.Err() != nil {
+				return err
 			}
-			switch m := m.(type) {
-			case *redis.Subscription:
-				// Whatever was said in between is lost. It may be another server as
-				// well: a replica that was promoted has the epoch of the master that
-				// failed, and perhaps not its last writes.
-				s.mu.Lock()
-				s.serverChanged = true
-				s.mu.Unlock()
-				signal(s.fullRead)
-			case *redis.Message:
-				s.receive(m.Payload)
-			}
+			failed = true // the client has connected again, or does so now
+			continue
+		}
+		failed = false
+		switch m := m.(type) {
+		case *redis.Subscription:
+			// Whatever was said in between is lost. It may be another server as
+			// well: a replica that was promoted has the epoch of the master that
+			// failed, and perhaps not its last writes.
+			s.mu.Lock()
+			s.serverChanged = true
+			s.distrust()
+			s.mu.Unlock()
+			signal(s.fullRead)
+		case *redis.Message:
+			s.receive(m.Payload)
 		}
 	}
 }
@@ -90,11 +96,14 @@ func (s *Store) receive(payload string) {
 		return
 	}
 	snap, ok := decodePayload(text, s.opts.MaxHold)
+	late := s.redisOffset > 0 && snap.clock < s.redisOffset+time.Since(s.start)-lateness
+	if ok && snap.epoch == s.datasetID && !late {
+		s.received = time.Now()
+	}
 	if !ok || snap.epoch != s.datasetID || snap.seq <= s.seq { // damaged, of other data, or received before
 		s.mu.Unlock()
 		return
 	}
-	late := s.redisOffset > 0 && snap.clock < s.redisOffset+time.Since(s.start)-lateness
 	if snap.seq > s.seq+1 || late {
 		// What was on the way for long has lost its sense of time.
 		s.noteGap(snap.seq)
@@ -105,7 +114,7 @@ func (s *Store) receive(payload string) {
 		state.Until = state.Until.Add(-age) // it was on the way for so long
 	}
 	s.mu.Unlock()
-	if !late {
+	if !late && snap.id != "" {
 		s.mirror.Put(snap.key, state, false)
 	}
 }

@@ -31,9 +31,10 @@ type Options struct {
 	// Timeout bounds each command, whatever the client's own timeouts are. If
 	// zero, 250 ms.
 	Timeout time.Duration
-	// PollInterval is how often the store looks whether it missed a change:
-	// the longest that a hold can go unnoticed where pub/sub fails. If zero,
-	// 1 s; at least 100 ms.
+	// PollInterval is how often the store looks whether it missed a change, where pub/sub
+	// is known to fail: the longest that a hold goes unnoticed then. While pub/sub is
+	// alive, one replica of the fleet looks in ten intervals, and each in thirty. If
+	// zero, 1 s; at least 100 ms.
 	PollInterval time.Duration
 	// MaxHold is the longest hold that is believed, whichever replica reported it: the
 	// largest Transport.MaxHold of the fleet. If zero, five minutes.

@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
@@ -10,8 +9,21 @@ import (
 
 // How a Store keeps its copy of what Redis knows: pushes are the fast way,
 // and the sequence that a poll looks at is the sure one.
+//
+// A poll publishes a heartbeat, a change of nothing, where there was none for a while. So
+// one replica polls for the fleet. The others receive the sequence, know that their
+// subscriptions are alive, and put off their own polls. A subscription that does not
+// bring the heartbeat is not trusted: its replica polls once per interval.
 
 const (
+	// restPolls is how many poll intervals a replica leaves out after a message: one
+	// replica at rest sends 0.1 commands per second, and a subscription that dies in
+	// silence is found after 11 intervals at most. Until then its replica may meet a
+	// refusal that it could have known of, once per host: a report says the rest.
+	restPolls = 10
+	// maxRestPolls is how many it leaves out after a command that was answered: its
+	// connection is used before something on the way forgets it, and Err says what is true.
+	maxRestPolls = 30
 	// pushDelay is how long a poll that is ahead of the subscription waits for
 	// it to catch up.
 	pushDelay = 100 * time.Millisecond
@@ -56,7 +68,7 @@ func splitVersion(v uint64) (epoch, seq uint64) { return v >> seqBits, v & (1<<s
 // keepUp polls, and reads all again when something was missed.
 func (s *Store) keepUp() {
 	for {
-		wait := s.opts.PollInterval - time.Duration(rand.Int64N(int64(s.opts.PollInterval)/5))
+		wait := s.opts.PollInterval - jitter.Uniform(s.opts.PollInterval/5) // which makes one replica of a fleet the first
 		select {
 		case <-s.ctx.Done():
 			return
@@ -77,9 +89,31 @@ func (s *Store) keepUp() {
 			}
 			s.poll()
 		case <-time.After(wait):
-			s.poll()
+			if !s.rests() {
+				s.poll()
+			}
 		}
 	}
+}
+
+// rests reports whether a poll would say nothing new: a message has come a short time
+// ago, and Redis answers this replica. A replica that only receives must not take that
+// for granted.
+func (s *Store) rests() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.received) < restPolls*s.opts.PollInterval &&
+		s.fails == 0 && time.Since(s.answeredAt) < maxRestPolls*s.opts.PollInterval
+}
+
+// distrust makes the store poll now, and then at each interval until the subscription
+// brings something. The caller holds mu.
+func (s *Store) distrust() {
+	if s.received.IsZero() {
+		return
+	}
+	s.received = time.Time{}
+	signal(s.poke)
 }
 
 // poll compares the sequence of changes with what was seen of it.
@@ -87,7 +121,7 @@ func (s *Store) poll() {
 	s.mu.Lock()
 	known, at := s.datasetID, s.seq
 	s.mu.Unlock()
-	reply, err := s.run(pollScript, []string{s.name("meta")}, s.candidate)
+	reply, err := s.run(pollScript, []string{s.name("meta")}, s.candidate, s.name("changes"), (restPolls * s.opts.PollInterval).Milliseconds())
 	if err != nil {
 		return
 	}
@@ -116,6 +150,9 @@ func (s *Store) poll() {
 	case <-time.After(pushDelay):
 	}
 	if !s.receivedChange(epoch, seq) {
+		s.mu.Lock()
+		s.distrust()
+		s.mu.Unlock()
 		signal(s.stalled)
 	}
 	if !s.seen(epoch, seq) {

@@ -87,6 +87,8 @@ type Store struct {
 	damaged       error         // data that had to be replaced, at damagedAt
 	damagedAt     time.Time
 	doubted       time.Time // when a change without proof last made us poll
+	received      time.Time // the last proven message; zero where the subscription may be dead
+	answeredAt    time.Time // the last command that was answered
 }
 
 // New returns a store that shares its state through client. That

@@ -208,9 +208,15 @@ func (s *Store) decodeReply(raw []any) (hold.Reply, snapshot, error) {
 }
 
 // decodePayload reads the text of a published change: the version, the id, and the
-// fields of a snapshot, of which the last, the key, may hold spaces.
+// fields of a snapshot, of which the last, the key, may hold spaces. A heartbeat has the
+// version, epoch, sequence and time alone, and no id.
 func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
 	parts := strings.SplitN(payload, " ", 2+snapshotFields)
+	if len(parts) == heartbeatFields && parts[0] == wireVersion {
+		var n number
+		beat := snapshot{epoch: parts[1], seq: uint64(n.read(parts[2], 1<<seqBits-1)), clock: time.Duration(n.read(parts[3], 1<<43)) * time.Millisecond}
+		return beat, !n.bad
+	}
 	if len(parts) != 2+snapshotFields || parts[0] != wireVersion || len(parts[1]) != 32 {
 		return snapshot{}, false
 	}
@@ -224,6 +230,8 @@ func decodePayload(payload string, maxHold time.Duration) (snapshot, bool) {
 }
 
 const (
+	// heartbeatFields is the length of a heartbeat: see poll.lua.
+	heartbeatFields = 4
 	// snapshotFields is the length of a snapshot: see common.lua.
 	snapshotFields = 15
 	// replyFields are those of a reply without a record: a snapshot, the permits, when the

@@ -32,6 +32,8 @@ type session struct {
 	failing bool
 	dry     bool
 	turns   hold.Turns
+	paced   time.Time
+	finds   bool
 
 	talking bool
 	next    time.Time
@@ -112,7 +114,11 @@ func (q *session) unlock(before hold.Machine) {
 	if q.m.Shared() && !now.Before(q.m.Until()) && now.Before(q.retry) && !q.sim.rules.Deaf {
 		q.alone(hold.Report{}) // orphaned
 	}
+	if q.m.IsPaced() && !before.IsPaced() {
+		q.paced = now
+	}
 	q.release(before)
+	q.refuseLate()
 	q.setTimer()
 	q.schedule()
 	if q.sim.trace != nil && (before.Phase() != q.m.Phase() || before.Shared() != q.m.Shared()) {
@@ -175,6 +181,7 @@ func (q *session) inTurns() bool { return q.m.Shared() && q.m.IsPaced() }
 
 func (q *session) turnOf(n int) (at time.Time, known bool) {
 	switch {
+	case q.sim.now.Sub(q.paced) < 2*time.Second:
 	case q.inTurns():
 		return q.turns.At(n, q.sim.now)
 	case q.m.IsPaced() && q.m.Rate() > 0:
@@ -201,7 +208,10 @@ func (q *session) patience() time.Duration {
 }
 
 func (q *session) refuseLate() {
-	for len(q.line) > q.turns.Len() {
+	if !q.m.IsPaced() {
+		return
+	}
+	for len(q.line) > 0 {
 		i := q.latest()
 		if at, known := q.turnOf(len(q.line)); !known || q.line[i].latest.After(at) {
 			return

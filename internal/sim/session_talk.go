@@ -66,6 +66,8 @@ func (q *session) ask() (time.Duration, bool) {
 	switch {
 	case !q.m.Shared():
 		return 0, false
+	case q.finds && q.inTurns():
+		return max(q.m.Until().Sub(now), q.out.Sub(now)), true
 	case q.wanted() == 0 || q.inTurns():
 		return idleSpread + jitter(idleSpread), over && q.m.HasDeadline()
 	case over:
@@ -218,7 +220,7 @@ func (q *session) exchanged(report hold.Report, hint time.Time, a answer, ok boo
 	q.dry = state.Permits < report.Want
 	if q.inTurns() {
 		q.turns.Add(report.Want, state, now)
-		q.refuseLate()
+		q.finds = s.rng.Float64() < q.turns.Share(state.Until, now)
 	}
 	q.release(before)
 	q.handBackUnused()

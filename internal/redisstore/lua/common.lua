@@ -88,6 +88,8 @@ local function rewind(r)
 	counts[DENIED], counts[TIMESTAMP] = math.min(counts[DENIED], now), math.min(counts[TIMESTAMP], now)
 end
 
+local function gap_of(round) return math.max(math.floor(math.min(round[GAP], 1e10) / 1000), 1) end
+
 -- Bounds what lies ahead, whoever wrote it, and however far the clock was set back.
 local function limit(r, longest)
 	local latest, round, counts = now + longest, r.round, r.counts
@@ -96,7 +98,9 @@ local function limit(r, longest)
 		r.changed = true
 	end
 	counts[HINT_UNTIL], counts[RETRY_AT] = math.min(counts[HINT_UNTIL], latest), math.min(counts[RETRY_AT], latest)
-	counts[NEXT] = math.min(counts[NEXT], latest * 1000)
+	-- Of turns: what was handed out since the round began, at a rate that was less than twice as high before; and a day.
+	local line = 2 * (math.min(counts[GRANTED], 2 ^ 30) + 1) * gap_of(round)
+	counts[NEXT] = math.min(counts[NEXT], (now + 1) * 1000 + math.min(line, 86400000000))
 	if counts[RESET_AT] > latest then counts[REMAINING], counts[RESET_AT], counts[NEAR] = 0, 0, 0 end
 end
 
@@ -106,7 +110,6 @@ local function seen(witnesses)
 	return n
 end
 
-local function gap_of(round) return math.max(math.floor(math.min(round[GAP], 1e10) / 1000), 1) end
 
 -- Permits of the round, or turns of the schedule, none of which comes after patience is
 -- over; and how far ahead the first comes, in µs. After the round, a decision is due, and

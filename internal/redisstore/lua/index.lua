@@ -8,7 +8,7 @@
 -- ARGV[3]  how many at most
 -- Returns  {epoch, seq, TIME in ms, secret, id ...}
 
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+now = string.format('%.0f', now)
 local reply = {meta[1] or '', meta[2] or '0', now, meta[3] or ''}
 local ids = redis.pcall('ZRANGEBYSCORE', KEYS[2], now, '+inf', 'LIMIT', ARGV[2], ARGV[3])
 if ids.err and string.sub(ids.err, 1, 9) ~= 'WRONGTYPE' then return ids end

@@ -5,17 +5,17 @@
 --
 -- What is missing is made, so that every replica has the secret before the first
 -- change is published; and it lives while a replica polls.
-local meta = redis.pcall('HMGET', KEYS[1], 'epoch', 'seq', 'secret')
+local meta = redis.pcall('HMGET', KEYS[1], 'epoch', 'seq', 'secret', 'beat')
 if meta.err then
 	if ARGV[1] ~= '' then redis.pcall('DEL', KEYS[1]) end
 	meta = {}
 end
 local time = redis.call('TIME')
-local look = ARGV[1] == ''
-if not look and not meta[1] and not meta[3] then
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if ARGV[1] ~= '' and not meta[1] and not meta[3] then
 	local epoch = time[1] .. '-' .. time[2]
 	local made = {epoch, '0', redis.sha1hex(ARGV[1] .. epoch)}
-	local done = redis.pcall('HSET', KEYS[1], 'epoch', made[1], 'seq', 0, 'secret', made[3])
+	local done = redis.pcall('HSET', KEYS[1], 'epoch', epoch, 'seq', 0, 'secret', made[3])
 	if type(done) ~= 'table' then meta = made end -- else Redis takes no writes now: nothing is known
+	redis.pcall('PEXPIRE', KEYS[1], 86400000)
 end
-if not look and redis.call('PTTL', KEYS[1]) < 43200000 then redis.pcall('PEXPIRE', KEYS[1], 86400000) end

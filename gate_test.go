@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -537,16 +538,15 @@ func TestRamp_RefusedAltogetherIsHeldToTheHint(t *testing.T) {
 // accepts the others of the same scope.
 func TestRamp_RefusalAmongSuccessesPacesTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		refused := 0
-		var phase holdoff.Phase
+		var refused atomic.Bool
+		phase := make(chan holdoff.Phase, 1)
 		var tr *holdoff.Transport
 		h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 			if at == 0 {
 				return answer(429, "Retry-After: 5"), nil
 			}
-			if at >= 5300*time.Millisecond && refused == 0 {
-				refused++
-				time.AfterFunc(1, func() { phase = keyAt(tr, "http://h").Phase })
+			if at >= 5300*time.Millisecond && refused.CompareAndSwap(false, true) {
+				time.AfterFunc(1, func() { phase <- keyAt(tr, "http://h").Phase })
 				return answer(429, "Retry-After: 30"), nil
 			}
 			return answer(200), nil
@@ -558,8 +558,8 @@ func TestRamp_RefusalAmongSuccessesPacesTheKey(t *testing.T) {
 			all.Go(func() { get(t, tr, "http://h/") })
 		}
 		all.Wait()
-		if phase != holdoff.Paced {
-			t.Errorf("got %v after the refusal, want paced", phase)
+		if got := <-phase; got != holdoff.Paced {
+			t.Errorf("got %v after the refusal, want paced", got)
 		}
 		if took := time.Since(h.start); took > 15*time.Second {
 			t.Errorf("the last of 500 was answered after %v, want no more than 15 s: the hint was one request's own", took)
@@ -675,13 +675,14 @@ func TestHold_LateFailureOfAnOldGenerationCountsOnlyWithAHint(t *testing.T) {
 		want holdoff.Phase
 	}{
 		{"without Retry-After it is ignored", answer(503), holdoff.Healthy},
+		{"without Retry-After it is ignored, by a route", answer(503), holdoff.Healthy},
 		{"with Retry-After it holds", answer(503, "Retry-After: 7"), holdoff.Held},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHost(func(at time.Duration, req *http.Request) (*http.Response, error) {
 					switch {
-					case req.URL.Path == "/late":
+					case req.URL.RawQuery == "late":
 						time.Sleep(10 * time.Second)
 						return tt.late, nil
 					case at == 0:
@@ -690,7 +691,10 @@ func TestHold_LateFailureOfAnOldGenerationCountsOnlyWithAHint(t *testing.T) {
 					return answer(200), nil
 				})
 				tr := &holdoff.Transport{Route: oneScope, Base: h, MaxAttempts: 1}
-				go get(t, tr, "http://h/late")
+				if strings.HasSuffix(tt.name, "by a route") {
+					tr.Route = nil
+				}
+				go get(t, tr, "http://h/?late")
 				synctest.Wait()
 				wants(t, tr, "http://h/", 429)
 				wants(t, tr, "http://h/", 200)

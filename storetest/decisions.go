@@ -102,7 +102,7 @@ var decisionRules = []rule{
 		}
 	}},
 	{"of many replicas that ask at the end of a hold one decides", func(r *rig) {
-		held := r.a.hint(50 * ms).Snapshot
+		held := r.a.hint(rampAfter).Snapshot
 		sleepPast(held.Until)
 		begun := time.Now()
 		var deciders, waiters atomic.Int64

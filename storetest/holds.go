@@ -72,7 +72,7 @@ var holdRules = []rule{
 		r.permits(r.b.report(report{Want: 3}).Snapshot, 0, "in the hold")
 	}},
 	{"a decision ends the hint that it has seen", func(r *rig) {
-		held := r.a.hint(50 * ms).Snapshot
+		held := r.a.hint(rampAfter).Snapshot
 		sleepPast(held.Until)
 		got := r.a.report(report{Want: 1})
 		if !got.Decide || got.Record.HintUntil == 0 || got.Record.HintUntil < got.Record.HintAt || got.Record.HintUntil.Time().After(got.Now) {
@@ -84,7 +84,7 @@ var holdRules = []rule{
 		r.permits(r.b.report(report{Want: 3}).Snapshot, 3, "after the decision")
 	}},
 	{"the end of a hint needs a decision once a replica wants to send", func(r *rig) {
-		held := r.a.hint(50 * ms).Snapshot
+		held := r.a.hint(rampAfter).Snapshot
 		sleepPast(held.Until)
 		if got := r.b.report(report{}); got.Decide || got.Due || got.Snapshot.Phase != holdoff.Held {
 			r.fatalf("no replica wants to send: %+v", got)

@@ -9,9 +9,12 @@ import (
 	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
+// rampAfter is a hold that is long enough for a ramp to follow.
+const rampAfter = 3*hold.Slot + 10*ms
+
 // probe brings the key into a hold and to its end, and takes the probe for a.
 func (r *rig) probe() state {
-	held := r.a.hint(50 * ms).Snapshot
+	held := r.a.hint(rampAfter).Snapshot
 	r.want(held, holdoff.Held, 0, "a hint")
 	sleepPast(held.Until)
 	s := r.a.exchange(report{Want: 1, Lease: 10 * time.Second})
@@ -60,7 +63,7 @@ var storyRules = []rule{
 		f.phase(holdoff.Healthy)
 	}},
 	{"of twenty replicas that ask at the end of a hold one probes", func(r *rig) {
-		held := r.a.hint(50 * ms).Snapshot
+		held := r.a.hint(rampAfter).Snapshot
 		sleepPast(held.Until)
 		var granted atomic.Int64
 		r.together(20, func(i int) {
@@ -96,7 +99,7 @@ var storyRules = []rule{
 		r.permits(r.b.exchange(report{Want: 1}), 0, "in the second hold")
 	}},
 	{"a lease that runs out lets the next replica probe, and a late success still counts", func(r *rig) {
-		held := r.a.hint(50 * ms).Snapshot
+		held := r.a.hint(rampAfter).Snapshot
 		sleepPast(held.Until)
 		lease := r.a.exchange(report{Want: 1, Lease: 300 * ms})
 		r.permits(lease, 1, "the first that asks")

@@ -11,10 +11,12 @@ import (
 )
 
 // Bucket takes Rate requests per second, and Burst at once; the surplus is
-// refused with a Retry-After of Hint seconds, if that is not zero.
+// refused with a Retry-After of Hint seconds, if that is not zero, and with Status: if
+// zero, 429.
 type Bucket struct {
 	Rate, Burst float64
 	Hint        int
+	Status      int
 	mu          sync.Mutex
 	tokens      float64
 	last        time.Time
@@ -24,8 +26,7 @@ func (s *Bucket) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	if s.take() {
 		return
 	}
-	hint(w, s.Hint)
-	w.WriteHeader(http.StatusTooManyRequests)
+	Refusal{s.Status, s.Hint}.write(w, http.StatusTooManyRequests)
 }
 
 func (s *Bucket) take() bool {
@@ -53,8 +54,8 @@ type Quota struct {
 	Limit      int
 	Window     time.Duration
 	Floor, Lax bool
+	Start      time.Time // of the first window; if zero, the time of the first request
 	mu         sync.Mutex
-	start      time.Time
 	used       int
 }
 
@@ -75,17 +76,17 @@ func (s *Quota) take() (ok bool, left int, reset time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if s.start.IsZero() {
-		s.start = now
+	if s.Start.IsZero() {
+		s.Start = now
 	}
-	for now.Sub(s.start) >= s.Window {
-		s.start, s.used = s.start.Add(s.Window), 0
+	for now.Sub(s.Start) >= s.Window {
+		s.Start, s.used = s.Start.Add(s.Window), 0
 	}
 	ok = s.used < s.Limit
 	if ok {
 		s.used++
 	}
-	return ok || s.Lax, s.Limit - s.used, s.start.Add(s.Window).Sub(now)
+	return ok || s.Lax, s.Limit - s.used, s.Start.Add(s.Window).Sub(now)
 }
 
 func rateLimit(w http.ResponseWriter, left, seconds int) {

@@ -7,12 +7,14 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -28,6 +30,14 @@ type Work struct {
 	// Credentials is how many senders requests are spread over, each with a token of its
 	// own. If zero, requests have none.
 	Credentials int `json:",omitempty"`
+	// Step is a time in which more is asked. If zero, there is none.
+	Step Step `json:",omitzero"`
+}
+
+// Step is a time in which requests are made more often by a factor.
+type Step struct {
+	From, To time.Duration
+	Factor   float64
 }
 
 // Path returns the i-th path of a server: a word, since limits are found by the shape of
@@ -52,7 +62,7 @@ func (w Work) path(i int) string {
 // Token returns what the i-th sender is authorized with.
 func Token(i int) string { return fmt.Sprintf("Bearer token-of-the-bench-%08d", i) }
 
-// Offered is how many requests per second the whole fleet makes.
+// Offered is how many requests per second the whole fleet makes, except in a step.
 func (w Work) Offered() float64 { return float64(w.Replicas) * w.Rate }
 
 // Among is the same work, done by another number of replicas.
@@ -70,13 +80,49 @@ type Answer struct {
 	Path, Credential, Replica int `json:",omitempty"`
 }
 
+// Ask is a request that a caller makes through a replica, and how long the caller waits.
+type Ask struct {
+	At                        time.Duration
+	Path, Credential, Replica int
+	Patience                  time.Duration
+}
+
+// Asks returns the requests of the work in the order of time. The seed says when each is
+// made, and of which path.
+func (w Work) Asks(seed uint64) []Ask {
+	var asks []Ask
+	for i := range w.Replicas {
+		random := rand.New(rand.NewPCG(seed, uint64(i)))
+		interval := time.Duration(float64(time.Second) / w.Rate)
+		for at := time.Duration(0); at < w.Sending; at += interval {
+			a := Ask{At: at + time.Duration(random.Int64N(int64(interval))), Replica: i, Patience: w.Timeout}
+			a.Path = random.IntN(max(w.Paths, 1))
+			if w.Credentials > 0 {
+				a.Credential = random.IntN(w.Credentials)
+			}
+			if a.At < w.Sending { // where intervals are long, the last one ends too late
+				asks = append(asks, a)
+			}
+		}
+	}
+	if step := w.Step; step.Factor > 1 {
+		more := w
+		more.Rate, more.Sending, more.Step = w.Rate*(step.Factor-1), min(step.To, w.Sending)-step.From, Step{}
+		for _, a := range more.Asks(^seed) {
+			a.At += step.From
+			asks = append(asks, a)
+		}
+	}
+	slices.SortStableFunc(asks, func(a, b Ask) int { return cmp.Compare(a.At, b.At) })
+	return asks
+}
+
 // Run makes the work's requests through the clients, one per replica, whether or
-// not those before are answered, as users do. The seed says when each is made, and
-// of which path; the jitter of those who retry is their own.
-func (w Work) Run(ctx context.Context, url string, clients func(replica int) *http.Client, seed uint64) []Answer {
+// not those before are answered, as users do. The jitter of those who retry is their own.
+func (w Work) Run(ctx context.Context, url string, clients func(replica int) *http.Client, asks []Ask) []Answer {
 	var mu sync.Mutex
 	var answers []Answer
-	w.Each(ctx, url, clients, seed, func(a Answer) {
+	w.Each(ctx, url, clients, asks, func(a Answer) {
 		mu.Lock()
 		defer mu.Unlock()
 		answers = append(answers, a)
@@ -86,34 +132,19 @@ func (w Work) Run(ctx context.Context, url string, clients func(replica int) *ht
 
 // Each is Run for those who want every answer as soon as it is there. It calls got
 // from many goroutines at once.
-func (w Work) Each(ctx context.Context, url string, clients func(replica int) *http.Client, seed uint64, got func(Answer)) {
+func (w Work) Each(ctx context.Context, url string, clients func(replica int) *http.Client, asks []Ask, got func(Answer)) {
 	start := time.Now()
 	var wg sync.WaitGroup
-	for i := range w.Replicas {
-		random := rand.New(rand.NewPCG(seed, uint64(i)))
+	for _, ask := range asks {
+		time.Sleep(time.Until(start.Add(ask.At)))
 		wg.Go(func() {
-			interval := time.Duration(float64(time.Second) / w.Rate)
-			for at := time.Duration(0); at < w.Sending; at += interval {
-				due := at + time.Duration(random.Int64N(int64(interval)))
-				path := random.IntN(max(w.Paths, 1))
-				credential := 0
-				if w.Credentials > 0 {
-					credential = random.IntN(w.Credentials)
-				}
-				if due >= w.Sending {
-					return // where intervals are long, the last one ends too late
-				}
-				time.Sleep(time.Until(start.Add(due)))
-				wg.Go(func() {
-					asked := time.Since(start)
-					token := ""
-					if w.Credentials > 0 {
-						token = Token(credential)
-					}
-					err := get(ctx, clients(i), url+w.path(path), token, w.Timeout)
-					got(Answer{asked, time.Since(start) - asked, err == nil, path, credential, i})
-				})
+			asked := time.Since(start)
+			token := ""
+			if w.Credentials > 0 {
+				token = Token(ask.Credential)
 			}
+			err := get(ctx, clients(ask.Replica), url+w.path(ask.Path), token, ask.Patience)
+			got(Answer{asked, time.Since(start) - asked, err == nil, ask.Path, ask.Credential, ask.Replica})
 		})
 	}
 	wg.Wait()

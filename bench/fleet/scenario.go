@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -36,7 +37,9 @@ type Scenario struct {
 type Restarts struct{ From, Every time.Duration }
 
 // Scenarios are what the runs are made of, in the order of the tables.
-var Scenarios = []Scenario{
+var Scenarios = slices.Concat(limits, overloads)
+
+var limits = []Scenario{
 	{
 		Name:   "throttle",
 		About:  "429 with Retry-After: 2 for 8 s",
@@ -125,6 +128,21 @@ var Scenarios = []Scenario{
 			return Of{func(r *http.Request) bool { return r.Header.Get("Authorization") == Token(0) }, always(30)}
 		},
 		Work: credentials(part, 8), Capacity: 350, Limited: func(a Answer) bool { return a.Credential == 0 },
+	},
+	{
+		Name:   "several limited routes",
+		About:  "three paths of 20 are always answered 429, Retry-After 30",
+		Server: func() http.Handler { return Paths{"/a": always(30), "/b": always(30), "/c": always(30)} },
+		Work:   part, Capacity: 340, Limited: func(a Answer) bool { return a.Path < 3 },
+	},
+	{
+		Name:  "several limited credentials",
+		About: "the same of three credentials of 8",
+		Server: func() http.Handler {
+			limited := []string{Token(0), Token(1), Token(2)}
+			return Of{func(r *http.Request) bool { return slices.Contains(limited, r.Header.Get("Authorization")) }, always(30)}
+		},
+		Work: credentials(part, 8), Capacity: 250, Limited: func(a Answer) bool { return a.Credential < 3 },
 	},
 	{
 		Name:   "bucket of a route",

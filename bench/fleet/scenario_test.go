@@ -15,8 +15,8 @@ func TestScenarios(t *testing.T) {
 		if s.Server() == nil {
 			t.Errorf("%s has no server", s.Name)
 		}
-		if s.Capacity <= 0 || s.Capacity > s.Work.Offered() {
-			t.Errorf("%s: a capacity of %v for %v offered", s.Name, s.Capacity, s.Work.Offered())
+		if offered := s.Work.Offered() * max(s.Work.Step.Factor, 1); s.Capacity <= 0 || s.Capacity > offered {
+			t.Errorf("%s: a capacity of %v for %v offered", s.Name, s.Capacity, offered)
 		}
 		if s.Released >= s.Work.Sending || s.Unreachable >= s.Work.Replicas {
 			t.Errorf("%s: nobody sees the end of its trouble", s.Name)

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -98,6 +99,35 @@ func (s Of) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Chain serves with each of its handlers in turn until one has refused.
+type Chain []http.Handler
+
+func (c Chain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	status := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	for _, h := range c {
+		if h.ServeHTTP(status, r); status.status != http.StatusOK {
+			return
+		}
+	}
+}
+
+// Hang lets a share of the requests wait for so long.
+type Hang struct {
+	Share float64
+	For   time.Duration
+}
+
+func (s Hang) ServeHTTP(http.ResponseWriter, *http.Request) {
+	if rand.Float64() < s.Share {
+		time.Sleep(s.For)
+	}
+}
+
+// Delay answers after a time that By says of each request.
+type Delay struct{ By func() time.Duration }
+
+func (s Delay) ServeHTTP(http.ResponseWriter, *http.Request) { time.Sleep(s.By()) }
+
 // Address is the header field in which a network says which replica sends.
 const Address = "Bench-Address"
 
@@ -136,6 +166,15 @@ type Slow struct {
 func (s Slow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.Server.ServeHTTP(w, r)
 	time.Sleep(s.By)
+}
+
+// Refusal is a status and a Retry-After in seconds, if that is not zero.
+type Refusal struct{ Status, Hint int }
+
+// write refuses with the status, or else with another.
+func (r Refusal) write(w http.ResponseWriter, other int) {
+	hint(w, r.Hint)
+	w.WriteHeader(cmp.Or(r.Status, other))
 }
 
 func hint(w http.ResponseWriter, seconds int) {

@@ -208,3 +208,56 @@ func TestQueue(t *testing.T) {
 		}
 	})
 }
+
+func TestChain_FirstHandlerRefuses_OthersAreNotAsked(t *testing.T) {
+	behind := &Random{Share: 1, Status: 500}
+	s := Chain{Paths{"/a": &Random{Share: 1, Status: 429}}, Of{func(r *http.Request) bool { return r.URL.Path != "/c" }, behind}}
+	for path, want := range map[string]int{"/a": 429, "/b": 500, "/c": 200} {
+		if got := ask(s, path).Code; got != want {
+			t.Errorf("%s: got %d, want %d", path, got, want)
+		}
+	}
+}
+
+// Two workers and no room: two requests are in flight at most, and a refusal that costs
+// half a request's work makes a worker late.
+func TestQueue_WithoutRoom_BoundsRequestsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Queue{Workers: 2, Work: time.Second, Refusal: Refusal{429, 5}, Costly: 0.5}
+		took := func() time.Duration {
+			begun := time.Now()
+			if w := ask(s, "/"); w.Code != http.StatusOK {
+				if w.Code != 429 || w.Header().Get("Retry-After") != "5" {
+					t.Errorf("got %d, %q", w.Code, w.Header().Get("Retry-After"))
+				}
+				return 0
+			}
+			return time.Since(begun)
+		}
+		go took()
+		go took()
+		synctest.Wait()
+		if got := took(); got != 0 {
+			t.Errorf("the third in flight took %v, want a refusal", got)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		go took() // of the worker that the refusal did not delay
+		synctest.Wait()
+		if got := took(); got != 1500*time.Millisecond {
+			t.Errorf("took %v, want half a second more", got)
+		}
+	})
+}
+
+func TestHangAndDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		ask(Hang{1, time.Minute}, "/")
+		ask(Hang{0, time.Minute}, "/")
+		ask(Delay{func() time.Duration { return time.Second }}, "/")
+		if took := time.Since(begun); took != time.Minute+time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}

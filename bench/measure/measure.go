@@ -86,15 +86,15 @@ func Summarise(samples []Sample) Summary {
 		Bytes:  Median(column(func(s Sample) float64 { return s.Bytes })),
 		Allocs: Median(column(func(s Sample) float64 { return s.Allocs })),
 	}
-	s.Spread = (quantile(ns, 0.75) - quantile(ns, 0.25)) / 2 / s.NS
+	s.Spread = (Quantile(ns, 0.75) - Quantile(ns, 0.25)) / 2 / s.NS
 	return s
 }
 
 // Median returns the median of at least one value.
-func Median(values []float64) float64 { return quantile(values, 0.5) }
+func Median(values []float64) float64 { return Quantile(values, 0.5) }
 
-// quantile interpolates between values.
-func quantile(values []float64, q float64) float64 {
+// Quantile interpolates between values.
+func Quantile(values []float64, q float64) float64 {
 	sorted := slices.SortedFunc(slices.Values(values), cmp.Compare)
 	whole, part := math.Modf(q * float64(len(sorted)-1))
 	i := int(whole)

@@ -50,6 +50,10 @@ const (
 // All are the peers, in the order in which tables show them.
 var All = []Peer{bare, holdoffPeer, retryablehttpPeer, rehttpPeer, failsafePeer, orasPeer, containerregistryPeer}
 
+// Adaptive are peers that do more than retry: they limit what is sent by what came of it.
+// They have no Eager, and no Can.
+var Adaptive = []Peer{failsafeLimiterPeer, failsafeThrottlerPeer}
+
 // bare is the base alone: it retries nothing.
 var bare = Peer{
 	Name:    "bare",

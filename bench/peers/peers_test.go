@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,3 +223,47 @@ func TestNames(t *testing.T) {
 		seen[p.Name] = true
 	}
 }
+
+// The limiter queues what is beyond its limit, and the throttler rejects most of what is
+// sent to a server that fails.
+func TestAdaptive(t *testing.T) {
+	for _, p := range Adaptive {
+		synctest.Test(t, func(t *testing.T) {
+			srv := &server{answers: []answer{{status: 503}, {status: 200}}}
+			rt := p.New(srv)
+			if status, _ := send(t, rt, get(t.Context(), t)); status != 200 || len(srv.at) != 2 {
+				t.Errorf("%s: got %d after %d sends, want 200 after 2", p.Name, status, len(srv.at))
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		srv := &server{answers: []answer{{status: 503}}}
+		rt := failsafeThrottlerPeer.New(srv)
+		for range 100 {
+			send(t, rt, get(t.Context(), t))
+		}
+		if sent := len(srv.at); sent > attempts*100/2 {
+			t.Errorf("sent %d times to a server that fails", sent)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		var inFlight, most atomic.Int64
+		rt := failsafeLimiterPeer.New(roundTrip(func(*http.Request) (*http.Response, error) {
+			most.Store(max(most.Load(), inFlight.Add(1)))
+			defer inFlight.Add(-1)
+			time.Sleep(time.Second)
+			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+		}))
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() { send(t, rt, get(t.Context(), t)) })
+		}
+		if all.Wait(); most.Load() != 20 {
+			t.Errorf("%d in flight, want 20 at first", most.Load())
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

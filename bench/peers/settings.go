@@ -7,6 +7,8 @@ import (
 
 	"github.com/PuerkitoBio/rehttp"
 	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/adaptivelimiter"
+	"github.com/failsafe-go/failsafe-go/adaptivethrottler"
 	"github.com/failsafe-go/failsafe-go/failsafehttp"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"github.com/go-holdoff/holdoff"
@@ -110,6 +112,36 @@ var failsafePeer = Peer{
 		return failsafehttp.NewRoundTripper(base, failsafePolicy().Build())
 	},
 	Can: Can{Retry: true, Replay: true, Buffer: true, Hint: On429And503, Cancel: true, Jitter: true},
+}
+
+// failsafeLimiterPeer has failsafePeer's policy around an adaptive limiter of requests in
+// flight, with the package's defaults. It queues, as the package recommends where a
+// rejection is too strict, by the factors that the package itself takes where it queues.
+var failsafeLimiterPeer = Peer{
+	Name:    "failsafehttp, adaptive limiter",
+	Version: failsafePeer.Version,
+	New: func(base http.RoundTripper) http.RoundTripper {
+		limiter := adaptivelimiter.NewBuilder[*http.Response]().WithQueueing(2, 3).Build()
+		return failsafePeer.New(failsafehttp.NewRoundTripper(base, limiter))
+	},
+}
+
+// failsafeThrottlerPeer has failsafePeer's policy around an adaptive throttler with the
+// settings of its documentation's example: it rejects from a tenth of failures per minute
+// on, after 5 executions, and 9 of 10 at most. It counts what the policy retries.
+var failsafeThrottlerPeer = Peer{
+	Name:    "failsafehttp, adaptive throttler",
+	Version: failsafePeer.Version,
+	New: func(base http.RoundTripper) http.RoundTripper {
+		throttler := adaptivethrottler.NewBuilder[*http.Response]().
+			HandleIf(func(resp *http.Response, err error) bool {
+				return err != nil || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500
+			}).
+			WithFailureRateThreshold(0.1, 5, time.Minute).
+			WithMaxRejectionRate(0.9).
+			Build()
+		return failsafePeer.New(failsafehttp.NewRoundTripper(base, throttler))
+	},
 }
 
 // failsafePolicy closes the responses that are not returned. The policy by itself

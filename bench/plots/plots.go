@@ -50,13 +50,15 @@ var (
 
 // colours are those of contenders, which colour-blind readers can tell apart.
 var colours = map[string]color.Color{
-	virtual.Shared:                color.RGBA{0x00, 0x72, 0xb2, 0xff},
-	virtual.Alone:                 color.RGBA{0x56, 0xb4, 0xe9, 0xff},
-	"hashicorp/go-retryablehttp":  color.RGBA{0xd5, 0x5e, 0x00, 0xff},
-	"google/go-containerregistry": color.RGBA{0x00, 0x9e, 0x73, 0xff},
-	"failsafe-go/failsafehttp":    color.RGBA{0xcc, 0x79, 0xa7, 0xff},
-	"PuerkitoBio/rehttp":          color.RGBA{0xb8, 0x8a, 0x00, 0xff},
-	"bare":                        color.RGBA{0x77, 0x77, 0x77, 0xff},
+	virtual.Shared:                     color.RGBA{0x00, 0x72, 0xb2, 0xff},
+	virtual.Alone:                      color.RGBA{0x56, 0xb4, 0xe9, 0xff},
+	"hashicorp/go-retryablehttp":       color.RGBA{0xd5, 0x5e, 0x00, 0xff},
+	"google/go-containerregistry":      color.RGBA{0x00, 0x9e, 0x73, 0xff},
+	"failsafe-go/failsafehttp":         color.RGBA{0xcc, 0x79, 0xa7, 0xff},
+	"PuerkitoBio/rehttp":               color.RGBA{0xb8, 0x8a, 0x00, 0xff},
+	"failsafehttp, adaptive limiter":   color.RGBA{0x8d, 0x3f, 0x6e, 0xff},
+	"failsafehttp, adaptive throttler": color.RGBA{0xf0, 0xe4, 0x42, 0xff},
+	"bare":                             color.RGBA{0x77, 0x77, 0x77, 0xff},
 }
 
 // picture is a canvas with a title, a legend and plots in rows and columns.
@@ -77,7 +79,9 @@ type entry struct {
 const (
 	width  = 620
 	margin = 10
-	head   = 50 // title and legend
+	head   = 50 // title and a line of legend
+
+	legendLine = 13
 )
 
 // svg draws the picture. It has a white ground, since readers may have a dark one.
@@ -86,8 +90,8 @@ func (p *picture) svg() []byte {
 	c := draw.New(canvas)
 	c.SetColor(color.White)
 	c.Fill(c.Rectangle.Path())
-	p.header(draw.Crop(c, margin, -margin, 0, -margin))
-	body := draw.Crop(c, margin, -margin-6, margin, -head)
+	more := p.header(draw.Crop(c, margin, -margin, 0, -margin))
+	body := draw.Crop(c, margin, -margin-6, margin, -head-more)
 	tiles := draw.Tiles{Rows: len(p.plots), Cols: len(p.plots[0]), PadX: 14, PadY: 8}
 	for i, line := range plot.Align(p.plots, tiles, body) {
 		for j, at := range line {
@@ -105,13 +109,19 @@ func portable(svg []byte) []byte {
 	return bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif"))
 }
 
-func (p *picture) header(c draw.Canvas) {
+// header draws the title and the legend, and returns the height of all lines of the legend
+// but the first.
+func (p *picture) header(c draw.Canvas) (more vg.Length) {
 	title := style(12, draw.XLeft)
 	title.Font.Weight = 2 // medium
 	c.FillText(title, vg.Point{X: c.Min.X, Y: c.Max.Y - 10}, p.title)
 	label := style(9, draw.XLeft)
 	at := vg.Point{X: c.Min.X, Y: c.Max.Y - 27}
 	for _, e := range p.legend {
+		length := 18 + 1.15*label.Width(e.text) // another font may be wider
+		if at.X+length > c.Max.X {
+			at.X, at.Y, more = c.Min.X, at.Y-legendLine, more+legendLine
+		}
 		c.SetColor(e.colour)
 		if e.dash {
 			c.StrokeLine2(draw.LineStyle{Color: e.colour, Width: 1, Dashes: dashes}, at.X, at.Y+3, at.X+14, at.Y+3)
@@ -119,8 +129,9 @@ func (p *picture) header(c draw.Canvas) {
 			c.Fill(vg.Rectangle{Min: at, Max: vg.Point{X: at.X + 14, Y: at.Y + 7}}.Path())
 		}
 		c.FillText(label, vg.Point{X: at.X + 18, Y: at.Y}, e.text)
-		at.X += 18 + 1.15*label.Width(e.text) + 12 // another font may be wider
+		at.X += length + 12
 	}
+	return more
 }
 
 var dashes = []vg.Length{4, 3}

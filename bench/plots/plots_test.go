@@ -7,9 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
+	"gonum.org/v1/plot/plotter"
+
 	"github.com/go-holdoff/holdoff/bench/fleet"
+	"github.com/go-holdoff/holdoff/bench/random"
 	"github.com/go-holdoff/holdoff/bench/virtual"
 )
 
@@ -79,5 +83,36 @@ func TestDraw(t *testing.T) {
 func TestDrawOfNothing(t *testing.T) {
 	if _, err := Draw(t.TempDir(), nil); err == nil {
 		t.Error("nothing was drawn, and nobody told")
+	}
+}
+
+func TestDistribution(t *testing.T) {
+	var rows []random.Row
+	for i := range 20 {
+		scores := make(map[string]random.Score)
+		for j, c := range random.Contenders {
+			scores[c.Name] = random.Score{Served: 1 - float64(i*j)/400}
+		}
+		rows = append(rows, random.Row{Scores: scores})
+	}
+	dir := t.TempDir()
+	name, err := Distribution(dir, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	svg, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil || !bytes.Contains(svg, []byte("holdoff, shared")) || !bytes.Contains(svg, []byte("adaptive throttler")) {
+		t.Errorf("does not show all contenders, %v", err)
+	}
+	if _, err := Distribution(dir, nil); err == nil {
+		t.Error("nothing was drawn, and there is no error")
+	}
+}
+
+func TestCumulative(t *testing.T) {
+	got := cumulative([]float64{10, 95, 100, 100}, 90)
+	want := plotter.XYs{{X: 90, Y: 25}, {X: 95, Y: 25}, {X: 95, Y: 50}, {X: 100, Y: 50}, {X: 100, Y: 75}, {X: 100, Y: 75}, {X: 100, Y: 100}, {X: 100, Y: 100}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -87,7 +87,7 @@ func replica(stdin io.Reader, stdout io.Writer) error {
 	}()
 	j.Work.Sending = o.Sending
 	time.Sleep(time.Until(o.Start))
-	j.Work.Each(ctx, j.URL, func(int) *http.Client { return client }, j.Seed, func(a fleet.Answer) { say(message{Answer: &a}) })
+	j.Work.Each(ctx, j.URL, func(int) *http.Client { return client }, j.Work.Asks(j.Seed), func(a fleet.Answer) { say(message{Answer: &a}) })
 	say(message{Done: true})
 	<-ctx.Done() // so that all replicas poll their Redis while the run lasts
 	return nil

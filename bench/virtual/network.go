@@ -12,9 +12,9 @@ import (
 	"github.com/go-holdoff/holdoff/bench/fleet"
 )
 
-// oneWay is how long a request travels at least, and its answer; at most half as
+// OneWay is how long a request travels at least, and its answer; at most half as
 // long again.
-const oneWay = 4 * time.Millisecond
+const OneWay = 4 * time.Millisecond
 
 // network carries requests to a server in this process.
 type network struct {
@@ -49,7 +49,7 @@ func (n network) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-func travel() { time.Sleep(oneWay + rand.N(oneWay/2)) }
+func travel() { time.Sleep(OneWay + rand.N(OneWay/2)) }
 
 // timeout is what net/http calls a timeout that awaits response headers.
 type timeout struct{}

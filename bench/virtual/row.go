@@ -81,6 +81,12 @@ func others(s fleet.Scenario, r fleet.Result) fleet.Result {
 	return fleet.NewResult(slices.DeleteFunc(slices.Clone(r.Answers), s.Limited), nil)
 }
 
+// reached is what came of the requests of replicas whose networks work.
+func reached(s fleet.Scenario, r fleet.Result) fleet.Result {
+	broken := func(a fleet.Answer) bool { return a.Replica < s.Unreachable }
+	return fleet.NewResult(slices.DeleteFunc(slices.Clone(r.Answers), broken), nil)
+}
+
 func (r *Row) release(s fleet.Scenario, runs []fleet.Result, of func(func(fleet.Result) float64) Stat) {
 	offered := s.Work.Offered() * fleet.Slot.Seconds()
 	r.Peak = new(of(func(r fleet.Result) float64 {
@@ -88,7 +94,7 @@ func (r *Row) release(s fleet.Scenario, runs []fleet.Result, of func(func(fleet.
 	}))
 	var took []float64
 	for _, run := range runs {
-		if d, ok := run.Recovery(s.Released); ok {
+		if d, ok := reached(s, run).Recovery(s.Released); ok {
 			took = append(took, d.Seconds())
 		}
 	}

@@ -21,6 +21,16 @@ const rest = 10 * time.Minute
 // run makes a scenario's work through one contender. It wants to be called in a
 // bubble.
 func run(ctx context.Context, s fleet.Scenario, c Contender, seed uint64) fleet.Result {
+	return Run(ctx, s, c, s.Work.Asks(seed), nil)
+}
+
+// Moment is how long it takes from one look at a fleet to the next.
+const Moment = 500 * time.Millisecond
+
+// Run makes requests of a scenario's server through one contender. It wants to be called
+// in a bubble. If watch is not nil, it sees the contender of each replica at every Moment,
+// as long as callers wait.
+func Run(ctx context.Context, s fleet.Scenario, c Contender, asks []fleet.Ask, watch func([]http.RoundTripper)) fleet.Result {
 	tally := &fleet.Tally{Server: s.Server()}
 	store := &counted{Store: &holdoff.MemoryStore{}}
 	f := &replicas{restarts: s.Restarts, begun: time.Now(), all: make([]replica, s.Work.Replicas)}
@@ -30,7 +40,12 @@ func run(ctx context.Context, s fleet.Scenario, c Contender, seed uint64) fleet.
 		}
 		return &http.Client{Transport: c.New(network{tally, i}, store)}
 	}
-	answers := s.Work.Run(ctx, "http://api.example", f.client, seed)
+	watched, end := context.WithCancel(ctx)
+	if watch != nil {
+		go f.watch(watched, watch)
+	}
+	answers := s.Work.Run(ctx, "http://api.example", f.client, asks)
+	end()
 	time.Sleep(rest)
 	result := fleet.NewResult(answers, tally.Slots())
 	result.Exchanges = int(store.exchanges.Load())
@@ -62,4 +77,29 @@ func (f *replicas) client(i int) *http.Client {
 		r.client, r.restarted = f.build(i), due
 	}
 	return r.client
+}
+
+// watch shows the contenders of all replicas that have begun, at every Moment.
+func (f *replicas) watch(ctx context.Context, see func([]http.RoundTripper)) {
+	ticks := time.NewTicker(Moment)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		see(f.contenders())
+	}
+}
+
+func (f *replicas) contenders() (all []http.RoundTripper) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.all {
+		if r.client != nil {
+			all = append(all, r.client.Transport)
+		}
+	}
+	return all
 }

@@ -35,7 +35,7 @@ func TestNetwork(t *testing.T) {
 		if resp, err := send(t.Context(), t, rt); err != nil || resp.StatusCode != http.StatusOK {
 			t.Errorf("got %v, %v", resp, err)
 		}
-		if took := time.Since(begun); took < 2*oneWay || took > 3*oneWay {
+		if took := time.Since(begun); took < 2*OneWay || took > 3*OneWay {
 			t.Errorf("took %v", took)
 		}
 

@@ -16,11 +16,17 @@ const (
 	// enoughReplicas is the same where only the replica differs, and where the wider
 	// scope is known to be limited.
 	enoughReplicas = 2
+	// enoughTrials is how many of those refusals must be of requests that this process
+	// sent after it knew of the first limit.
+	enoughTrials = 1
 	// enoughRefusals is how many refusals of one point tell that most of its requests
 	// are refused, and not by chance. A process alone measures the whole key first, and
 	// has to find out sooner.
 	enoughRefusals      = 5
 	enoughRefusalsAlone = 2
+	// supposeTime is how long a scope is held at first of which it is supposed that it is
+	// limited as a whole.
+	supposeTime = 2 * hold.Slot
 	// narrowMemory is how long it is remembered that a key has limits of a part: the
 	// next one puts the rest on no trial.
 	narrowMemory = 10 * time.Minute
@@ -47,6 +53,7 @@ type evidence struct {
 type limit struct {
 	scope scope.Scope
 	epoch uint64 // when that was learned
+	sent  uint64 // the epoch in which this process sent what was refused; 0: another replica did
 	until time.Time
 }
 
@@ -58,18 +65,19 @@ type results struct {
 }
 
 // add notes a limit, and reports whether it is a new one.
-func (e *evidence) add(s scope.Scope, epoch uint64, until, now time.Time) (isNew bool) {
+func (e *evidence) add(l limit, now time.Time) (isNew bool) {
 	e.limits = slices.DeleteFunc(e.limits, func(l limit) bool { return !l.until.After(now) })
 	for i := range e.limits {
-		if l := &e.limits[i]; l.scope == s {
-			l.until = until
+		if known := &e.limits[i]; known.scope == l.scope {
+			known.until = l.until
 			return false
 		}
 	}
 	if len(e.limits) >= maxPoints {
 		e.limits = slices.Delete(e.limits, 0, 1)
 	}
-	e.limits = append(e.limits, limit{s.Clone(), epoch, until})
+	l.scope = l.scope.Clone()
+	e.limits = append(e.limits, l)
 	return true
 }
 
@@ -130,37 +138,82 @@ func (e *evidence) lastGood(s scope.Scope) (epoch uint64) {
 }
 
 // common returns the least scope that has a point which was just refused, and so many
-// other limits that they are one: limits that no later success in that scope has shown
-// to be narrower. confirmed tells of scopes that were limited as a whole before. It
-// returns the end of the longest of them.
-func (e *evidence) common(at scope.Scope, now time.Time, confirmed func(scope.Scope) bool) (s scope.Scope, until time.Time, ok bool) {
+// other limits that they seem to be one: limits that no later success in that scope has
+// shown to be narrower. Points that differ in the replica alone count as one. Requests that
+// were under way when the first of the limits was met do not say what came of the rest:
+// enoughTrials of the refusals must be of requests that this process sent since. confirmed
+// tells of scopes that are known to be limited as a whole.
+func (e *evidence) common(at scope.Scope, now time.Time, confirmed func(scope.Scope) bool) (s scope.Scope, ok bool) {
 	for _, other := range e.limits {
 		wide := at.Join(other.scope)
-		if wide == at || wide == other.scope || (ok && wide.Fixed() <= s.Fixed()) {
+		if wide == other.scope || sameLimit(wide, at) || (ok && wide.Fixed() <= s.Fixed()) {
 			continue
 		}
-		enough, what := enoughPoints, scope.Scope.Shared
-		switch {
-		case wide.Route == at.Route && wide.Credential == at.Credential:
-			enough, what = enoughReplicas, func(l scope.Scope) scope.Scope { return l }
-		case confirmed(wide):
-			enough = enoughReplicas
-		}
-		latest, served := time.Time{}, e.lastGood(wide)
-		seen := make(map[scope.Scope]bool, len(e.limits))
-		for _, l := range e.limits {
-			if wide.Covers(l.scope) && l.epoch > served && l.until.After(now) {
-				seen[what(l.scope)] = true
-				if l.until.After(latest) {
-					latest = l.until
-				}
-			}
-		}
-		if len(seen) >= enough && (enough == enoughReplicas || differ(seen, wide)) {
-			s, until, ok = wide, latest, true
+		points, trials := e.refusedIn(wide, now)
+		if confirmed(wide) && len(points) >= enoughReplicas || len(points) >= enoughPoints && trials >= enoughTrials && differ(points, wide) {
+			s, ok = wide, true
 		}
 	}
-	return s, until, ok
+	return s, ok
+}
+
+// refusedIn returns the points in a scope that were refused since the last success in it
+// was sent, and how many of those refusals are of requests that this process sent since the
+// first of them was known.
+func (e *evidence) refusedIn(wide scope.Scope, now time.Time) (points map[scope.Scope]bool, trials int) {
+	points = make(map[scope.Scope]bool, len(e.limits))
+	served, first := e.lastGood(wide), uint64(math.MaxUint64)
+	counts := func(l limit) bool {
+		return l.scope != wide && wide.Covers(l.scope) && l.epoch > served && l.until.After(now)
+	}
+	for _, l := range e.limits {
+		if counts(l) {
+			points[l.scope.Shared()] = true
+			first = min(first, l.epoch)
+		}
+	}
+	for _, l := range e.limits {
+		if counts(l) && l.sent >= first {
+			trials++
+		}
+	}
+	return points, trials
+}
+
+// suspicion counts the limits that have something in common with a request that waits: the
+// fewer, the more its success would say.
+func (e *evidence) suspicion(w *Waiter) (n int) {
+	for _, l := range e.limits {
+		if l.scope.Route == w.Point.Route {
+			n++
+		}
+		if l.scope.Credential == w.Point.Credential {
+			n++
+		}
+	}
+	return n
+}
+
+// everywhere returns until when a point is limited for other replicas than its own, if no
+// success has shown since that it is not for all.
+func (e *evidence) everywhere(at scope.Scope, now time.Time) (until time.Time, ok bool) {
+	served := e.lastGood(at.Shared())
+	for _, l := range e.limits {
+		if l.scope.Shared() == at.Shared() && l.scope != at && l.epoch > served && l.until.After(now) {
+			until, ok = later(until, l.until), true
+		}
+	}
+	return until, ok
+}
+
+// sameLimit reports whether two scopes differ in the replica at most.
+func sameLimit(a, b scope.Scope) bool { return a.Shared() == b.Shared() }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // servedBeside reports whether requests outside a gate's scope were served that were
@@ -208,7 +261,7 @@ func (e *evidence) refused(meant func(scope.Scope) bool) float64 {
 // large a share of some of its requests is refused: of the points outside those, too many
 // are served as often as they ask, or none of them tells.
 func (e *evidence) contradicted(wide scope.Scope, inside func(scope.Scope) bool, refused float64) bool {
-	well, told, known := 0, 0, 0
+	well, judged, known := 0, 0, 0
 	for _, r := range e.points {
 		if !wide.Covers(r.scope) || inside(r.scope) {
 			continue
@@ -217,11 +270,11 @@ func (e *evidence) contradicted(wide scope.Scope, inside func(scope.Scope) bool,
 		chance := math.Pow(1-refused, float64(r.good)) // of so many successes in a row
 		switch {
 		case r.bad > 0:
-			told++
+			judged++
 		case r.good > 0 && chance <= unlikely:
-			told++
+			judged++
 			well++
 		}
 	}
-	return known > 0 && float64(well) >= clean*float64(told)
+	return known > 0 && float64(well) >= clean*float64(judged)
 }

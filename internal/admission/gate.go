@@ -14,9 +14,10 @@ import (
 type Gate struct {
 	key    *Key
 	scope  scope.Scope
-	record string // the name of its record in a store
-	alone  bool   // it has no record
-	opened uint64 // the epoch in which trouble of the scope was met
+	record string    // the name of its record in a store
+	alone  bool      // it has no record
+	opened uint64    // the epoch in which trouble of the scope was met
+	since  time.Time // since when the scope is not healthy
 
 	hold    hold.Machine
 	shown   hold.Mark // as it was when the key was last unlocked
@@ -52,8 +53,14 @@ func (g *Gate) settle(now time.Time) {
 	if g.storeOverdue(now) {
 		g.onStoreError(hold.Report{})
 	}
-	if phase, was := g.hold.Phase(), g.shown.Phase; phase != was && (was == hold.Healthy || phase == hold.Held) && !g.alone {
+	if g.shown.Phase == hold.Healthy {
+		g.since = now
+	}
+	if g.absorbs() {
 		g.key.absorb(g, now)
+	}
+	if g.servedSince() {
+		g.key.served(g, now)
 	}
 	if g.hold.Phase() == hold.Paced && g.shown.Phase != hold.Paced && g.scope != (scope.Scope{}) {
 		g.key.joinPaced(g, now)
@@ -69,6 +76,19 @@ func (g *Gate) settle(now time.Time) {
 		g.key.events = append(g.key.events, event)
 	}
 	g.shown = g.hold.Mark()
+}
+
+// absorbs reports whether the trouble of narrower scopes has just become that of g: it is
+// held, or the fleet measures what they have in common.
+func (g *Gate) absorbs() bool {
+	phase, was := g.hold.Phase(), g.shown.Phase
+	switch {
+	case phase == was || g.alone:
+		return false
+	case phase == hold.Counted || phase == hold.Paced:
+		return was == hold.Healthy && g.shared()
+	}
+	return phase == hold.Held
 }
 
 // take lets the machine, and what is to be reported, take in what came of a send.

@@ -43,6 +43,7 @@ type Key struct {
 	cleared uint64            // the version of the last clear of a scope of the key
 	names   map[string]string // of limits, by route: see learnName
 	counted *scope.Scope      // all whose answers had the numbers of the quota without a name; nil: none
+	arrived uint64            // counts the requests that had to look at gates
 	changed []*Gate           // since the key was locked
 	events  []Change          // likewise
 

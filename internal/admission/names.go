@@ -86,7 +86,7 @@ func (k *Key) learnName(o *Outcome) (news bool) {
 }
 
 // point returns where a request stands: with this process's name, and with that of its
-// limit where the server has told it. Where the key has one scope, it stands nowhere in
+// limit where the server has named it. Where the key has one scope, it stands nowhere in
 // particular.
 func (k *Key) point(at scope.Scope) scope.Scope {
 	if at == (scope.Scope{}) {

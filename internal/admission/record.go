@@ -1,15 +1,16 @@
 package admission
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
-// Which scopes learn of a result. A success is told to every gate that gave a permit
-// for it. A failure or a refusal is told to one gate, that of the narrowest scope which
-// explains it; to the others the request has told nothing.
+// Which scopes learn of a result. A success goes to every gate that gave a permit for it.
+// A failure or a refusal goes to one gate, that of the narrowest scope which explains it;
+// for the others the request had no result.
 
 // An Outcome is what came of a send.
 type Outcome struct {
@@ -37,17 +38,17 @@ func (k *Key) Record(p *Pass, o Outcome) bool {
 	case o.Lesson == hold.Good:
 		k.succeeded(p, at, o.Result, now)
 	case o.Lesson == hold.Nothing, o.Lesson == hold.Unreachable:
-		k.tell(p, nil, o.Result, now)
+		k.deliver(p, nil, o.Result, now)
 	default:
 		k.failed(p, at, scope.Reach(at, o.Reach), o.Result, now)
 	}
 	return true
 }
 
-// tell gives the gates that gave a permit for a result what it means to them. Where a
+// deliver gives the gates that gave a permit for a result what it means to them. Where a
 // gate is meant, the others learn that nothing came of it, for them; without one all
 // learn the same.
-func (k *Key) tell(p *Pass, meant *Gate, o hold.Result, now time.Time) {
+func (k *Key) deliver(p *Pass, meant *Gate, o hold.Result, now time.Time) {
 	other := o
 	if meant != nil {
 		other.Lesson, other.Hint = hold.Nothing, 0
@@ -61,12 +62,12 @@ func (k *Key) tell(p *Pass, meant *Gate, o hold.Result, now time.Time) {
 		r.Retry = o.Retry
 		g.take(r, now)
 	}
-	told := false
+	delivered := false
 	for _, n := range p.narrow {
 		give(n.gate, n.permit)
-		told = told || n.gate == meant
+		delivered = delivered || n.gate == meant
 	}
-	if meant != nil && meant != &k.whole && !told {
+	if meant != nil && meant != &k.whole && !delivered {
 		give(meant, hold.Permit{})
 	}
 	if meant == nil || meant == &k.whole || p.whole.Limited || o.HasQuota {
@@ -82,7 +83,7 @@ func (k *Key) succeeded(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
 			p.narrow = append(p.narrow, pass{gate: g})
 		}
 	}
-	k.tell(p, nil, o, now)
+	k.deliver(p, nil, o, now)
 	if k.rest.troubled() && p.epoch >= k.limits.doubted && !k.limits.covers(at, now) {
 		k.limits.narrowUntil = now.Add(narrowMemory)
 		k.endTrial(now)
@@ -99,7 +100,7 @@ func (k *Key) failed(p *Pass, at, limit scope.Scope, o hold.Result, now time.Tim
 		if g != &k.whole && o.Lesson == hold.Failed && o.Hint == 0 && k.limits.servedBeside(g) {
 			o.Lesson = hold.Good // it is broken, and not limited: its hold would not end
 		}
-		k.tell(p, g, o, now)
+		k.deliver(p, g, o, now)
 		if g != &k.whole && o.Hint >= hold.MinHold && g.hold.Phase() == hold.Held {
 			k.renew(g.scope, g.hold.Until(), now) // a probe that is refused is evidence as well
 		}
@@ -107,7 +108,7 @@ func (k *Key) failed(p *Pass, at, limit scope.Scope, o hold.Result, now time.Tim
 	}
 	nothing := o
 	nothing.Lesson, nothing.Hint = hold.Nothing, 0
-	k.tell(p, nil, nothing, now)
+	k.deliver(p, nil, nothing, now)
 }
 
 // blame returns the gate of the scope that explains a failure at a point, or nil where
@@ -115,12 +116,23 @@ func (k *Key) failed(p *Pass, at, limit scope.Scope, o hold.Result, now time.Tim
 func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate {
 	g := k.responsible(p, at)
 	hinted := o.Hint >= hold.MinHold
+	if hinted {
+		k.supposeLonger(p, at, o, now)
+	}
 	own := p.whole.Limited && k.whole.serving() && k.apart(at)
 	switch {
+	case hinted && g != nil && g.wider(at) && (g.hold.Phase() == hold.Held || g.hold.Phase() == hold.Probing):
+		// It was said to one point: that is remembered, and needs no gate meanwhile.
+		k.limits.add(limit{at, k.epoch.Add(1), p.epoch, now.Add(o.Hint)}, now)
+		return nil
+	case hinted && g != nil && g.wider(at) && g.hold.Phase() == hold.Ramping:
+		return k.meet(p, at, o, now)
 	case g != nil && g != &k.whole:
 		return g
-	case hinted && at != (scope.Scope{}) && (g == nil || k.whole.hold.Phase() == hold.Probing || own):
-		return k.meet(at, o, now)
+	case hinted && at != (scope.Scope{}) && (g == nil || own):
+		return k.meet(p, at, o, now)
+	case o.Lesson == hold.Failed && !hinted && k.outdated(p, at):
+		return nil
 	case hinted, o.Lesson == hold.Failed, g != nil && !own:
 		return &k.whole
 	case own:
@@ -132,6 +144,15 @@ func (k *Key) blame(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate
 		k.exceeded(at, false, now)
 	}
 	return nil // it is counted, or was sent long ago
+}
+
+// outdated reports whether a request was sent before a hold of its scope began: its
+// failure says nothing of the time since.
+func (k *Key) outdated(p *Pass, at scope.Scope) bool {
+	return slices.ContainsFunc(k.narrow, func(g *Gate) bool {
+		_, has := p.permit(g)
+		return !has && p.epoch < g.opened && g.scope.Covers(at)
+	})
 }
 
 // responsible returns the gate of the narrowest scope that gave a permit for what was

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -75,8 +76,8 @@ func (g *Gate) busy() bool {
 	if !g.shared() {
 		return false
 	}
-	_, tell := g.reportDue(time.Now())
-	return tell || s.talking
+	_, due := g.reportDue(time.Now())
+	return due || s.talking
 }
 
 // dropIdle ends a gate that is not in trouble and has nothing to report, and returns
@@ -123,7 +124,8 @@ func (k *Key) around(point scope.Scope, gates []*Gate) []*Gate {
 func narrower(a, b *Gate) int { return b.scope.Fixed() - a.scope.Fixed() }
 
 // absorb drops the gates of narrower scopes than that of g, whose trouble is that of
-// g, and lets the requests that wait there go on. A hold that outlasts g's stays.
+// g, and lets the requests that wait there go on, in the order in which they came. A hold
+// that outlasts g's stays.
 func (k *Key) absorb(g *Gate, now time.Time) {
 	var waiting []*Waiter
 	k.narrow = slices.DeleteFunc(k.narrow, func(n *Gate) bool {
@@ -138,6 +140,10 @@ func (k *Key) absorb(g *Gate, now time.Time) {
 		k.endTrial(now)
 	}
 	k.limits.absorb(g.scope, g.hold.Until())
+	if len(waiting) > 0 {
+		waiting = append(waiting, g.waiters.drain()...)
+		slices.SortFunc(waiting, func(a, b *Waiter) int { return cmp.Compare(a.number, b.number) })
+	}
 	for _, w := range waiting {
 		k.advance(w, nil, now)
 	}
@@ -187,7 +193,7 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 		k.clear(s, state.Cleared, now)
 	}
 	if s.Replica != "" && s.Replica != k.replica() {
-		k.hear(s, state, now)
+		k.learnLimit(s, state, now)
 		return
 	}
 	g := k.gate(s)
@@ -205,7 +211,7 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 	switch {
 	case s == (scope.Scope{}):
 	case was == hold.Healthy, state.Phase != hold.Held:
-		k.hear(s, state, now)
+		k.learnLimit(s, state, now)
 	case was == hold.Held, was == hold.Probing:
 		k.renew(s, state.Until, now) // it was asked again, elsewhere
 	default:
@@ -224,9 +230,9 @@ func (k *Key) has(s scope.Scope, state hold.Snapshot) bool {
 	return has
 }
 
-// hear takes in what the fleet knows of a narrow scope: a limit that is new puts the
+// learnLimit takes in what the fleet knows of a narrow scope: a limit that is new puts the
 // rest on trial here as well. One inside of a limit that is known is not new.
-func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
+func (k *Key) learnLimit(s scope.Scope, state hold.Snapshot, now time.Time) {
 	if state.Phase != hold.Held || !state.Until.After(now) {
 		k.limits.drop(s)
 		return
@@ -234,19 +240,20 @@ func (k *Key) hear(s scope.Scope, state hold.Snapshot, now time.Time) {
 	if k.has(s, state) || !k.renew(s, state.Until, now) {
 		return
 	}
-	if wide, latest, ok := k.limits.common(s, now, k.confirmed); ok {
-		// What was met elsewhere at this moment, and what was met here, is one limit.
-		if status, met := k.metIn(wide); met {
-			k.holdAll(wide, latest, status, now)
-			return
+	if status, met := k.metIn(s.Shared()); met && s.Replica != "" {
+		// It was met elsewhere at this moment, and here: it is one limit.
+		if latest, ok := k.limits.everywhere(s, now); ok {
+			k.holdAll(s.Shared(), later(state.Until, latest), status, now)
 		}
 	}
-	k.doubt(now)
+	if !k.suspect(s, state.Status, now) {
+		k.doubt(now)
+	}
 }
 
 // renew notes that a scope is limited until then, and reports whether that is news.
 func (k *Key) renew(s scope.Scope, until, now time.Time) (isNew bool) {
-	if isNew = k.limits.add(s, k.epoch.Load()+1, until, now); isNew {
+	if isNew = k.limits.add(limit{scope: s, epoch: k.epoch.Load() + 1, until: until}, now); isNew {
 		k.epoch.Add(1)
 	}
 	return isNew

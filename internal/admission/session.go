@@ -100,7 +100,7 @@ type session struct {
 // for this process at once, and what is to be reported.
 func (g *Gate) recordShared(o hold.Result, now time.Time) {
 	h, s := &g.hold, &g.session
-	word := o.Hint >= hold.MinHold && !o.Meanwhile
+	word := (o.Hint >= hold.MinHold || o.ServerDirected) && !o.Meanwhile
 	mine := o.Limited && h.Shared() && o.Generation == h.Generation()
 	fresh := h.Phase() == hold.Healthy && o.Generation == h.Generation()
 	if mine && s.report.Generation != o.Generation {

@@ -12,6 +12,10 @@ import (
 // rough.
 const roughTime = 2 * time.Second
 
+// sure is the share of an expected wait that patience must fall short of, before a request
+// is given up: one cut lowers a rate by a quarter, and the wait seems so much longer.
+const sure = 0.75
+
 // inTurns reports whether the store hands out turns of a schedule.
 func (g *Gate) inTurns() bool { return g.hold.Shared() && g.hold.IsPaced() }
 
@@ -45,10 +49,10 @@ func (g *Gate) refuseLate(now time.Time) {
 }
 
 // tooLate returns why it is not worth waiting for a request that would be the n-th to go,
-// or nil if it is.
+// or nil if it may be.
 func (g *Gate) tooLate(w *Waiter, n int, now time.Time) *Rejection {
 	at, known := g.turnOf(n, now)
-	if !known || !w.Latest.Before(at) {
+	if !known || float64(w.Latest.Sub(now)) >= sure*float64(at.Sub(now)) {
 		return nil
 	}
 	held := g.rejection()

@@ -60,9 +60,10 @@ type Waiter struct {
 	Point  scope.Scope   // where the request stands
 	Latest time.Time     // when it stops waiting
 	Retry  bool          // it has failed before
-	number uint64        // its place in the order of arrival
+	number uint64        // its place in the order in which requests came to the key
 	at     *Gate         // whose queue it is in
-	place  *list.Element // in that queue; nil before, and when it is released
+	in     *queue        // that queue; nil before, and when it is released
+	place  *list.Element // in that queue
 	ready  chan struct{} // closed when Pass or held is set
 	Pass   Pass
 	held   *Rejection
@@ -86,6 +87,8 @@ func (k *Key) Enqueue(w *Waiter) (inLine bool, err error) {
 	k.mu.Lock()
 	defer k.unlock()
 	w.Point = k.point(w.Point)
+	k.arrived++
+	w.number = k.arrived
 	if k.advance(w, nil, time.Now()) {
 		if w.held != nil {
 			return false, w.held
@@ -224,7 +227,7 @@ func (g *Gate) release(now time.Time) {
 		w := g.waiters.oldest()
 		switch {
 		case g.hold.Phase() == hold.Probing:
-			w = g.waiters.pickProbe()
+			w = g.waiters.pickProbe(g.key.limits.suspicion)
 		case g.hold.IsPaced():
 			w = g.waiters.soonest()
 		}

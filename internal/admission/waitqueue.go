@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"container/list"
+	"math"
 	"slices"
 	"time"
 )
@@ -12,14 +13,16 @@ import (
 // waits, when another joins.
 const keepGone = 4
 
+// probeLooks bounds the waiters among which a probe is picked.
+const probeLooks = 64
+
 // queue is the line of the requests that wait at a gate. It finds the oldest, the
 // best prober, the least and the most patient of them without a walk along the line. The
 // zero value is empty.
 type queue struct {
-	joined  uint64        // counts the requests that ever joined
 	first   list.List     // of *waiter, the oldest first: requests that have not failed yet
 	retries list.List     // likewise: requests that have failed before
-	ends    byEnd         // both, and some that have left: the least patient first
+	ends    byEnd         // both, and some that have left, for other queues also: the least patient first
 	latest  byEnd         // likewise: the most patient first
 	seconds map[int64]int // how many are patient until within that second
 }
@@ -27,9 +30,7 @@ type queue struct {
 func (q *queue) Len() int { return q.first.Len() + q.retries.Len() }
 
 func (q *queue) push(w *Waiter) {
-	q.joined++
-	w.number = q.joined
-	w.place = q.half(w).PushBack(w)
+	w.place, w.in = q.half(w).PushBack(w), q
 	q.latest.last = true
 	for _, h := range []*byEnd{&q.ends, &q.latest} {
 		heap.Push(h, w)
@@ -43,12 +44,9 @@ func (q *queue) push(w *Waiter) {
 	q.seconds[w.Latest.Unix()]++
 }
 
-// has reports whether a waiter waits here: it may have left, and wait in another queue.
-func (q *queue) has(w *Waiter) bool { return w.place != nil && &w.at.waiters == q }
-
 func (q *queue) remove(w *Waiter) {
 	q.half(w).Remove(w.place)
-	w.place = nil
+	w.place, w.in = nil, nil
 	end := w.Latest.Unix()
 	if q.seconds[end]--; q.seconds[end] == 0 {
 		delete(q.seconds, end)
@@ -75,7 +73,8 @@ func (q *queue) half(w *Waiter) *list.List {
 	return &q.first
 }
 
-// oldest returns the request that has waited longest.
+// oldest returns the request that has waited longest in the queue: of the two that head
+// its halves, the one that arrived first.
 func (q *queue) oldest() *Waiter {
 	first, retry := front(&q.first), front(&q.retries)
 	if first == nil || (retry != nil && retry.number < first.number) {
@@ -87,7 +86,19 @@ func (q *queue) oldest() *Waiter {
 // pickProbe returns the waiter that tells most about the host: the oldest that has
 // not failed yet. Requests that fail by themselves, on a broken path, stand in line
 // again and again, and as probes they would hold the key for ever.
-func (q *queue) pickProbe() *Waiter { return cmp.Or(front(&q.first), front(&q.retries)) }
+// Of the oldest ones, it is one that suspicion says least against.
+func (q *queue) pickProbe(suspicion func(*Waiter) int) *Waiter {
+	best, least := cmp.Or(front(&q.first), front(&q.retries)), math.MaxInt
+	n := 0
+	for e := q.first.Front(); e != nil && n < probeLooks && least > 0; e = e.Next() {
+		w := e.Value.(*Waiter)
+		if s := suspicion(w); s < least {
+			best, least = w, s
+		}
+		n++
+	}
+	return best
+}
 
 // soonest returns the waiter whose patience ends first, or nil if there is none.
 func (q *queue) soonest() *Waiter { return q.ends.top(q) }
@@ -123,7 +134,7 @@ type byEnd struct {
 
 // top returns the first that still waits in q, or nil if there is none.
 func (h *byEnd) top(q *queue) *Waiter {
-	for h.Len() > 0 && !q.has(h.heap[0]) {
+	for h.Len() > 0 && h.heap[0].in != q {
 		heap.Pop(h)
 	}
 	if h.Len() == 0 {
@@ -135,7 +146,7 @@ func (h *byEnd) top(q *queue) *Waiter {
 // compact drops the waiters that have left: for each that stays, at least three. To find
 // each of them as it leaves would make a release slower.
 func (h *byEnd) compact(q *queue) {
-	h.heap = slices.DeleteFunc(h.heap, func(w *Waiter) bool { return !q.has(w) })
+	h.heap = slices.DeleteFunc(h.heap, func(w *Waiter) bool { return w.in != q })
 	heap.Init(h)
 }
 

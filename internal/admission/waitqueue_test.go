@@ -46,12 +46,11 @@ func FuzzQueue(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, joining uint8) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		start := time.Now()
-		var here, elsewhere Gate
-		q := &here.waiters
+		var q, elsewhere queue
 		var line model
-		for range 500 {
+		for i := range uint64(500) {
 			if r.IntN(6) < int(joining%6) || len(line) == 0 {
-				w := &Waiter{at: &here, Latest: start.Add(time.Duration(r.IntN(50)) * 100 * time.Millisecond), Retry: r.IntN(2) == 0}
+				w := &Waiter{Latest: start.Add(time.Duration(r.IntN(50)) * 100 * time.Millisecond), Retry: r.IntN(2) == 0, number: i}
 				q.push(w)
 				line = append(line, w)
 				if n := max(q.ends.Len(), q.latest.Len()); n > keepGone*len(line) {
@@ -61,8 +60,7 @@ func FuzzQueue(f *testing.F) {
 				i := []int{0, len(line) - 1, r.IntN(len(line))}[r.IntN(3)]
 				q.remove(line[i])
 				if r.IntN(3) == 0 {
-					line[i].at = &elsewhere
-					elsewhere.waiters.push(line[i]) // of a wider scope
+					elsewhere.push(line[i]) // of a wider scope
 				}
 				line = slices.Delete(line, i, i+1)
 			}
@@ -70,7 +68,7 @@ func FuzzQueue(f *testing.F) {
 				t.Fatalf("got %d waiters, want %d", q.Len(), len(line))
 			}
 			if len(line) == 0 {
-				if q.oldest() != nil || q.pickProbe() != nil || q.soonest() != nil || q.mostPatient() != nil || len(q.seconds) > 0 {
+				if q.oldest() != nil || q.pickProbe(func(*Waiter) int { return 0 }) != nil || q.soonest() != nil || q.mostPatient() != nil || len(q.seconds) > 0 {
 					t.Fatal("an empty queue has a waiter")
 				}
 				continue
@@ -78,7 +76,7 @@ func FuzzQueue(f *testing.F) {
 			if q.oldest() != line[0] {
 				t.Fatal("oldest is not the one that joined first")
 			}
-			if q.pickProbe() != line.pickProbe() {
+			if q.pickProbe(func(*Waiter) int { return 0 }) != line.pickProbe() {
 				t.Fatal("prober is not the oldest that has not failed before")
 			}
 			if r.IntN(3) == 0 && !q.soonest().Latest.Equal(line.earliest()) {

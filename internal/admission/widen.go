@@ -8,32 +8,87 @@ import (
 )
 
 // How a limit is found to be as narrow or as wide as it is. A refusal says something of
-// one point. What several points have in common is limited where all of them were
-// refused, and nothing in it was served since.
+// one point. What several points have in common is supposed to be limited where all of them
+// were refused, and nothing in it was served since. It is held for a moment, and tried.
 
-// meet takes in a hint at a point where no limit was known, and returns the gate of the
-// scope that it holds: the point, or the least scope that has it and earlier ones.
-func (k *Key) meet(at scope.Scope, o hold.Result, now time.Time) *Gate {
+// meet takes in a hint at a point that is in no limit known to be one, and returns the gate
+// that obeys it: that of the point, or of the point for all replicas.
+func (k *Key) meet(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate {
 	until := now.Add(o.Hint)
-	k.limits.add(at, k.epoch.Add(1), until, now)
-	wide, latest, ok := k.limits.common(at, now, k.confirmed)
-	if !ok {
+	k.limits.add(limit{at, k.epoch.Add(1), p.epoch, until}, now)
+	if !k.suspect(at, o.Status, now) {
 		k.doubt(now)
-		return k.open(at)
 	}
-	if latest.After(until) {
-		return k.holdAll(wide, latest, o.Status, now) // what the others were told counts as well
+	if latest, ok := k.limits.everywhere(at, now); ok && at.Replica != "" {
+		return k.holdAll(at.Shared(), later(until, latest), o.Status, now)
 	}
-	k.limits.add(wide, k.epoch.Load(), until, now)
-	return k.open(wide)
+	return k.open(at)
 }
 
-// holdAll holds a scope until the server may be asked again in all of it.
+// holdAll holds a point for all replicas until the server may be asked by each of them.
 func (k *Key) holdAll(s scope.Scope, until time.Time, status int, now time.Time) *Gate {
 	g := k.open(s)
 	g.take(hold.Result{Lesson: hold.Refused, Hint: max(until.Sub(now), hold.MinHold), Status: status}, now)
-	k.limits.add(s, k.epoch.Load(), until, now)
+	k.limits.add(limit{scope: s, epoch: k.epoch.Load(), until: until}, now)
 	return g
+}
+
+// suspect holds what a point that was just refused has in common with others that were, if
+// that explains them. The server has not said so: the hold is short, and the request that
+// is sent at its end, from a point that was never refused, says more. The points themselves
+// stay held for as long as the server asked.
+func (k *Key) suspect(at scope.Scope, status int, now time.Time) bool {
+	wide, ok := k.limits.common(at, now, k.confirmed)
+	if !ok {
+		return false
+	}
+	if g := k.open(wide); g.hold.Phase() == hold.Healthy {
+		g.suppose(hold.Permit{Generation: g.hold.Generation()}, supposeTime, status, now)
+	}
+	return true
+}
+
+// suppose holds a scope for a while of which it is supposed that all of it is limited.
+func (g *Gate) suppose(p hold.Permit, d time.Duration, status int, now time.Time) {
+	g.take(hold.Result{Permit: p, Lesson: hold.Refused, Hint: d, ServerDirected: true, Status: status}, now)
+}
+
+// supposeLonger takes in that a trial request was refused with a hint, which was said to one
+// point. Wider scopes whose trial it was stay held for as long again as they have been. When
+// they were refused for as long as a hint is, it is taken to be said of all of them.
+func (k *Key) supposeLonger(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
+	k.gates(func(g *Gate) {
+		permit, has := p.permit(g)
+		if !has || g.alone || g.hold.Phase() != hold.Probing || permit.Generation != g.hold.Generation() || !g.wider(at) {
+			return
+		}
+		d := o.Hint
+		if passed := now.Sub(g.since); passed < o.Hint {
+			d = max(min(passed, o.Hint-passed), hold.Slot)
+		}
+		g.suppose(permit, d, o.Status, now)
+	})
+}
+
+// servedSince reports whether a hold has just ended by a success, of this process or another.
+func (g *Gate) servedSince() bool {
+	was, phase := g.shown.Phase, g.hold.Phase()
+	return !g.alone && (was == hold.Held || was == hold.Probing) && (phase == hold.Ramping || phase == hold.Healthy)
+}
+
+// served takes in that a request was served from a scope that was held: what has points
+// inside and outside of it is no limit, as far as is known.
+func (k *Key) served(g *Gate, now time.Time) {
+	k.limits.good(g.scope, k.epoch.Load())
+	k.limits.drop(g.scope)
+	if k.rest.troubled() && g.hold.Phase() == hold.Healthy {
+		k.endTrial(now)
+	}
+}
+
+// wider reports whether a gate has all of a point, and other routes or credentials as well.
+func (g *Gate) wider(at scope.Scope) bool {
+	return g.scope.Covers(at) && (g.scope.Route != at.Route || g.scope.Credential != at.Credential)
 }
 
 // confirmed reports whether a scope is known to be limited as a whole.
@@ -74,7 +129,8 @@ func (k *Key) exceeded(at scope.Scope, own bool, now time.Time) {
 	switch wide, ok := k.tooMuch(s); {
 	case own:
 	case ok:
-		s = wide
+		k.measureAll(wide, now)
+		return
 	case k.dispatcher == nil:
 		s = scope.Scope{} // one route of one process has too few requests to be measured
 	}
@@ -88,7 +144,15 @@ func (k *Key) joinPaced(g *Gate, now time.Time) {
 		return
 	}
 	if wide, ok := k.tooMuch(g.scope); ok {
-		k.open(wide).measure(now)
+		k.measureAll(wide, now)
+	}
+}
+
+// measureAll measures a scope in the place of narrower ones, whose limit is one.
+func (k *Key) measureAll(wide scope.Scope, now time.Time) {
+	g := k.open(wide)
+	if g.measure(now); g.hold.Phase() == hold.Counted {
+		k.absorb(g, now)
 	}
 }
 

@@ -223,7 +223,7 @@ func ways() []way {
 		}},
 		{name: "asleep", fault: func(f *field) fault {
 			return fault{from: isAway, harm: func() {
-				f.load.Go(func() { f.admin.Do(context.Background(), "DEBUG", "SLEEP", either("3.5", "29.5")) })
+				f.load.Go(func() { f.admin.Do(context.Background(), "DEBUG", "SLEEP", either("6.5", "29.5")) })
 			}}
 		}},
 		{name: "no channels", fault: func(f *field) fault {

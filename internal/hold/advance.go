@@ -35,8 +35,9 @@ func Advance(rec Record, rep Report, now time.Time, longest time.Duration, jitte
 	return d
 }
 
-// turnGap returns the time between turns, and whether replicas must be told of it,
-// since they have turns that are not yet due: that it is longer, or much shorter.
+// turnGap returns the time between turns, and whether replicas must be told of it, since
+// they have turns that are not yet due. A rate that differs by less than is worth a message
+// changes nothing.
 func (m *Machine) turnGap() (gap time.Duration, announce bool) {
 	if !m.IsPaced() {
 		m.announced = 0
@@ -45,7 +46,7 @@ func (m *Machine) turnGap() (gap time.Duration, announce bool) {
 	if m.rate < m.announced*slower || m.rate > m.announced*faster {
 		m.announced, announce = m.rate, true
 	}
-	return max(time.Duration(float64(time.Second)/m.rate), 1), announce
+	return max(time.Duration(float64(time.Second)/m.announced), 1), announce
 }
 
 // apply takes in the reports since the last decision. Results of a slot that is

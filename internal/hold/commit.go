@@ -57,14 +57,17 @@ func (r *Record) Commit(d Decision, now time.Time) Reply {
 	if r.HintUntil == d.SeenHint {
 		r.HintUntil, r.HintAt = 0, 0
 	}
-	over := min(r.Until, at)
+	ahead := 0 // turns that were handed out, and are yet to come
+	if r.Gap > 0 {
+		ahead = r.from(Micros(min(r.Until, at)) * 1000)
+	}
 	r.Rev++
 	r.reschedule(d, micros(now))
 	r.Phase, r.Generation, r.Until, r.Permits = d.Phase, d.Generation, d.Until, d.Permits
 	if d.NewRound {
 		r.Began, r.Granted = at, 0
-		if d.Gap > 0 {
-			r.Granted = r.from(Micros(over) * 1000) // earlier rounds handed them out
+		if r.Next > 0 {
+			r.Granted = ahead
 		}
 		if d.Phase == Probing || d.Phase == Ramping {
 			r.Until += at - d.At // it lasts as long however late it begins: a ramp must not hurry

@@ -38,8 +38,8 @@ func (d *descent) add(rate float64, good, bad int) {
 	d.present.Good, d.present.Bad = min(d.present.Good+good, maxCount), min(d.present.Bad+bad, maxCount)
 }
 
-// isInVain takes in the next rate, and reports whether lower ones do not help.
-func (d *descent) isInVain(rate float64) bool {
+// doesNotHelp takes in the next rate, and reports whether lower ones do not help.
+func (d *descent) doesNotHelp(rate float64) bool {
 	if 2*rate > d.present.From {
 		return false
 	}

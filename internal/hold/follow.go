@@ -56,6 +56,9 @@ func (m *Machine) Adopt(s Snapshot, now time.Time) {
 		until = m.until
 	}
 	m.enter(s.Phase, s.Permits, until)
+	if !m.IsPaced() {
+		m.length = 0 // of a hold that another process began
+	}
 	m.shared, m.serverDirected = true, s.Word || keep
 	m.generation, m.level, m.rate = s.Generation, s.Level, s.Rate
 	m.attempts, m.status, m.witnesses = s.Attempts, s.Status, s.Witnesses

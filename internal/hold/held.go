@@ -44,6 +44,7 @@ func (m *Machine) startHold(r Result, escalate bool, now time.Time, jitter Jitte
 	}
 	m.generation++
 	m.failures = 0
+	m.length = d
 	m.enter(Held, 0, now.Add(d))
 	m.serverDirected, m.shared = r.ServerDirected, false
 }
@@ -52,7 +53,7 @@ func (m *Machine) startHold(r Result, escalate bool, now time.Time, jitter Jitte
 // flight the first has escalated; a longer hint extends the hold.
 func (m *Machine) extendHold(r Result, now time.Time) {
 	if end := now.Add(r.Hint); r.ServerDirected && end.After(m.until) {
-		m.until, m.serverDirected = end, true
+		m.until, m.serverDirected, m.length = end, true, m.length+r.Hint
 	}
 }
 

@@ -109,7 +109,7 @@ func (r *Record) machine(now time.Time, longest time.Duration) Machine {
 		m.permits = max(m.permits-m.remaining, 0)
 	}
 	if m.IsPaced() {
-		m.granted = within(m.granted-r.from(Micros(min(r.Until, millis(now)))*1000), m.permits) // those to come are of later rounds
+		m.granted = within(r.Granted-r.from(Micros(min(r.Until, millis(now)))*1000), MaxPermits) // those to come are of later rounds
 	}
 	if m.generation == 0 {
 		// Generations of a record that expired must not come again.

@@ -88,7 +88,7 @@ func (m *Machine) decreaseRate(now time.Time) {
 	accepted := max(m.acceptedRate(now), share)
 	m.rate = max(min(m.rate, accepted), min(m.rate*3/4, m.provenRate), minRate)
 	m.cooldownUntil = now.Add(steadyAfterDecrease + 2*m.latency)
-	if m.descent.isInVain(m.rate) {
+	if m.descent.doesNotHelp(m.rate) {
 		m.startCooldown(now)
 		m.startRamp(now)
 		return

@@ -25,9 +25,15 @@ func slowLatency(lease time.Duration) time.Duration {
 	return lease / 4
 }
 
-// probeSucceeded starts the ramp.
+// probeSucceeded starts the ramp. After a hold of a moment, which was an assumption that
+// this success disproves, what waited is no more than three slots' worth: there is none.
 func (m *Machine) probeSucceeded(now time.Time) {
 	m.resetAt = time.Time{} // what was known of a quota before the hold is out of date
+	if m.serverDirected && 0 < m.length && m.length < 3*Slot {
+		m.recover(now)
+		m.level = 0
+		return
+	}
 	m.enter(Ramping, 2, now.Add(Slot))
 }
 

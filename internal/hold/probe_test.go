@@ -58,3 +58,28 @@ func TestProbe_LapsedPermitIsNotReleased(t *testing.T) {
 	tr.at(6200*ms, ends("a", Nothing, 0), "probing 1 of 1 until 7s")
 	tr.at(6500*ms, denied, "probing 1 of 1 until 7s")
 }
+
+// A hold of a moment is one that was supposed: a good probe ends it without a ramp, since
+// no more waits than a few slots take. A longer one, or one that was extended, is ramped.
+func TestProbe_OfAMomentNeedsNoRamp(t *testing.T) {
+	for _, tt := range []struct {
+		first, then time.Duration
+		want        Phase
+	}{{2 * Slot, 0, Healthy}, {3 * Slot, 0, Ramping}, {2 * Slot, 5 * time.Second, Ramping}} {
+		var m Machine
+		now := time.Unix(1000, 0)
+		for _, d := range []time.Duration{tt.first, tt.then} {
+			if d > 0 {
+				m.Record(Result{Permit: Permit{Generation: m.Generation()}, Lesson: Refused, Hint: d, ServerDirected: true}, now, noJitter)
+			}
+		}
+		p, ok := m.Grant(m.Until(), time.Second, noJitter)
+		if !ok {
+			t.Fatalf("%v: no probe", tt.first)
+		}
+		m.Record(Result{Permit: p, Lesson: Good}, m.Until(), noJitter)
+		if m.Phase() != tt.want {
+			t.Errorf("%v, then %v: %v, want %v", tt.first, tt.then, m.Phase(), tt.want)
+		}
+	}
+}

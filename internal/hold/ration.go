@@ -72,7 +72,7 @@ func (m *Machine) quotaWouldRunOut(now time.Time) bool {
 // endQuotaSlot takes back the permits that were not used, and starts the next
 // slot.
 func (m *Machine) endQuotaSlot(now time.Time) {
-	m.remaining += max(m.permits-m.granted, 0)
+	m.remaining = max(m.remaining+m.permits-m.granted, 0)
 	if m.applicationLimited(now) {
 		m.startRamp(now)
 		return

@@ -17,8 +17,8 @@ func (m Micros) Time() time.Time {
 }
 
 const (
-	// Replicas are told of a rate that is by so much slower, or faster, than the one that
-	// they were told of last: their turns move.
+	// A schedule follows the rate, and replicas are told of it, where it is by so much slower or
+	// faster than the one that they were told of last: their turns move.
 	slower = 0.96
 	faster = 1.04
 	// UnusedAfter is how long a round may be over before the turns that were handed out

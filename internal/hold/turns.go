@@ -81,12 +81,8 @@ func (t *Turns) Add(want int, s Snapshot, now time.Time) {
 	t.Retime(s.Rate, now)
 	n := within(s.Permits, MaxReported)
 	t.told, t.again = now, gatherLeast
-	switch {
-	case n == want:
-	case s.Phase == Rationed:
-		t.again = gatherMost // all of the quota is handed out: what comes thereafter is published
-	default:
-		t.again = Slot // they would not wait so long
+	if n < want {
+		t.again = gatherMost / 2 // a quota is handed out, or nobody would wait so long: what changes that is published
 	}
 	t.tail = s.First.Add(time.Duration(n) * t.gap())
 	if n == 0 {

@@ -1,6 +1,8 @@
 package redisstore
 
 import (
+	"context"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -172,4 +174,48 @@ func TestPoll_DamagedHeartbeatIsReplaced(t *testing.T) {
 			return err == nil && n > 0 && n <= time.Now().UnixMilli() && trusts(s)
 		})
 	}
+}
+
+// deafClient loses the answers of scripts, and not messages.
+type deafClient struct {
+	Client
+	lost *atomic.Bool
+}
+
+func (c deafClient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	cmd := c.Client.EvalSha(ctx, sha, keys, args...)
+	if c.lost.Load() {
+		cmd.SetErr(context.DeadlineExceeded)
+	}
+	return cmd
+}
+
+// What others publish proves the subscription, and not that commands are answered.
+func TestPoll_MessagesDoNotKeepAStoreAway(t *testing.T) {
+	srv := redistest.Start(t)
+	other := redisStore(t, srv.Client(), Options{})
+	var lost atomic.Bool
+	s := redisStore(t, deafClient{narrowClient{srv.Client()}, &lost}, Options{PollInterval: minPoll})
+	var running sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	defer running.Wait()
+	defer stop()
+	running.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			exchange(other, strconv.Itoa(i), heldFor(time.Minute))
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	eventually(t, "the subscription is trusted", func() bool { return trusts(s) })
+	lost.Store(true)
+	for range awayAfter {
+		exchange(s, "k", hold.Report{Refusals: 1})
+	}
+	if s.Err() == nil {
+		t.Fatal("Redis is not away")
+	}
+	time.Sleep(5 * minPoll) // the poll that follows the loss of trust is over
+	eventually(t, "the subscription is trusted again", func() bool { return trusts(s) })
+	lost.Store(false)
+	eventually(t, "Redis is back", func() bool { return s.Err() == nil })
 }

@@ -508,7 +508,7 @@ func TestUnknownFieldsArePreserved(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client()
 	s := redisStore(t, rdb, Options{})
-	held := tell(t, s, "k", heldFor(20*time.Millisecond))
+	held := tell(t, s, "k", heldFor(4*hold.Slot))
 	record := s.name(idOf("k"))
 	rdb.HSet(t.Context(), record, "pace", "17", "zone", "eu")
 	sleepPast(held.Until)

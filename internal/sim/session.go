@@ -71,7 +71,7 @@ func (q *session) arrive(req request) {
 			return
 		}
 	}
-	if at, known := q.turnOf(q.before(w.latest) + 1); !q.hopeless(w) && !(known && !w.latest.After(at)) {
+	if at, known := q.turnOf(q.before(w.latest) + 1); !q.hopeless(w) && !(known && float64(w.latest.Sub(now)) < 0.75*float64(at.Sub(now))) {
 		q.line = append(q.line, w)
 		q.sim.after(req.patience, func() { q.leave(w) })
 	}
@@ -213,7 +213,7 @@ func (q *session) refuseLate() {
 	}
 	for len(q.line) > 0 {
 		i := q.latest()
-		if at, known := q.turnOf(len(q.line)); !known || q.line[i].latest.After(at) {
+		if at, known := q.turnOf(len(q.line)); !known || float64(q.line[i].latest.Sub(q.sim.now)) >= 0.75*float64(at.Sub(q.sim.now)) {
 			return
 		}
 		q.line = append(q.line[:i:i], q.line[i+1:]...)

@@ -268,7 +268,7 @@ func TestHold(t *testing.T) {
 
 	s.set("api.example", answer{http.StatusTooManyRequests, "8"})
 	s.send(http.MethodGet, "http://api.example/", "", "")
-	row := key("http://api.example")
+	row := key("http://api.example /") // its route
 	b.until(text("h1") + ` === "1 key is held."`)
 	if got := eval[string](b, "document.title"); !strings.HasPrefix(got, "1 key is held.") {
 		t.Errorf("got the title %q", got)

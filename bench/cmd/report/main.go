@@ -6,7 +6,10 @@
 //	go -C bench run ./cmd/...
 //
 // What needs a redis-server is left out where there is none. The sections plots and
-// figures are made of what the others have left.
+// figures are made of what the others have left. A random server in trouble is run again,
+// with a timeline of what goes on, by
+//
+//	go -C bench run ./cmd/... -draw 7 -contenders holdoff
 package main
 
 import (
@@ -17,6 +20,7 @@ import (
 	"os/signal"
 	"strings"
 
+	"github.com/go-holdoff/holdoff/bench/random"
 	"github.com/go-holdoff/holdoff/bench/real"
 	"github.com/go-holdoff/holdoff/bench/report"
 )
@@ -27,13 +31,17 @@ type section struct {
 	run  func(ctx context.Context, out *report.Out) error
 }
 
-var sections = []section{
-	{"overhead", overheadSection},
-	{"coordination", coordinationSection},
-	{"virtual", virtualSection},
-	{"real", realSection},
-	{"plots", plotsSection},
-	{"figures", figuresSection},
+// sections returns all, in the order of the document.
+func sections(o random.Options) []section {
+	return []section{
+		{"overhead", overheadSection},
+		{"coordination", coordinationSection},
+		{"virtual", virtualSection},
+		{"random", func(ctx context.Context, out *report.Out) error { return randomSection(ctx, out, o) }},
+		{"real", realSection},
+		{"plots", plotsSection},
+		{"figures", figuresSection},
+	}
 }
 
 func main() {
@@ -56,8 +64,17 @@ func run(ctx context.Context, args []string) error {
 	doc := flags.String("doc", "../docs/BENCHMARKS.md", "the document for the tables")
 	readme := flags.String("readme", "../README.md", "the document for the figures")
 	images := flags.String("images", "../docs/img", "the directory for the plots")
+	var draws random.Options
+	flags.IntVar(&draws.Draws, "draws", 200, "how many random servers are drawn")
+	flags.Uint64Var(&draws.Seed, "seed", 1, "the seed of the first of them; the others follow")
+	flags.StringVar(&draws.Contenders, "contenders", "", "a regular expression: those that meet the random servers (default all; else the figures are only printed)")
+	draw := flags.Uint64("draw", 0, "print a timeline of the random server with this seed, and nothing else")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *draw != 0 {
+		draws.Seed = *draw
+		return replay(ctx, draws)
 	}
 	out := &report.Out{Quick: *quick, Print: os.Stdout, Dir: *dir, Doc: *doc, Readme: *readme, Images: *images}
 	if *quick {
@@ -68,7 +85,7 @@ func run(ctx context.Context, args []string) error {
 		defer os.RemoveAll(temporary)
 		out.Dir, out.Doc, out.Readme, out.Images = temporary, "", "", temporary
 	}
-	chosen, err := choose(*only)
+	chosen, err := choose(sections(draws), *only)
 	if err != nil {
 		return err
 	}
@@ -81,14 +98,14 @@ func run(ctx context.Context, args []string) error {
 }
 
 // choose returns the sections that only names, or all.
-func choose(only string) ([]section, error) {
+func choose(all []section, only string) ([]section, error) {
 	if only == "" {
-		return sections, nil
+		return all, nil
 	}
 	var chosen []section
 	for name := range strings.SplitSeq(only, ",") {
 		known := false
-		for _, s := range sections {
+		for _, s := range all {
 			if s.name == name {
 				chosen, known = append(chosen, s), true
 			}
@@ -102,7 +119,7 @@ func choose(only string) ([]section, error) {
 
 func names() string {
 	var all []string
-	for _, s := range sections {
+	for _, s := range sections(random.Options{}) {
 		all = append(all, s.name)
 	}
 	return strings.Join(all, ", ")

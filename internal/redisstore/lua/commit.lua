@@ -39,7 +39,11 @@ if next[PHASE] ~= HEALTHY then counts[REFUSALS] = 0 end
 if counts[HINT_UNTIL] == seen_hint then counts[HINT_UNTIL], counts[HINT_AT] = 0, 0 end
 -- The schedule goes on at the new rate. Turns that replicas have move with it where they are
 -- told of it; and end with the pace, or where no replica is left that would use them.
-local over = math.min(was[UNTIL], now)
+local ahead = 0 -- turns that were handed out, and are yet to come
+if was[GAP] > 0 then
+	local gap = gap_of(was)
+	ahead = math.max(math.min(math.floor((counts[NEXT] - math.min(was[UNTIL], now) * 1000 + math.floor(gap / 2)) / gap), 1048576), 0)
+end
 if next[GAP] == 0 or was[GAP] == 0 or micros - was[UNTIL] * 1000 > 3000000 then
 	counts[NEXT] = 0
 elseif changed == 1 and counts[NEXT] > micros then
@@ -48,10 +52,7 @@ end
 next[REV], next[BEGAN] = was[REV] + 1, was[BEGAN]
 if new_round == 1 then
 	next[BEGAN], counts[GRANTED] = now, 0
-	if next[GAP] > 0 then -- earlier rounds handed them out
-		local gap = gap_of(next)
-		counts[GRANTED] = math.max(math.min(math.floor((counts[NEXT] - over * 1000 + math.floor(gap / 2)) / gap), 1048576), 0)
-	end
+	if counts[NEXT] > 0 then counts[GRANTED] = ahead end
 	if next[PHASE] == PROBING or next[PHASE] == RAMPING then next[UNTIL] = next[UNTIL] + now - read_at end -- a ramp must not hurry
 end
 r.round, r.memory, r.claim, counts[CLAIM_UNTIL], r.changed = next, ARGV[8], '', 0, true

@@ -181,8 +181,8 @@ func TestClear_HostThatStillRefusesIsHeldAgain(t *testing.T) {
 	}
 }
 
-// A replica that has lost pub/sub finds a clear by its poll.
-func TestClear_WithoutPubSubIsFoundByAPoll(t *testing.T) {
+// A clear that could not be published is found by the next heartbeat, or by a poll.
+func TestClear_ThatWasNotPublishedIsFound(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	f := newClearedFleet(t, srv, "default", oneScope)

@@ -378,7 +378,7 @@ func TestConfig_WhatIsWrongIsNamed(t *testing.T) {
 		"upstreams:\n- {name: a, url: 'https://h', path: x}":                        "path is",
 		"upstreams:\n- {name: a, url: 'https://h', vendor: x}":                      "vendor is",
 		"upstreams:\n- {name: a, url: 'https://h', maxBody: -1}":                    "maxBody is negative",
-		"upstreams:\n- {name: a, url: 'https://h', maxHold: -1s}":                    "maxHold is negative",
+		"upstreams:\n- {name: a, url: 'https://h', maxHold: -1s}":                   "maxHold is negative",
 		"upstreams:\n- {name: a, url: 'https://h', maxwait: 1s}":                    "maxwait",
 		"upstreams:\n- {name: a, url: 'https://h', maxWait: soon}":                  "soon",
 		"upstreams:\n- {name: a, url: 'https://h', routes: ['GET  {']}":             "routes:",

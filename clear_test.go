@@ -17,6 +17,7 @@ const clearedHost = "https://api.example.com"
 // clearedFleet is a fleet with a Redis of its own, whose server refuses for a while.
 type clearedFleet struct {
 	redis    *redis.Client
+	proxy    *redistest.Proxy // between Redis and the last replica
 	replicas []*holdoff.Transport
 	refuses  atomic.Bool
 	sends    atomic.Int64
@@ -24,7 +25,7 @@ type clearedFleet struct {
 
 func newClearedFleet(t *testing.T, srv *redistest.Server, namespace string, route func(*http.Request) string) *clearedFleet {
 	t.Helper()
-	f := &clearedFleet{redis: srv.Client()}
+	f := &clearedFleet{redis: srv.Client(), proxy: redistest.StartProxy(t, srv.Addr)}
 	base := baseFunc(func(*http.Request) (*http.Response, error) {
 		f.sends.Add(1)
 		if f.refuses.Load() {
@@ -32,8 +33,13 @@ func newClearedFleet(t *testing.T, srv *redistest.Server, namespace string, rout
 		}
 		return answer(200), nil
 	})
-	for range 4 {
-		tr := &holdoff.Transport{Base: base, Store: redisStore(t, srv.Client(), holdoff.RedisOptions{Namespace: namespace}), MaxWait: -1, MaxAttempts: 1, Route: route}
+	for i := range 4 {
+		client := srv.Client()
+		if i == 3 {
+			client = redis.NewClient(&redis.Options{Addr: f.proxy.Addr})
+			t.Cleanup(func() { client.Close() })
+		}
+		tr := &holdoff.Transport{Base: base, Store: redisStore(t, client, holdoff.RedisOptions{Namespace: namespace}), MaxWait: -1, MaxAttempts: 1, Route: route}
 		fetch(t, tr, clearedHost+"/v1/search")
 		f.replicas = append(f.replicas, tr)
 	}
@@ -160,6 +166,84 @@ func TestClear_OfAKeyReleasesItsScopes(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A replica that Redis does not reach when an operator clears learns of it when it is back,
+// also where the cleared record has expired by then, and before it reports what it held.
+func TestClear_ReplicaThatWasAwayDoesNotBringTheHoldBack(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		route func(*http.Request) string
+		alone bool // the replica has met the refusal while it was away, and nobody knows
+		all   bool
+	}{
+		"a hold of the fleet":                   {route: oneScope},
+		"a hold of the fleet, and ClearAll":     {route: oneScope, all: true},
+		"a hold of a scope":                     {},
+		"a hold of its own":                     {route: oneScope, alone: true},
+		"a hold of its own, and ClearAll":       {route: oneScope, alone: true, all: true},
+		"a hold of a scope of its own":          {alone: true},
+		"a hold of a scope of its, and a fleet": {all: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newClearedFleet(t, redistest.Start(t), "default", c.route)
+			away := f.replicas[3]
+			if !c.alone {
+				f.hold(t, 2)
+			}
+			f.proxy.BlackHole(true)
+			eventually(t, "the replica knows that Redis is away", func() bool {
+				fetch(t, away, "https://other.example/")
+				return away.Store.(*holdoff.RedisStore).Err() != nil
+			})
+			if c.alone {
+				f.refuses.Store(true)
+				fetch(t, away, clearedHost+"/v1/search")
+				f.refuses.Store(false)
+				eventually(t, "the replica holds", func() bool { return f.held() == 1 })
+			}
+			operator := redisStore(t, f.redis, holdoff.RedisOptions{})
+			clear := operator.ClearAll
+			if !c.all {
+				clear = func(ctx context.Context) error { return operator.Clear(ctx, clearedHost) }
+			}
+			if err := clear(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "only the replica that is away holds", func() bool { return f.held() == 1 })
+			for _, id := range f.redis.Keys(t.Context(), redisName("default", "*")).Val() { // as when they have expired
+				if id != redisName("default", "meta") {
+					f.redis.Del(t.Context(), id)
+				}
+			}
+			back := time.Now()
+			f.proxy.Cut() // with what is in it
+			f.proxy.BlackHole(false)
+			f.wantFree(t, back)
+		})
+	}
+}
+
+// What a replica that is away meets after a clear is no part of it.
+func TestClear_RefusalSinceThenOfReplicaThatWasAwayHoldsTheFleet(t *testing.T) {
+	t.Parallel()
+	f := newClearedFleet(t, redistest.Start(t), "default", oneScope)
+	away := f.replicas[3]
+	f.proxy.BlackHole(true)
+	eventually(t, "the replica knows that Redis is away", func() bool {
+		fetch(t, away, "https://other.example/")
+		return away.Store.(*holdoff.RedisStore).Err() != nil
+	})
+	if err := redisStore(t, f.redis, holdoff.RedisOptions{}).Clear(t.Context(), clearedHost); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second) // more than the clocks of a replica and of Redis are taken to differ by
+	f.refuses.Store(true)
+	fetch(t, away, clearedHost+"/v1/search")
+	f.proxy.Cut() // with what is in it
+	f.proxy.BlackHole(false)
+	eventually(t, "all replicas hold", func() bool { return f.held() == len(f.replicas) })
 }
 
 // A server that still refuses is held again, by the whole fleet.

@@ -40,7 +40,6 @@ type Key struct {
 	rest    *Gate      // of what is outside the limits that are known, while it is on trial; nil before
 	narrow  []*Gate    // of narrower scopes: those in trouble, and some that were
 	limits  evidence
-	cleared uint64            // the version of the last clear of a scope of the key
 	names   map[string]string // of limits, by route: see learnName
 	counted *scope.Scope      // all whose answers had the numbers of the quota without a name; nil: none
 	arrived uint64            // counts the requests that had to look at gates

@@ -50,7 +50,6 @@ func (k *Key) open(s scope.Scope) *Gate {
 	}
 	k.count(1)
 	g := &Gate{key: k, scope: s.Clone(), record: s.Of(k.text), opened: k.epoch.Load()}
-	g.session.cleared = k.cleared
 	k.narrow = append(k.narrow, g)
 	return g
 }
@@ -190,7 +189,7 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 	now := time.Now()
 	s := scope.Parse(text)
 	if state.Cleared > 0 {
-		k.clear(s, state.Cleared, now)
+		k.clear(s, state, now)
 	}
 	if s.Replica != "" && s.Replica != k.replica() {
 		k.learnLimit(s, state, now)

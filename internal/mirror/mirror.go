@@ -67,7 +67,7 @@ func (m *Mirror) Put(record string, state hold.Snapshot, again bool) (newer bool
 		watchers := m.clearAll(state.Cleared, now)
 		m.mu.Unlock()
 		for _, changed := range watchers {
-			(*changed)("", hold.Snapshot{Version: state.Cleared, Cleared: state.Cleared})
+			(*changed)("", hold.Snapshot{Version: state.Cleared, Cleared: state.Cleared, ClearedAt: state.ClearedAt})
 		}
 		return len(watchers) > 0
 	}

@@ -73,6 +73,7 @@ func TestClear_MakesRecordsThatReplicasDecideOnAgain(t *testing.T) {
 		if got := list(t, s); !slices.Equal(got, []string{"a", "b"}) {
 			t.Errorf("%q are left, want a and b", got)
 		}
+		s.readAll()
 		if again := tell(t, s, "a /v1", hint); again.Phase != hold.Held || again.Generation <= before.Generation || again.Attempts != 1 {
 			t.Errorf("got %+v after the next refusal, want a hold of a later generation", again)
 		}
@@ -85,21 +86,38 @@ func TestClear_MakesRecordsThatReplicasDecideOnAgain(t *testing.T) {
 	})
 }
 
-// A report that was under way when the record was cleared does not hold it again.
-func TestClear_ReportUnderWayIsIgnored(t *testing.T) {
-	s := opened(t, redistest.Start(t).Client(), Options{})
+// A report of what was met before a clear changes nothing, in whichever record, and however
+// late it comes.
+func TestClear_ReportOfBeforeIsNotTakenIn(t *testing.T) {
+	s := opened(t, redistest.Start(t).Client(), Options{Timeout: 50 * time.Millisecond})
 	hint := hold.Report{Hint: time.Minute, ServerDirected: true, Status: 429}
 	tell(t, s, "k", hint)
-	late := s.reportArgs(idOf("k"), "k", hint)
-	time.Sleep(10 * time.Millisecond)
-	if _, err := s.Clear(t.Context(), "k"); err != nil {
-		t.Fatal(err)
+	for _, key := range []string{"k", "k /v1", "other"} {
+		late := s.reportArgs(idOf(key), key, hint)
+		if _, err := s.Clear(t.Context(), "k"); err != nil {
+			t.Fatal(err)
+		}
+		s.client.(*redis.Client).Del(t.Context(), s.name(idOf("k"))) // as when it has expired
+		reply, err := s.run(reportScript, s.keys(idOf(key)), late...)
+		if err != nil || len(reply) != 2 || reply[0] != "behind" {
+			t.Errorf("got %v, %v; want that the replica is behind", reply, err)
+		}
+		if _, err := s.Report(t.Context(), key, hint); err != hold.Behind {
+			t.Errorf("got %v, want that the replica is behind until it has read", err)
+		}
+		if got := list(t, s); len(got) > 0 {
+			t.Errorf("%q are held", got)
+		}
+		before := time.Now()
+		s.readAll()
+		hint.At = before
+		if _, err := s.Report(t.Context(), key, hint); err != hold.Behind {
+			t.Errorf("got %v for what was taken down before the clear was known", err)
+		}
+		hint.At = time.Time{}
 	}
-	if _, err := s.run(reportScript, s.keys(idOf("k")), late...); err != nil {
-		t.Fatal(err)
-	}
-	if got := list(t, s); len(got) > 0 {
-		t.Errorf("%q are held", got)
+	if state := tell(t, s, "k", hint); state.Phase != hold.Held {
+		t.Errorf("got %+v of a replica that knows of the clear, want a hold", state)
 	}
 }
 
@@ -113,12 +131,10 @@ func TestClear_WhatItMakesExpires(t *testing.T) {
 		func() { rdb.Set(context.Background(), s.name(idOf("k")), "no hash", 0) },
 		func() { rdb.Set(context.Background(), s.name("index"), "no set", 0) },
 		func() { rdb.Set(context.Background(), s.name("meta"), "no hash", 0) },
-		func() {
-			rdb.HSet(context.Background(), s.name(idOf("k")), "v", "3", "cleared", "99999999999999999999 x")
-		},
-		func() {
-			rdb.HSet(context.Background(), s.name(idOf("k")), "v", "3", "cleared", "99999999999999999999 99999999999999999999")
-		},
+		func() { rdb.HSet(context.Background(), s.name("meta"), "cleared", "no number") },
+		func() { rdb.HSet(context.Background(), s.name("meta"), "cleared", "-1") },
+		func() { rdb.HSet(context.Background(), s.name("meta"), "cleared", "1e300") },
+		func() { rdb.HSet(context.Background(), s.name("meta"), "cleared", "nan") },
 	} {
 		rdb.FlushAll(t.Context())
 		damage()
@@ -126,28 +142,34 @@ func TestClear_WhatItMakesExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 		names := rdb.Keys(t.Context(), "*").Val()
-		if len(names) != 4 {
-			t.Errorf("got %q, want a record, the index, the meta data and the changes", names)
+		if len(names) != 3 {
+			t.Errorf("got %q, want a record, the meta data and the changes", names)
 		}
 		for _, name := range names {
 			if ttl := rdb.PTTL(t.Context(), name).Val(); ttl <= 0 || ttl > 24*time.Hour {
 				t.Errorf("%s lives for %v", name, ttl)
 			}
 		}
-		time.Sleep(20 * time.Millisecond) // what was sent before the clear is ignored
+		s.readAll()
 		if state := tell(t, s, "k", hold.Report{Hint: time.Minute, ServerDirected: true}); state.Phase != hold.Held {
 			t.Errorf("got %+v, want a hold", state)
 		}
 	}
 }
 
-// A time of a clear that lies ahead, whoever wrote it, does not keep reports out.
-func TestClear_TimeThatLiesAheadDoesNotKeepReportsOut(t *testing.T) {
+// The number of a clear that nobody made, whoever wrote it, keeps reports out until the next
+// reading only.
+func TestClear_NumberThatLiesAheadKeepsReportsOutUntilItIsRead(t *testing.T) {
 	srv := redistest.Start(t)
-	s := opened(t, srv.Client(), Options{})
+	s := redisStore(t, srv.Client(), Options{})
 	tell(t, s, "k", hold.Report{Failures: 1, Status: 500})
-	srv.Client().HSet(t.Context(), s.name(idOf("k")), "cleared", "1 4000000000000")
-	if state := tell(t, s, "k", hold.Report{Hint: time.Minute, ServerDirected: true}); state.Phase != hold.Held {
-		t.Errorf("got %+v, want a hold", state)
+	srv.Client().HSet(t.Context(), s.name("meta"), "cleared", "4000000000000000")
+	eventually(t, "a report is taken in", func() bool {
+		reply, err := s.Report(t.Context(), "k", hold.Report{Hint: time.Minute, ServerDirected: true})
+		return err == nil && reply.Snapshot.Phase == hold.Held
+	})
+	if _, err := s.Clear(t.Context(), "k"); err != nil {
+		t.Fatal(err)
 	}
+	eventually(t, "the clear is known", func() bool { return len(maps.Collect(s.All())) == 0 })
 }

@@ -33,12 +33,12 @@ func (s *Store) List(ctx context.Context) (records map[string]hold.Snapshot, seq
 		if err != nil {
 			return nil, 0, err
 		}
-		_, before, _, _, ok := decodeMeta(reply)
+		m, ok := decodeMeta(reply)
 		if !ok {
 			return nil, 0, errForm
 		}
 		if offset == 0 {
-			seq = before
+			seq = m.seq
 		}
 		ids := decodeIDs(reply)
 		page, ok := s.snapshots(ids)
@@ -174,6 +174,9 @@ func (s *Store) Changes(ctx context.Context, record string) (changes []Change, e
 			snap.state.Last = at.Add(snap.state.Last.Sub(begin))
 		}
 		snap.state.Version = snap.seq
+		if snap.cleared > 0 {
+			snap.state.Cleared = snap.seq
+		}
 		changes = append(changes, Change{At: at, Record: snap.key, State: snap.state})
 	}
 	return changes, ctx.Err()

@@ -13,24 +13,26 @@ import (
 func (s *Store) readAll() {
 	found := make(map[string]bool) // by id: false where the index has it, and there is no record
 	var start uint64               // the sequence when the reading began
+	var cleared int64              // the last clear before that
 	for offset := 0; ; offset += pageSize {
 		reply, err := s.run(indexScript, []string{s.name("meta"), s.name("index")}, s.candidate, offset, pageSize)
 		if err != nil {
 			return
 		}
-		epoch, seq, _, secret, ok := decodeMeta(reply)
-		if !ok || epoch == "" {
+		m, ok := decodeMeta(reply)
+		if !ok || m.epoch == "" {
 			return
 		}
 		if offset == 0 {
-			start = seq
+			start, cleared = m.seq, m.cleared
 			s.mu.Lock()
 			if s.serverChanged {
 				s.serverChanged, s.datasetID = false, ""
-				s.epochCount++ // what isn't found is lost, and was not cleared
+				s.epochCount++ // what isn't found is lost
 			}
-			s.secret = secret
-			s.enterEpoch(epoch)
+			s.secret = m.secret
+			s.redisOffset = m.clock - time.Since(s.start)
+			s.enterEpoch(m.epoch)
 			s.mu.Unlock()
 		}
 		ids := decodeIDs(reply)
@@ -48,6 +50,7 @@ func (s *Store) readAll() {
 			return
 		}
 	}
+	s.takeClear(cleared, start)
 	s.mu.Lock()
 	s.seq = max(s.seq, start)
 	if s.missed <= start {

@@ -89,6 +89,8 @@ type Store struct {
 	doubted       time.Time // when a change without proof last made us poll
 	received      time.Time // the last proven message; zero where the subscription may be dead
 	answeredAt    time.Time // the last command that was answered
+	cleared       int64     // the last clear by an operator that was obeyed
+	clearedAt     time.Time // when it was
 }
 
 // New returns a store that shares its state through client. That
@@ -225,6 +227,11 @@ func (s *Store) update(script *redis.Script, key string, args func(id, key strin
 	raw, err := s.run(script, s.keys(id), args(id, key)...)
 	if err != nil {
 		return hold.Reply{}, err
+	}
+	if len(raw) == 2 && raw[0] == "behind" {
+		var n number
+		s.catchUp(n.read(raw[1], 1<<53))
+		return hold.Reply{}, hold.Behind
 	}
 	reply, snap, err := s.decodeReply(raw)
 	s.noteRepair(key, raw, err)

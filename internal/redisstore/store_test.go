@@ -790,9 +790,9 @@ func FuzzReply(f *testing.F) {
 		if snap, ok := decodeSnapshot(reply, time.Minute); ok {
 			checkState(t, snap.state, time.Minute)
 		}
-		if _, seq, _, _, ok := decodeMeta(reply); ok {
-			if seq >= 1<<seqBits {
-				t.Errorf("seq %d", seq)
+		if m, ok := decodeMeta(reply); ok {
+			if m.seq >= 1<<seqBits {
+				t.Errorf("seq %d", m.seq)
 			}
 			if ids := decodeIDs(reply); slices.ContainsFunc(ids, func(id string) bool { return len(id) != 32 }) {
 				t.Errorf("ids %q", ids)

@@ -4,6 +4,10 @@
 -- KEYS     nothing, and index, meta and changes as in report.lua, then the records
 -- ARGV     1 channel   2 secret   3 round of a new record   then the id and the name of each record
 -- Returns  the phase of each record as it was: '' where there was none
+--
+-- Each clear has a number, which grows and is the time in ms as a rule. A report of a replica
+-- that does not know the last one is not taken in: see report.lua. The replicas that no message
+-- reached let go of what Redis no longer has: see read.go.
 
 read_meta(KEYS[3], ARGV[2])
 local phases_before = {}
@@ -14,14 +18,15 @@ for i = 5, #KEYS do
 	local rev, generation = r.round[REV], r.round[GENERATION]
 	r.round, r.counts, r.witnesses, r.claim = unpacked(ARGV[3], GAP), unpacked('', NEXT), '', ''
 	r.round[REV], r.round[GENERATION], r.round[BEGAN] = rev + 1, generation + 1, now
-	r.cleared, r.counts[EXPIRES] = meta.seq + 1, now + 60000
+	r.counts[EXPIRES] = now + 60000
 	redis.call('DEL', KEYS[i])
 	redis.call('HSET', KEYS[i], 'v', '3', 'key', name, 'phase', phases[HEALTHY], 'until', 0, 'attempts', 0, 'status', 0, 'timestamp', 0,
-		'round', packed(r.round, GAP), 'counts', packed(r.counts, NEXT), 'witnesses', '', 'claim', '', 'memory', '{}',
-		'cleared', string.format('%.0f %.0f', r.cleared, now))
-	redis.call('PEXPIRE', KEYS[i], 60000)
+		'round', packed(r.round, GAP), 'counts', packed(r.counts, NEXT), 'witnesses', '', 'claim', '', 'memory', '{}')
+	redis.call('PEXPIRE', KEYS[i], 60000) -- for reports and decisions that are under way
+	index('ZREM', id)
+	meta.cleared = math.max(meta.cleared + 1, now)
+	redis.call('HSET', KEYS[3], 'cleared', string.format('%.0f', meta.cleared))
+	r.cleared = meta.cleared
 	publish(r, id, name, ARGV[1])
-	index('ZADD', now + 60000, id) -- for replicas that did not receive the message
-	if redis.call('PTTL', KEYS[2]) < 120000 then redis.call('PEXPIRE', KEYS[2], 120000) end
 end
 return phases_before

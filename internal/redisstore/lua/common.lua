@@ -12,7 +12,6 @@
 --              were last wanting, a hint's end and begin, a claim's end, attempts status timestamp, expiry, and
 --              when the next turn comes, in µs
 --   witnesses  replica:call, ...    claim  replica    memory  JSON: the machine's own, not looked into here
---   cleared    the sequence and the time of the last clear.lua, where there was one
 -- Times are in ms of Redis' own clock. Any client of this Redis may have written any of it: what is
 -- not of its length counts as zeros, and a record that cannot be read is replaced.
 
@@ -50,7 +49,7 @@ local function view(r)
 end
 
 local function read(key)
-	local h = redis.pcall('HMGET', key, 'v', 'round', 'counts', 'witnesses', 'claim', 'cleared')
+	local h = redis.pcall('HMGET', key, 'v', 'round', 'counts', 'witnesses', 'claim')
 	if h.err or (h[1] and h[1] ~= '3') then
 		redis.call('DEL', key)
 		h, repaired = {}, true
@@ -61,12 +60,7 @@ local function read(key)
 	round[LEVEL], counts[ATTEMPTS] = math.min(round[LEVEL], 2 ^ 20), math.min(counts[ATTEMPTS], 2 ^ 30)
 	if counts[STATUS] > 999 then counts[STATUS] = 0 end
 	local r = {stored = h, exists = h[1], round = round, counts = counts, witnesses = h[4] or '', claim = h[5] or '',
-		attempts = counts[ATTEMPTS], timestamp = counts[TIMESTAMP], cleared = 0, cleared_at = 0}
-	if h[6] then
-		local seq, at = string.match(h[6], '^(%d+) (%d+)$')
-		r.cleared, r.cleared_at = math.min(tonumber(seq) or 0, 2 ^ 40 - 1), tonumber(at) or 0
-		if r.cleared_at > now then r.cleared_at = 0 end
-	end
+		attempts = counts[ATTEMPTS], timestamp = counts[TIMESTAMP]}
 	r.before = view(r)
 	if #r.witnesses > 512 then r.witnesses = '' end
 	if #r.claim > 64 then r.claim = '' end
@@ -134,22 +128,24 @@ local function grant(r, want, patience)
 	return granted, first
 end
 
--- Epoch and sequence of the data, and the secret that proves who published. What
--- is missing, or no number, begins again.
+-- Epoch and sequence of the data, the secret that proves who published, and when an operator
+-- last cleared anything. What is missing, or no number, begins again.
 local meta
 local function read_meta(key, secret)
-	local m = redis.pcall('HMGET', key, 'epoch', 'seq', 'secret')
+	local m = redis.pcall('HMGET', key, 'epoch', 'seq', 'secret', 'cleared')
 	if m.err then
 		redis.call('DEL', key)
 		m, repaired = {}, true
 	end
 	local seq = tonumber(m[2] or '0')
 	local sane = seq and seq >= 0 and seq < 2 ^ 40 and seq % 1 == 0
-	meta = {epoch = m[1], seq = seq, secret = m[3]}
+	local cleared = m[4] and tonumber(m[4]) or 0
+	if not (cleared >= 0 and cleared < 2 ^ 52) then cleared = 0 end
+	meta = {epoch = m[1], seq = seq, secret = m[3], cleared = cleared}
 	if not (sane and meta.epoch and meta.secret) then
 		repaired = repaired or not sane
 		local epoch = time[1] .. '-' .. time[2]
-		meta = {epoch = epoch, seq = 0, secret = redis.sha1hex(secret .. epoch)} -- another epoch, another secret
+		meta = {epoch = epoch, seq = 0, secret = redis.sha1hex(secret .. epoch), cleared = cleared} -- another epoch, another secret
 		redis.call('HSET', key, 'epoch', epoch, 'seq', 0, 'secret', meta.secret)
 		redis.call('PEXPIRE', key, 86400000)
 	end
@@ -158,7 +154,7 @@ end
 local function snapshot(r, name)
 	local round, counts, phase, till, directed = r.round, r.counts, view(r)
 	return {meta.epoch, meta.seq, now, phases[phase], till - now, round[GENERATION], round[LEVEL], directed, counts[ATTEMPTS],
-		counts[TIMESTAMP] > 0 and now - counts[TIMESTAMP] or 0, counts[STATUS], seen(r.witnesses), round[RATE], r.cleared, name}
+		counts[TIMESTAMP] > 0 and now - counts[TIMESTAMP] or 0, counts[STATUS], seen(r.witnesses), round[RATE], r.cleared or 0, name}
 end
 
 -- A command on the index. One of another type is replaced.
@@ -183,7 +179,7 @@ local function publish(r, id, name, channel)
 	local mac = redis.sha1hex(meta.secret .. redis.sha1hex(meta.secret .. text))
 	redis.pcall('PUBLISH', channel, mac .. ' ' .. text) -- a user without the right to publish can still hold
 	local phase = view(r)
-	if phase ~= r.before or phase == HELD or r.cleared == meta.seq then
+	if phase ~= r.before or phase == HELD or r.cleared then
 		redis.pcall('XADD', KEYS[4], 'MAXLEN', '~', 1000, '*', 'change', text)
 		redis.pcall('PEXPIRE', KEYS[4], 86400000)
 	end
@@ -224,7 +220,7 @@ local function write(r, id, name, channel, longest, changed)
 	if fields[1] then redis.call('HSET', KEYS[1], unpack(fields)) end
 	if renew then
 		redis.call('PEXPIRE', KEYS[1], expires - now)
-		if phase == HEALTHY and counts[ATTEMPTS] == 0 and now - r.cleared_at > 60000 then
+		if phase == HEALTHY and counts[ATTEMPTS] == 0 then
 			index('ZREM', id)
 		else
 			index('ZADD', expires, id)

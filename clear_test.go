@@ -225,6 +225,19 @@ func TestClear_ReplicaThatWasAwayDoesNotBringTheHoldBack(t *testing.T) {
 	}
 }
 
+// Where there is only redis-cli, and the record is gone: as the documents say.
+func TestClear_NumberSetByHandReleasesWhatRedisDoesNotHave(t *testing.T) {
+	t.Parallel()
+	f := newClearedFleet(t, redistest.Start(t), "default", oneScope)
+	f.hold(t, 1)
+	f.redis.Del(t.Context(), recordName("default", clearedHost))
+	meta := redisName("default", "meta")
+	f.redis.HSet(t.Context(), meta, "cleared", time.Now().UnixMilli())
+	f.redis.HIncrBy(t.Context(), meta, "seq", 1)
+	f.redis.Publish(t.Context(), redisName("default", "changes"), "released")
+	f.wantFree(t, time.Now())
+}
+
 // What a replica that is away meets after a clear is no part of it.
 func TestClear_RefusalSinceThenOfReplicaThatWasAwayHoldsTheFleet(t *testing.T) {
 	t.Parallel()

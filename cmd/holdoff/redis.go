@@ -45,6 +45,15 @@ func (c *connection) define(flags *flag.FlagSet) {
 
 // open connects to Redis.
 func (c *connection) open() (redis.UniversalClient, error) {
+	dial, err := c.prepare()
+	if err != nil {
+		return nil, err
+	}
+	return dial(), nil
+}
+
+// prepare reads all that the flags say, and returns what connects.
+func (c *connection) prepare() (dial func() redis.UniversalClient, err error) {
 	if c.timeout <= 0 {
 		return nil, usagef("-timeout is %v; it must be positive", c.timeout)
 	}
@@ -55,29 +64,50 @@ func (c *connection) open() (redis.UniversalClient, error) {
 		}
 		c.password = strings.TrimRight(string(text), "\r\n")
 	}
-	// What a URL that can't be read says about itself may be a part of its password.
-	u, err := url.Parse(c.url)
-	if err != nil {
-		return nil, usagef("-redis-url is no URL; its form is redis://user:password@host:port/db, where user and password are percent-encoded")
+	u, ok := readURL(c.url)
+	if !ok {
+		return nil, errURL
 	}
 	query := u.Query()
 	inURL, _ := u.User.Password()
-	c.secrets = []string{c.password, inURL, query.Get("password")}
+	c.secrets = append([]string{c.password, inURL}, query["password"]...)
 	tlsConfig, err := c.tls()
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.client(query.Has("master_name"), tlsConfig)
-	if err != nil {
-		return nil, usageError{c.hide(fmt.Errorf("-redis-url: %w", err))}
+	if c.cluster && query.Has("master_name") {
+		return nil, usagef("a Cluster has no Sentinel: leave out -redis-cluster or master_name")
 	}
-	return client, nil
+	if dial, err = c.dialer(query.Has("master_name"), tlsConfig); err != nil {
+		return nil, errURL
+	}
+	return dial, nil
 }
 
-func (c *connection) client(sentinel bool, own *tls.Config) (redis.UniversalClient, error) {
+// errURL is all that is said about a URL that cannot be read: any part of it may be a part
+// of its password, since nobody knows where that ends.
+var errURL = usagef("-redis-url is no URL of Redis; its form is redis://user:password@host:port/db?option=value " +
+	"or unix://user:password@/path?db=N, where user and password are percent-encoded; an option may be unknown, or its value none that it has")
+
+// readURL reads a URL whose password ends where it seems to: one that is not
+// percent-encoded may end earlier for url.Parse, and the rest of it be taken for a port, a
+// path, a query or a fragment.
+func readURL(text string) (*url.URL, bool) {
+	u, err := url.Parse(text)
+	if err != nil || u.Opaque != "" || u.Fragment != "" || strings.Contains(u.RawQuery, "@") {
+		return nil, false
+	}
+	switch u.Scheme {
+	case "unix":
+		return u, u.Host == "" && (u.User == nil || !strings.Contains(u.Path, "@"))
+	case "redis", "rediss":
+		return u, u.Host != "" && !strings.Contains(u.Path, "@")
+	}
+	return nil, false
+}
+
+func (c *connection) dialer(sentinel bool, own *tls.Config) (func() redis.UniversalClient, error) {
 	switch {
-	case c.cluster && sentinel:
-		return nil, errors.New("a Cluster has no Sentinel: leave out -redis-cluster or master_name")
 	case c.cluster:
 		o, err := redis.ParseClusterURL(c.url)
 		if err != nil {
@@ -86,7 +116,7 @@ func (c *connection) client(sentinel bool, own *tls.Config) (redis.UniversalClie
 		o.Username, o.Password = cmp.Or(c.user, o.Username), cmp.Or(c.password, o.Password)
 		o.TLSConfig = merged(o.TLSConfig, own)
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = c.timeout, c.timeout, c.timeout, true
-		return redis.NewClusterClient(o), nil
+		return func() redis.UniversalClient { return redis.NewClusterClient(o) }, nil
 	case sentinel:
 		o, err := redis.ParseFailoverURL(c.url)
 		if err != nil {
@@ -96,7 +126,7 @@ func (c *connection) client(sentinel bool, own *tls.Config) (redis.UniversalClie
 		o.Username, o.Password = cmp.Or(c.user, o.Username, o.SentinelUsername), cmp.Or(c.password, o.Password, o.SentinelPassword)
 		o.TLSConfig = merged(o.TLSConfig, own)
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = c.timeout, c.timeout, c.timeout, true
-		return redis.NewFailoverClient(o), nil
+		return func() redis.UniversalClient { return redis.NewFailoverClient(o) }, nil
 	}
 	o, err := redis.ParseURL(c.url)
 	if err != nil {
@@ -105,7 +135,7 @@ func (c *connection) client(sentinel bool, own *tls.Config) (redis.UniversalClie
 	o.Username, o.Password = cmp.Or(c.user, o.Username), cmp.Or(c.password, o.Password)
 	o.TLSConfig = merged(o.TLSConfig, own)
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = c.timeout, c.timeout, c.timeout, true
-	return redis.NewClient(o), nil
+	return func() redis.UniversalClient { return redis.NewClient(o) }, nil
 }
 
 // tls returns what the files of certificates say, or nil where there are none.
@@ -166,8 +196,8 @@ func (c *connection) hidden(text string) string {
 
 // where is the address of Redis without what is secret.
 func (c *connection) where() string {
-	u, err := url.Parse(c.url)
-	if err != nil {
+	u, ok := readURL(c.url)
+	if !ok {
 		return "Redis"
 	}
 	return u.Scheme + "://" + cmp.Or(u.Host, u.Path)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,13 +66,17 @@ func TestClear_HostThatStillRefusesIsSaidToBeHeldAgain(t *testing.T) {
 	srv := redistest.Start(t)
 	s := fleet(t, srv.Client(), "default")
 	refused(t, s, "https://a.example", time.Minute)
-	go func() {
-		for range 20 {
+	refusing, stop := context.WithCancel(t.Context())
+	var server sync.WaitGroup
+	server.Go(func() {
+		for refusing.Err() == nil {
+			s.Report(refusing, "https://a.example", refusal(time.Minute))
 			time.Sleep(20 * time.Millisecond)
-			refused(t, s, "https://a.example", time.Minute)
 		}
-	}()
-	if out := must(t, "clear", "https://a.example", "-redis-url", at(srv)); !strings.Contains(out, "Held again, since the server still refuses: https://a.example is held") {
-		t.Errorf("got %q", out)
-	}
+	})
+	defer server.Wait()
+	defer stop()
+	eventually(t, "a clear says that it is held again", func() bool {
+		return strings.Contains(must(t, "clear", "https://a.example", "-redis-url", at(srv)), "Held again, since the server still refuses: https://a.example is held")
+	})
 }

@@ -107,10 +107,15 @@ func fleet(t *testing.T, client holdoff.RedisClient, namespace string) *holdoff.
 // refused reports a hint for a record.
 func refused(t *testing.T, s *holdoff.RedisStore, record string, d time.Duration) {
 	t.Helper()
-	report := holdoff.Report{Replica: rand.Text(), Call: 1, Hint: d, ServerDirected: true, Status: 429}
-	if _, err := s.Report(context.Background(), record, report); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "a replica reports", func() bool { // which learns first of what was cleared
+		_, err := s.Report(context.Background(), record, refusal(d))
+		return err == nil
+	})
+}
+
+// refusal is what a replica reports that was told to wait.
+func refusal(d time.Duration) holdoff.Report {
+	return holdoff.Report{Replica: rand.Text(), Call: 1, Hint: d, ServerDirected: true, Status: 429}
 }
 
 func at(srv *redistest.Server) string { return "redis://" + srv.Addr }

@@ -5,6 +5,8 @@ import "time"
 // A Report is what a replica met since its last report, added up, and what it
 // asks for. Times are durations, since no two clocks agree.
 type Report struct {
+	// At is when the replica took down what follows. Zero means now.
+	At time.Time
 	// Replica names the replica, and Call counts its reports, so that a report
 	// that arrives twice adds no second witness.
 	Replica string
@@ -133,6 +135,10 @@ func (t *Totals) attempts() int { return t.Bad + t.Refused + t.Failures + t.Hint
 // NotShared is the error of a store that works, but does not share this key, for
 // example because it keeps too many.
 type NotShared string
+
+// Behind is the error of a report that may be of what an operator has cleared since: the
+// store took nothing of it in, and knows the clear by the time it returns this.
+const Behind = NotShared("holdoff: the replica did not know yet what was cleared")
 
 // Error says why the key is not shared.
 func (e NotShared) Error() string { return string(e) }

@@ -96,7 +96,7 @@ func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse,
 	var result Result
 	defer func() {
 		if err := h.settle(ctx, claim, result); err != nil {
-			h.log().Warn("a replay's result is not noted: the request stays parked", zap.String("id", call.ID),
+			h.log().Warn("the result of a replay could not be stored: the request stays parked", zap.String("id", call.ID),
 				zap.Int("attempt", call.AttemptNumber), zap.Bool("good", result.Good), zap.Error(err))
 		}
 	}()
@@ -143,7 +143,7 @@ func (h *Handler) settle(ctx context.Context, claim *Claim, result Result) error
 		err := h.Lot.Settle(ctx, claim, result)
 		conflict, _ := errors.AsType[*ConflictError](err)
 		if err == nil || conflict != nil || errors.Is(err, ErrUnknown) {
-			// Nobody else settles a claim: an earlier try has arrived.
+			// No other caller settles this claim: an earlier try has arrived.
 			return nil
 		}
 		select {

@@ -8,7 +8,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
-// An Outcome tells a caller what became of a request: see [WithOutcome].
+// An Outcome is the result of one request, for its caller: see [WithOutcome].
 type Outcome struct {
 	// Attempts is how many times the request was sent.
 	Attempts int

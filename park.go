@@ -11,7 +11,8 @@ import (
 	"github.com/go-holdoff/holdoff/internal/redact"
 )
 
-// A Lot keeps requests that were given up, so that they can be sent later:
+// A Lot is a dead-letter store: it keeps requests that failed for good, so that they
+// can be sent later:
 // package retryapi has lots, and a handler that replays what is in them.
 type Lot interface {
 	// Park keeps p, and returns the id by which it can be found. The context's

@@ -87,7 +87,7 @@ func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse,
 	if call.Jitter > 0 {
 		sleep += rand.N(time.Duration(call.Jitter)*time.Millisecond + 1)
 	}
-	// Not with ctx: of a call that was cut off nobody would know whether it has
+	// Not with ctx: if the call were cut off, it would be unknown whether it has
 	// claimed the attempt.
 	claim, err := h.Lot.Claim(context.WithoutCancel(ctx), call.ID, call.AttemptNumber, sleep+h.prepareTimeout()+claimSlack)
 	if err != nil {
@@ -241,7 +241,7 @@ func failure(status int, out holdoff.Outcome) string {
 }
 
 // scrubbed is err as it may be shown: our own errors hold no secret, and of
-// those of the transport only the kind is told.
+// those of the transport only the kind is reported.
 func scrubbed(out holdoff.Outcome, err error) string {
 	if out.Attempts == 0 {
 		return err.Error()

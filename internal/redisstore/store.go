@@ -28,7 +28,7 @@ const (
 
 	defaultTimeout = 250 * time.Millisecond
 	defaultMaxHold = 5 * time.Minute
-	// damageShown is how long Err tells of data that had to be replaced.
+	// damageShown is how long Err reports data that had to be replaced.
 	damageShown = time.Minute
 
 	defaultPoll = time.Second

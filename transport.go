@@ -88,7 +88,7 @@ type Transport struct {
 	// becomes "_".
 	Route func(*http.Request) string
 
-	// Store shares what is learnt about a key among replicas: a [MemoryStore]
+	// Store shares what is learned about a key among replicas: a [MemoryStore]
 	// among the Transports of a process, a [RedisStore] among processes. If nil,
 	// this Transport keeps what it learns to itself. Several Transports may use
 	// one Store.

@@ -184,7 +184,7 @@ type snapshot struct {
 // errFull is why a key is not shared though Redis answers.
 var errFull = hold.NotShared("holdoff: there are too many records in Redis")
 
-var errForm = errors.New("holdoff: Redis answered in an unknown form")
+var errForm = errors.New("holdoff: Redis sent a reply of an unknown form")
 
 // decodeReply reads what report.lua and commit.lua return.
 func (s *Store) decodeReply(raw []any) (hold.Reply, snapshot, error) {

@@ -76,11 +76,13 @@ func (s KeyState) stands() string {
 		return fmt.Sprintf("is paced at what it takes, %.3g per second", s.Rate)
 	case Rationed:
 		return fmt.Sprintf("is rationed until its quota resets, at %.3g per second", s.Rate)
+	case Healthy:
+		if s.Attempts > 0 {
+			return "is open, and failing"
+		}
+		return "is open"
 	}
-	if s.Attempts > 0 {
-		return "is open, and failing"
-	}
-	return "is open"
+	return "is in " + s.Phase.String()
 }
 
 // leftWords is a duration as people say it.

@@ -62,6 +62,12 @@ func FromUser(l Limit, now time.Time) *Account {
 // Return alone.
 func (a *Account) Concurrent() bool { return a.known && a.Per == 0 }
 
+// Known reports whether the user knows the limit; else the server spoke of it.
+func (a *Account) Known() bool { return a.known }
+
+// Short reports whether what remains is less than a request of that cost needs.
+func (a *Account) Short(cost, remaining float64) bool { return remaining < a.need(cost) }
+
 // full returns the level at which an account takes no more.
 func (a *Account) full() float64 {
 	if a.cap > 0 {
@@ -92,7 +98,7 @@ func (a *Account) need(cost float64) float64 {
 // Ready reports whether a request of that cost may be sent, where others with a claim go
 // first.
 func (a *Account) Ready(cost, claimed float64, now time.Time) bool {
-	if a.ignored(now) {
+	if a.Ignored(now) {
 		return true
 	}
 	a.advance(now)
@@ -100,8 +106,8 @@ func (a *Account) Ready(cost, claimed float64, now time.Time) bool {
 	return a.level-claimed+rounding*a.full() >= a.need(cost)
 }
 
-// forever is longer than any request waits.
-const forever = time.Duration(math.MaxInt64) / 4
+// Forever is longer than any request waits.
+const Forever = time.Duration(math.MaxInt64) / 4
 
 // Wait returns how long it is until Ready, as far as can be foreseen. It is at least a
 // millisecond where the account is not ready.
@@ -110,7 +116,7 @@ func (a *Account) Wait(cost, claimed float64, now time.Time) time.Duration {
 		return 0
 	}
 	if a.Concurrent() {
-		return time.Millisecond // when a request ends is not known
+		return Forever // when a request ends is not known
 	}
 	missing := a.need(cost) + claimed - a.level
 	return max(a.refill.wait(missing, a.full(), a.portion.share(a.known), now), time.Millisecond)
@@ -200,9 +206,17 @@ func (a *Account) Seen(now time.Time) Limit {
 	a.advance(now)
 	l := Limit{Name: a.Name, Max: a.max, Remaining: max(a.level, 0), Reset: Unknown, Per: a.Per}
 	if full := a.full(); full > 0 && !a.Concurrent() {
-		if l.Reset = a.refill.wait(full-a.level, full, 1, now); l.Reset >= forever {
+		if l.Reset = a.refill.wait(full-a.level, full, 1, now); l.Reset >= Forever {
 			l.Reset = Unknown
 		}
 	}
 	return l
+}
+
+// Soonest returns the least that a request waits, if no other process draws on the limit.
+func (a *Account) Soonest(cost, claimed float64, now time.Time) time.Duration {
+	if a.Ready(cost, claimed, now) || a.Concurrent() {
+		return 0
+	}
+	return a.refill.wait(a.need(cost)+claimed-a.level, a.full(), 1, now)
 }

@@ -216,7 +216,7 @@ func FuzzAccount(f *testing.F) {
 			now = now.Add(time.Duration(step % int64(time.Hour)))
 			m := a.Draw(cost, now)
 			a.Learn(l, m, now)
-			if wait := a.Wait(cost, cost, now); wait < 0 || wait > forever {
+			if wait := a.Wait(cost, cost, now); wait < 0 || wait > Forever {
 				t.Fatalf("%+v: a wait of %v", l, wait)
 			}
 			if seen := a.Seen(now); !(seen.Remaining >= 0) || math.IsInf(seen.Remaining, 0) {

@@ -17,8 +17,8 @@ type doubt struct {
 	tried    time.Time // when the next trial may be
 }
 
-// ignored reports whether the limit holds no request.
-func (a *Account) ignored(now time.Time) bool { return a.doubt.ignored.After(now) }
+// Ignored reports whether the limit holds no request, since it is not enforced.
+func (a *Account) Ignored(now time.Time) bool { return a.doubt.ignored.After(now) }
 
 // Try reports whether a request may be sent although the account has not what it costs,
 // to find out whether the server enforces the limit.

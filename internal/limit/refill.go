@@ -178,16 +178,16 @@ func (r *refill) wait(missing, full, share float64, now time.Time) time.Duration
 		if full > 0 {
 			further = max(math.Ceil(missing/(full*share))-1, 0)
 		}
-		return min(max(r.resets.Sub(now), 0)+seconds(further*r.length.Seconds()), forever)
+		return min(max(r.resets.Sub(now), 0)+seconds(further*r.length.Seconds()), Forever)
 	case r.rate > 0:
 		return seconds(missing / (r.rate * share))
 	}
-	return forever
+	return Forever
 }
 
 func seconds(n float64) time.Duration {
-	if n >= forever.Seconds() {
-		return forever
+	if n >= Forever.Seconds() {
+		return Forever
 	}
 	return time.Duration(math.Ceil(n * float64(time.Second)))
 }

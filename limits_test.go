@@ -78,8 +78,8 @@ func (s *llm) take(cost float64) (status int, left float64, reset time.Duration)
 // askLLM runs callers against a server through so many Transports, each of which asks for
 // 500 to 4000 tokens at a time, and returns how many calls failed.
 func askLLM(s *llm, replicas []*holdoff.Transport, callers int, d time.Duration, cost func(float64) holdoff.Cost) (failed int) {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	defer cancel()
+	ctx, cancel := context.WithCancel(context.Background()) // a deadline would fail calls at once
+	defer time.AfterFunc(d, cancel).Stop()
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	for i := range callers {
@@ -109,6 +109,9 @@ func askLLM(s *llm, replicas []*holdoff.Transport, callers int, d time.Duration,
 				}
 				s.waits = append(s.waits, time.Since(begun))
 				mu.Unlock()
+				if !ok {
+					time.Sleep(250 * time.Millisecond)
+				}
 			}
 		})
 	}
@@ -122,27 +125,44 @@ func about(tokens float64) holdoff.Cost {
 	return holdoff.Cost{"tokens": tokens * (0.7 + 0.6*rand.Float64())}
 }
 
-func TestLimits_Explore(t *testing.T) {
-	for _, replicas := range []int{1, 2, 16, 128} {
-		for _, server := range []*llm{{max: 10000, rate: 2000}, {max: 120000, window: time.Minute}} {
-			for name, cost := range map[string]func(float64) holdoff.Cost{"exact": exact, "about": about, "unknown": nil} {
-				synctest.Test(t, func(t *testing.T) {
-					s := &llm{max: server.max, rate: server.rate, window: server.window}
-					s.latency = 100 * time.Millisecond
-					var fleet []*holdoff.Transport
-					for range replicas {
-						fleet = append(fleet, &holdoff.Transport{Base: s})
-					}
-					const d = 5 * time.Minute
-					failed := askLLM(s, fleet, max(12, replicas), d, cost)
-					rate := s.rate
-					if s.window > 0 {
-						rate = s.max / s.window.Seconds()
-					}
-					t.Logf("%3d replicas, window %v, %s: served %d, refused %d (%.2f), failed %d, used %.1f %%", replicas, s.window > 0, name, s.served, s.refused,
-						float64(s.refused)/float64(s.served), failed, 100*s.used/(rate*d.Seconds()))
-				})
-			}
-		}
+// A server's tokens are used up, its refusals are few, and no call that can wait fails,
+// whatever is known of the costs.
+func TestLimits_OfAnLLM_AreUsedUpAndSeldomRefused(t *testing.T) {
+	const d = 5 * time.Minute
+	for _, tt := range []struct {
+		name           string
+		server         *llm
+		replicas       int
+		cost           func(float64) holdoff.Cost
+		refused, share float64 // refused per served at most; least share of the tokens
+	}{
+		{"a bucket, known costs", &llm{max: 10000, rate: 2000}, 1, exact, 0.2, 0.9},
+		{"a bucket, costs with an error", &llm{max: 10000, rate: 2000}, 1, about, 0.2, 0.9},
+		{"a bucket, unknown costs", &llm{max: 10000, rate: 2000}, 1, nil, 0.4, 0.85},
+		{"a bucket, two replicas without a store", &llm{max: 10000, rate: 2000}, 2, exact, 0.6, 0.9},
+		{"a large bucket, two replicas without a store", &llm{max: 150000, rate: 2500}, 2, about, 0.2, 0.9},
+		{"a minute's window", &llm{max: 120000, window: time.Minute}, 1, exact, 0.3, 0.9},
+		{"a minute's window, unknown costs", &llm{max: 120000, window: time.Minute}, 1, nil, 0.2, 0.85},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := llm{max: tt.server.max, rate: tt.server.rate, window: tt.server.window, latency: 100 * time.Millisecond}
+				var fleet []*holdoff.Transport
+				for range tt.replicas {
+					fleet = append(fleet, &holdoff.Transport{Base: &s})
+				}
+				failed := askLLM(&s, fleet, 12, d, tt.cost)
+				all := s.rate * d.Seconds()
+				if s.window > 0 {
+					all = s.max * d.Minutes()
+				}
+				per := float64(s.refused) / float64(s.served)
+				t.Logf("%d served, %.2f refused per served, %d failed, %.1f %% used", s.served, per, failed, 100*s.used/all)
+				if per > tt.refused || s.used < tt.share*all || failed > s.served/20 {
+					t.Errorf("%d served, %.2f refused per served (want %.2f at most), %d failed, %.1f %% used (want %.0f)",
+						s.served, per, tt.refused, failed, 100*s.used/all, 100*tt.share)
+				}
+			})
+		})
 	}
 }

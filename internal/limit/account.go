@@ -66,7 +66,9 @@ func (a *Account) Concurrent() bool { return a.known && a.Per == 0 }
 func (a *Account) Known() bool { return a.known }
 
 // Short reports whether what remains is less than a request of that cost needs.
-func (a *Account) Short(cost, remaining float64) bool { return remaining < a.need(cost) }
+func (a *Account) Short(cost, remaining float64) bool {
+	return remaining < cost && (a.max == 0 || remaining < a.max)
+}
 
 // full returns the level at which an account takes no more.
 func (a *Account) full() float64 {
@@ -86,13 +88,24 @@ func (a *Account) advance(now time.Time) {
 	a.level = a.refill.advance(a.level, a.full(), a.portion.share(a.known), now, elapsed)
 }
 
+// reserve is the share of a server's bucket that is left in it. A bucket that is not full
+// loses nothing by the wait, and what is not known (what others draw meanwhile, and what
+// requests cost in truth) does not lead to refusals at once. At half of it, refusals are
+// fewer still, but requests whose cost is unknown wait too long; at none, two replicas are
+// refused once per served request.
+const reserve = 0.25
+
 // need is what must be there for a request: one that costs more than the limit ever has
 // goes when the account is full.
 func (a *Account) need(cost float64) float64 {
-	if full := a.full(); full > 0 {
-		return min(cost, full)
+	full := a.full()
+	if full <= 0 {
+		return cost
 	}
-	return cost
+	if !a.known && !a.refill.window() {
+		cost += full * reserve
+	}
+	return min(cost, full)
 }
 
 // Ready reports whether a request of that cost may be sent, where others with a claim go

@@ -107,11 +107,11 @@ func TestAccount_OfABucketOrAWindow_IsUsedUpAndSeldomRefused(t *testing.T) {
 func TestAccount_Bucket_WaitsForTheCostAndNotForFull(t *testing.T) {
 	a := FromAnswer(Limit{Max: 10000, Remaining: 1000}, start)
 	a.Learn(Limit{Max: 10000, Remaining: 1000, Reset: 4500 * ms}, Mark{}, start)
-	if got := a.Wait(2000, 0, start); (got - 500*ms).Abs() > 5*ms {
-		t.Errorf("got %v, want 500ms: 1000 are missing at 2000 per second", got)
+	if got := a.Wait(2000, 0, start); (got - 1750*ms).Abs() > 5*ms {
+		t.Errorf("got %v, want 1.75s: 1000 are missing, and a reserve of 2500, at 2000 per second", got)
 	}
-	if got := a.Wait(2000, 3000, start); (got - 2*time.Second).Abs() > 5*ms {
-		t.Errorf("behind 3000: got %v, want 2s", got)
+	if got := a.Wait(2000, 3000, start); (got - 3250*ms).Abs() > 5*ms {
+		t.Errorf("behind 3000: got %v, want 3.25s", got)
 	}
 	if got := a.Wait(50000, 0, start); (got - 4500*ms).Abs() > 5*ms {
 		t.Errorf("larger than the bucket: got %v, want 4.5s, until it is full", got)

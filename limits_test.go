@@ -116,6 +116,7 @@ func askLLM(s *llm, replicas []*holdoff.Transport, callers int, d time.Duration,
 		})
 	}
 	all.Wait()
+	time.Sleep(time.Second) // what was granted and not used is given back
 	return failed
 }
 

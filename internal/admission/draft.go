@@ -35,8 +35,10 @@ type Draft struct {
 	least   []float64     // what it costs at least, by the place in the group
 	drawn   []float64     // what was drawn; empty while nothing is
 	marks   []limits.Mark // of what was drawn
+	places  []float64     // likewise, among what the fleet drew; negative where it has none
 	trial   bool          // it was sent although a limit had not what it costs
-	ready   chan struct{} // closed when it has drawn; nil while it was never in the line
+	ready   chan struct{} // closed when it has drawn, or is held; nil while it was never in the line
+	held    *Rejection
 }
 
 // Next returns the draft of a request's next attempt, after d, which is nil for the first
@@ -86,7 +88,7 @@ func (l *Ledger) Enqueue(d *Draft, at scope.Scope) (inLine bool, err error) {
 	l.release(now)
 	select {
 	case <-d.ready:
-		return false, nil
+		return false, d.outcome()
 	default:
 	}
 	if r := l.tooLate(d, now); r != nil {
@@ -110,11 +112,18 @@ func (l *Ledger) Return(d *Draft) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	for i, m := range d.marks {
-		d.group.draws[i].Return(m, d.drawn[i], now)
-	}
-	d.drawn, d.marks = d.drawn[:0], d.marks[:0]
+	l.undo(d, now)
 	l.release(now)
+	l.keep(now)
+}
+
+func (l *Ledger) undo(d *Draft, now time.Time) {
+	for i, m := range d.marks {
+		of := &d.group.draws[i]
+		of.Return(m, d.drawn[i], now)
+		of.settle(-d.drawn[i], d.places[i], now)
+	}
+	d.drawn, d.marks, d.places = d.drawn[:0], d.marks[:0], d.places[:0]
 }
 
 // Done says that the request is over: what it took of limits of what goes on at once is
@@ -148,7 +157,7 @@ func (l *Ledger) Wait(ctx context.Context, d *Draft, deadline bool) error {
 	}
 	select {
 	case <-d.ready:
-		return nil
+		return d.outcome()
 	case <-ctx.Done():
 	case <-over:
 	}
@@ -157,8 +166,9 @@ func (l *Ledger) Wait(ctx context.Context, d *Draft, deadline bool) error {
 	select {
 	case <-d.ready: // at this moment
 		if ctx.Err() == nil {
-			return nil
+			return d.outcome()
 		}
+		l.undo(d, time.Now())
 	default:
 	}
 	now := time.Now()
@@ -169,6 +179,13 @@ func (l *Ledger) Wait(ctx context.Context, d *Draft, deadline bool) error {
 		return err
 	}
 	return r
+}
+
+func (d *Draft) outcome() error {
+	if d.held != nil {
+		return d.held
+	}
+	return nil
 }
 
 func (l *Ledger) remove(d *Draft) {
@@ -183,8 +200,8 @@ func (l *Ledger) try(d *Draft, now time.Time) bool {
 	for i := range d.group.draws {
 		of, cost := &d.group.draws[i], d.cost(i)
 		switch {
-		case of.Ready(cost, of.claimed, now):
-		case of.claimed == 0 && of.Try(cost, now):
+		case l.ready(of, cost, now):
+		case of.claimed == 0 && !l.shared(of, cost, now) && of.Try(cost, now):
 			trial = true
 		default:
 			return false
@@ -196,10 +213,11 @@ func (l *Ledger) try(d *Draft, now time.Time) bool {
 }
 
 func (l *Ledger) draw(d *Draft, now time.Time) {
-	d.drawn, d.marks = d.drawn[:0], d.marks[:0]
+	d.drawn, d.marks, d.places = d.drawn[:0], d.marks[:0], d.places[:0]
 	for i := range d.group.draws {
 		cost := d.cost(i)
 		d.drawn = append(d.drawn, cost)
+		d.places = append(d.places, l.spend(&d.group.draws[i], cost, now))
 		d.marks = append(d.marks, d.group.draws[i].Draw(cost, now))
 	}
 }
@@ -219,11 +237,26 @@ func (l *Ledger) release(now time.Time) {
 			close(d.ready)
 			return true
 		}
-		if wait := d.wait(now); next < 0 || wait < next {
+		wait := l.wait(d, now)
+		if l.granted(d) && now.Add(wait).After(d.Latest) {
+			d.held = l.rejection(d, now)
+			d.held.Until = now.Add(wait)
+			close(d.ready)
+			return true
+		}
+		if next < 0 || wait < next {
 			next = wait
 		}
 		for i := range d.group.draws {
-			d.group.draws[i].claimed += d.cost(i)
+			of, cost := &d.group.draws[i], d.cost(i)
+			switch {
+			case !l.shared(of, cost, now):
+			case of.credit.left >= (of.claimed+cost)*enough:
+				of.covered++
+			default:
+				of.asks++
+			}
+			of.claimed += cost
 		}
 		return false
 	}
@@ -244,12 +277,13 @@ func (l *Ledger) release(now time.Time) {
 	}
 	clear(l.line[len(kept):])
 	l.line = kept
+	l.ask(now)
 	l.setTimer(next)
 }
 
 func (l *Ledger) clearClaims() {
 	for _, e := range l.entries {
-		e.claimed = 0
+		e.claimed, e.asks, e.covered = 0, 0, 0
 	}
 }
 
@@ -272,12 +306,33 @@ func (l *Ledger) setTimer(next time.Duration) {
 
 // wait returns how long it is until the limits have what a request costs, behind what is
 // claimed.
-func (d *Draft) wait(now time.Time) (longest time.Duration) {
+func (l *Ledger) wait(d *Draft, now time.Time) (longest time.Duration) {
 	for i := range d.group.draws {
-		of := &d.group.draws[i]
-		longest = max(longest, of.Wait(d.cost(i), of.claimed, now))
+		of, cost := &d.group.draws[i], d.cost(i)
+		if l.shared(of, cost, now) {
+			if !l.ready(of, cost, now) {
+				longest = max(longest, of.credit.until(cost+of.claimed, now))
+			}
+			continue
+		}
+		longest = max(longest, of.Wait(cost, of.claimed, now))
 	}
 	return longest
+}
+
+// granted reports whether the fleet has granted all that a request waits for: when it
+// goes is known.
+func (l *Ledger) granted(d *Draft) bool {
+	any := false
+	for i := range d.group.draws {
+		if of := &d.group.draws[i]; of.credit.left > 0 {
+			if of.credit.left < (of.claimed+d.cost(i))*enough {
+				return false
+			}
+			any = true
+		}
+	}
+	return any
 }
 
 // tooLate returns why a request that has just joined the line is certain to wait for

@@ -59,7 +59,7 @@ func newKey(name hostkey.Name, t *Table) *Key {
 	k := &Key{name: name, text: name.String(), emit: t.emit, dispatcher: t.dispatcher, scopes: &t.scopes}
 	k.whole = Gate{key: k, record: k.text}
 	if len(t.Limits) > 0 {
-		k.ledger.Store(newLedger(k.text, t.Limits))
+		k.ledger.Store(newLedger(k.text, t.Limits, k.store()))
 	}
 	return k
 }
@@ -98,6 +98,14 @@ func (k *Key) replica() string {
 		return ""
 	}
 	return k.dispatcher.replica
+}
+
+// store returns the store, or nil.
+func (k *Key) store() Store {
+	if k.dispatcher == nil {
+		return nil
+	}
+	return k.dispatcher.store
 }
 
 // unlock does what the changes of the gates since the key was locked call for, opens

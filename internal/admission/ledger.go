@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -33,7 +34,8 @@ const (
 // A Ledger has the accounts of the limits of a key. It has a lock of its own, which is
 // never held together with the key's.
 type Ledger struct {
-	key string
+	key   string
+	store LimitStore // nil where the limits are not shared
 
 	mu      sync.Mutex // guards what follows, and all that the groups and drafts have
 	entries []*entry
@@ -42,12 +44,17 @@ type Ledger struct {
 	line    []*Draft // those that wait, in their order
 	left    int      // how many have left the line with what they asked for
 	timer   *time.Timer
+	keeping bool // a timer looks after credit that is not used
 }
 
 // An entry is an account, and what requests ahead in the line claim of it.
 type entry struct {
 	*limits.Account
 	claimed float64
+	covered int    // how many of those have a grant of the fleet
+	asks    int    // how many of those need one
+	record  string // its name in the store
+	credit  credit
 }
 
 // A group is what requests from one point draw on.
@@ -63,13 +70,21 @@ type draw struct {
 }
 
 // newLedger returns a ledger with the limits that the user knows.
-func newLedger(key string, known []limits.Limit) *Ledger {
+func newLedger(key string, known []limits.Limit, store Store) *Ledger {
 	l := &Ledger{key: key, groups: make(map[scope.Scope]*group), known: len(known)}
+	l.store, _ = store.(LimitStore)
 	now := time.Now()
 	for _, k := range known {
-		l.entries = append(l.entries, &entry{Account: limits.FromUser(k, now)})
+		l.add(limits.FromUser(k, now), scope.Scope{})
 	}
 	return l
+}
+
+func (l *Ledger) add(a *limits.Account, of scope.Scope) *entry {
+	e := &entry{Account: a, record: fmt.Sprintf("%s|%v|%s", of.Of(l.key), a.Per, a.Name)}
+	e.credit.said = limits.Unknown
+	l.entries = append(l.entries, e)
+	return e
 }
 
 // Ledger returns the ledger of the key, or nil while no limit is known.
@@ -78,7 +93,7 @@ func (k *Key) Ledger() *Ledger { return k.ledger.Load() }
 // OpenLedger returns the ledger of the key, and makes it if there is none.
 func (k *Key) OpenLedger() *Ledger {
 	if k.ledger.Load() == nil {
-		k.ledger.CompareAndSwap(nil, newLedger(k.text, nil))
+		k.ledger.CompareAndSwap(nil, newLedger(k.text, nil, k.store()))
 	}
 	return k.ledger.Load()
 }
@@ -110,8 +125,7 @@ func (l *Ledger) find(g *group, said limits.Limit, now time.Time) int {
 	if len(g.draws) >= maxDraws {
 		return -1
 	}
-	e := &entry{Account: limits.FromAnswer(said, now)}
-	l.entries = append(l.entries, e)
+	e := l.add(limits.FromAnswer(said, now), g.scope)
 	g.draws = append(g.draws, draw{entry: e})
 	return len(g.draws) - 1
 }
@@ -173,6 +187,9 @@ func (l *Ledger) Learn(d *Draft, at scope.Scope, a Answer) (explained bool) {
 		cost := d.cost(i) // before the answer changes what is assumed
 		of := &d.group.draws[i]
 		each, ok := of.Learn(said, d.mark(i), now)
+		if i < len(d.places) && d.places[i] > 0 && d.places[i] >= of.credit.mark {
+			of.credit.said, of.credit.mark = said.Remaining, d.places[i]
+		}
 		switch {
 		case said.Charged > 0:
 			of.measure(said.Charged, true)
@@ -218,6 +235,9 @@ func (l *Ledger) giveBack(d *Draft, a Answer, now time.Time) {
 		case of.Concurrent():
 		case a.Unsent, a.Refused && of.Name != Requests:
 			of.Return(m, d.drawn[i], now)
+			if of.Known() {
+				of.settle(-d.drawn[i], d.places[i], now)
+			}
 		}
 	}
 }
@@ -235,6 +255,9 @@ func (l *Ledger) Charge(d *Draft, cost map[string]float64) {
 		}
 		of.measure(actual, true)
 		of.Correct(d.marks[i], actual-d.drawn[i], now)
+		if of.Known() {
+			of.settle(actual-d.drawn[i], d.places[i], now)
+		}
 		d.drawn[i] = actual
 	}
 	l.release(now)

@@ -46,7 +46,7 @@ var layers = []layer{
 		never: []string{"net/http"},
 	},
 	{name: "redisrun", other: []string{goRedis}},
-	{name: "redisstore", own: []string{"jitter", "hostkey", "scope", "hold", "mirror", "redisrun"}, other: []string{goRedis, zap}},
+	{name: "redisstore", own: []string{"jitter", "hostkey", "scope", "limit", "hold", "mirror", "redisrun"}, other: []string{goRedis, zap}},
 	{
 		name: "",
 		own: []string{

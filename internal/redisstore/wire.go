@@ -28,6 +28,9 @@ var reportLua string
 //go:embed lua/commit.lua
 var commitLua string
 
+//go:embed lua/limit.lua
+var limitLua string
+
 //go:embed lua/read.lua
 var readLua string
 
@@ -43,6 +46,7 @@ var indexLua string
 var (
 	reportScript = redis.NewScript(inline(commonLua + reportLua))
 	commitScript = redis.NewScript(inline(commonLua + commitLua))
+	limitScript  = redis.NewScript(limitLua)
 	readScript   = redis.NewScript(inline(commonLua + readLua))
 	pollScript   = redis.NewScript(metaLua + pollLua)
 	indexScript  = redis.NewScript(metaLua + indexLua)

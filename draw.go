@@ -3,6 +3,7 @@ package holdoff
 import (
 	"cmp"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -92,14 +93,21 @@ func (b *countedBody) Close() error {
 const mostLimits = 16
 
 // readLimits takes in what the response says of limits, and reports whether one of them
-// is why it refused the request. Where no answer has said anything, one look in eight will
-// do, and one at each refusal.
+// is why it refused the request. Where no answer has said anything, a look now and then
+// will do, and one at each refusal.
 func (c *call) readLimits(v Verdict) (explained bool) {
-	ledger := c.key.Ledger()
 	refused := v.Lesson == Refused && c.status == http.StatusTooManyRequests
+	if !c.drawn && (c.resp == nil || !refused && c.key.Ledger() == nil && (c.took == 0 || rand.Uint32()%8 != 0)) {
+		return false
+	}
+	return c.takeLimits(v, refused)
+}
+
+func (c *call) takeLimits(v Verdict, refused bool) (explained bool) {
+	ledger := c.key.Ledger()
 	var room [mostLimits]limit.Limit
 	said := room[:0]
-	if c.resp != nil && (ledger != nil || refused || c.took > 0) {
+	if c.resp != nil {
 		ratelimitheader.Limits(c.resp.Header, time.Now(), func(l limit.Limit) {
 			if len(said) < mostLimits {
 				said = append(said, l)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func ask(ctx context.Context, rt http.RoundTripper, path string) (int, error) {
 
 func askUntilRead(t *testing.T, rt http.RoundTripper, path string) {
 	t.Helper()
-	for range 200 { // one answer in eight is looked at
+	for range 1000 { // not every answer is looked at
 		if _, err := ask(t.Context(), rt, path); err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +241,7 @@ func TestLimits_NotEnforced_AreIgnored(t *testing.T) {
 		begun := time.Now()
 		askUntilRead(t, tr, "/")
 		if waited := time.Since(begun); waited > time.Second {
-			t.Errorf("200 requests waited %v", waited)
+			t.Errorf("1000 requests waited %v", waited)
 		}
 	})
 }
@@ -275,4 +276,33 @@ func TestTransport_InvalidLimits_AreRefused(t *testing.T) {
 			t.Errorf("%+v: got %v", l, err)
 		}
 	}
+}
+
+// The numbers of one route say nothing of a route whose answers have none.
+func TestQuota_OfAnotherRoute_IsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := 4
+		tr := &holdoff.Transport{Base: answering(func(req *http.Request) *http.Response {
+			time.Sleep(100 * time.Millisecond)
+			if req.URL.Path == "/counted" {
+				left = max(left-1, 0)
+				return says(200, "", "Ratelimit-Remaining: "+strconv.Itoa(left), "Ratelimit-Reset: 259")
+			}
+			return says(200, "")
+		})}
+		for range 10 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ask(ctx, tr, "/counted")
+			cancel()
+		}
+		begun := time.Now()
+		for range 50 {
+			if _, err := ask(t.Context(), tr, "/other"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if waited := time.Since(begun); waited != 5*time.Second {
+			t.Errorf("50 requests to the other route took %v, want 5s", waited)
+		}
+	})
 }

@@ -306,3 +306,26 @@ func TestQuota_OfAnotherRoute_IsNotBelieved(t *testing.T) {
 		}
 	})
 }
+
+func TestKeys_OfLimits_SayWhatRemains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &holdoff.Transport{
+			Limits: []holdoff.Limit{{Name: "requests", Max: 50, Per: time.Second}},
+			Base: answering(func(*http.Request) *http.Response {
+				return says(200, "", "X-Ratelimit-Limit-Tokens: 10000", "X-Ratelimit-Remaining-Tokens: 4000", "X-Ratelimit-Reset-Tokens: 3s")
+			}),
+		}
+		if _, err := ask(t.Context(), tr, "/v1/chat"); err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for k := range tr.Keys() {
+			all = append(all, k.String())
+		}
+		slices.Sort(all)
+		want := []string{"/v1/chat of https://api.example is healthy; 4000 of 10000 tokens left", "https://api.example is healthy; 4 of 50 requests left"}
+		if !slices.Equal(all, want) {
+			t.Errorf("got %q, want %q", all, want)
+		}
+	})
+}

@@ -36,8 +36,9 @@ type credit struct {
 	alone  time.Time // until then, the store is not asked
 	used   time.Time // when it was last of use
 	owed   float64   // what requests cost beyond what was asked for
-	said   float64   // what an answer said to remain, and the mark of its request
-	mark   float64
+	said   float64   // what an answer said to remain when its request was sent
+	mark   float64   // the place of that request
+	saidAt time.Time
 }
 
 // A grant falls due at a rate, until its end; at rate 0 at its end.
@@ -153,7 +154,9 @@ func (l *Ledger) draws(e *entry, amount float64, now time.Time) {
 	c := &e.credit
 	claim := e.Claim(amount+c.owed, now)
 	c.owed = 0
-	claim.Said, claim.Mark, c.said = c.said, c.mark, limits.Unknown
+	if claim.Mark = c.mark; c.said >= 0 {
+		claim.Said, c.said = e.Since(c.said, c.saidAt, now), limits.Unknown
+	}
 	c.asking, c.used = true, now
 	name := e.record
 	go func() {

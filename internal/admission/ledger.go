@@ -188,7 +188,7 @@ func (l *Ledger) Learn(d *Draft, at scope.Scope, a Answer) (explained bool) {
 		of := &d.group.draws[i]
 		each, ok := of.Learn(said, d.mark(i), now)
 		if i < len(d.places) && d.places[i] > 0 && d.places[i] >= of.credit.mark {
-			of.credit.said, of.credit.mark = said.Remaining, d.places[i]
+			of.credit.said, of.credit.mark, of.credit.saidAt = said.Remaining, d.places[i], d.mark(i).At()
 		}
 		switch {
 		case said.Charged > 0:

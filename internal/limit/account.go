@@ -36,6 +36,9 @@ type Mark struct {
 	at    time.Time
 }
 
+// At returns when the request was sent.
+func (m Mark) At() time.Time { return m.at }
+
 // FromAnswer returns the account of a limit that the server spoke of.
 func FromAnswer(l Limit, now time.Time) *Account {
 	return &Account{Name: l.Name, Per: l.Per, max: max(l.Max, l.Remaining, 0), level: max(l.Remaining, 0), at: now}

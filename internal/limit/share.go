@@ -102,3 +102,12 @@ func (a *Account) Near(cost float64, now time.Time) bool {
 	const half = 0.5
 	return a.known || a.level-cost < half*a.full()
 }
+
+// Since returns what became of a level that was said a while ago; Unknown where a window
+// has ended since.
+func (a *Account) Since(level float64, at, now time.Time) float64 {
+	if !a.refill.same(at, now) {
+		return Unknown
+	}
+	return a.refill.between(level, a.full(), 1, at, now)
+}

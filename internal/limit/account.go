@@ -200,10 +200,9 @@ func (a *Account) Learn(l Limit, m Mark, now time.Time) (each float64, ok bool) 
 	// It is known what remained when the server charged the request, soon after it was sent
 	// or before it was answered. In a steady state both come to the same: what was refilled
 	// since is what was drawn since.
-	level := a.bounded(before.between(l.Remaining, a.full(), a.portion.share(false), m.at, now)) - later
+	level := a.bounded(before.between(l.Remaining, 0, a.portion.share(false), m.at, now) - later)
 	if m.draws < a.latest.draws {
-		a.level = min(a.level, level) // out of order
-		return 0, false
+		return 0, false // a later request's answer has said more
 	}
 	if a.latest.draws > 0 && m.draws > a.latest.draws {
 		fell := before.between(a.said, a.full(), 1, a.latest.at, m.at) - l.Remaining

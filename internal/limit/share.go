@@ -49,14 +49,8 @@ func (s *Share) Draw(c Claim, now time.Time) Grant {
 		s.Level, s.Resets = s.Level+c.Full, now.Add(c.Reset)
 	}
 	s.At = now
-	if c.Said >= 0 {
-		level := c.Said - max(s.Drawn-c.Mark, 0)
-		if c.Mark < s.Latest {
-			level = min(s.Level, level)
-		} else {
-			s.Latest = c.Mark
-		}
-		s.Level = level
+	if c.Said >= 0 && c.Mark >= s.Latest { // else a later request's answer has said more
+		s.Level, s.Latest = c.Said-max(s.Drawn-c.Mark, 0), c.Mark
 	}
 	s.Level = min(s.Level, c.Full) - c.Amount
 	s.Drawn += c.Amount
@@ -103,11 +97,12 @@ func (a *Account) Near(cost float64, now time.Time) bool {
 	return a.known || a.level-cost < half*a.full()
 }
 
-// Since returns what became of a level that was said a while ago; Unknown where a window
-// has ended since.
+// Since returns what became of a level that was said a while ago, before anything is drawn
+// on it; Unknown where a window has ended since. It may be more than there can be: what was
+// drawn meanwhile is still to be taken from it.
 func (a *Account) Since(level float64, at, now time.Time) float64 {
 	if !a.refill.same(at, now) {
 		return Unknown
 	}
-	return a.refill.between(level, a.full(), 1, at, now)
+	return a.refill.between(level, 0, 1, at, now)
 }

@@ -24,11 +24,7 @@ if rate > 0 then
 elseif now >= resets then
 	level, resets = level + full, now + reset * 1e6
 end
-if said >= 0 then
-	local left = said - math.max(drawn - mark, 0)
-	if mark < latest then left = math.min(level, left) else latest = mark end
-	level = left
-end
+if said >= 0 and mark >= latest then level, latest = said - math.max(drawn - mark, 0), mark end
 level = math.min(level, full) - amount
 drawn = drawn + amount
 

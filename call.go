@@ -28,8 +28,11 @@ type call struct {
 	key     *admission.Key
 	waiter  *admission.Waiter // while it waits for its scopes
 	pass    admission.Pass    // while its result is unknown
-	at      scope.Scope       // where the request stands; once it is of interest
-	placed  bool              // at is known
+	ledger  *admission.Ledger // on which draft draws; nil while no limit is known
+	draft   *admission.Draft
+	drawn   bool        // draft has drawn for the attempt that comes next
+	at      scope.Scope // where the request stands; once it is of interest
+	placed  bool        // at is known
 
 	traced  bool          // attempts have a progress
 	attempt int           // the number of the attempt that is made, or comes next
@@ -45,6 +48,7 @@ type call struct {
 	begun     time.Time     // when it was sent, where that was measured
 	took      time.Duration // until the response headers; 0 where it wasn't measured
 	decidedAt time.Time     // when its retry was considered
+	explained bool          // a limit is why it was refused
 	quota     hold.Quota    // what it said of a quota
 	quotaOf   string        // the name of that limit; "" for none
 	hasQuota  bool          // it said something
@@ -97,6 +101,9 @@ func (c *call) enter() error {
 		return c.interrupted()
 	}
 	c.key = c.t.key(c.req)
+	if err := c.draw(); err != nil {
+		return err
+	}
 	var open bool
 	if c.pass, open = c.key.TryFastPath(); open {
 		return nil
@@ -109,6 +116,7 @@ func (c *call) enter() error {
 	c.waiter = &admission.Waiter{Point: c.point(), Latest: begun.Add(patience), Retry: c.attempt > 0}
 	inLine, err := c.key.Enqueue(c.waiter)
 	if inLine {
+		c.giveBack() // others may use it meanwhile
 		until, _ := c.key.HeldUntil(c.point())
 		c.observe(Event{Kind: Waiting, Reason: string(EndHeld), Status: c.status, Wait: max(until.Sub(begun), 0)})
 		err = c.key.Wait(c.ctx, c.waiter, deadline)
@@ -116,14 +124,14 @@ func (c *call) enter() error {
 	}
 	c.pass, c.waiter = c.waiter.Pass, nil
 	if r, ok := errors.AsType[*admission.Rejection](err); ok {
-		return &HeldError{
-			Key: r.Key, Scope: r.Scope, Until: r.Until, Attempts: r.Attempts, Status: r.Status,
-			method: cmp.Or(c.req.Method, http.MethodGet), restOpen: r.RestOpen, deadline: deadline,
-		}
+		c.giveBack()
+		return c.held(r, deadline)
 	}
 	if c.ended() {
+		c.giveBack()
 		return c.interrupted()
 	}
+	c.drawAgain()
 	if c.budgetExempt && !c.pass.Limited() {
 		// It was exempt from the budget because it expected to wait for a permit, and did not.
 		c.key.Budget.Take(c.t.retryBudget())
@@ -165,6 +173,7 @@ func (c *call) send() {
 	} else {
 		c.resp, c.err = c.t.base.RoundTrip(c.sent)
 	}
+	c.occupy()
 	c.took = 0
 	if timed {
 		c.took = max(time.Since(c.begun), 1)
@@ -233,6 +242,7 @@ func (c *call) learn() Verdict {
 	if v.Retry {
 		c.decidedAt = time.Now()
 	}
+	c.explain(&v)
 	c.readQuota()
 	if c.t.watch.wants() {
 		// Before the gate learns of it: watchers see the cause, then the hold.

@@ -47,6 +47,9 @@ type callOptions struct {
 	idempotent bool
 	noRetry    bool
 	scope      string
+	cost       Cost
+	meter      *meter
+	priority   int
 }
 
 type (

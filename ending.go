@@ -107,6 +107,7 @@ func (c *call) release() {
 		c.key.Leave(c.waiter, false)
 		c.pass = c.waiter.Pass
 	}
+	c.giveBack()
 	c.closeResponse()
 	c.end("")
 }

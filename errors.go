@@ -16,6 +16,7 @@ type HeldError struct {
 	Until    time.Time // when the hold ends, by this process's clock
 	Attempts int       // how many attempts have failed since the key was last healthy
 	Status   int       // the last of their status codes; 0 if there was none
+	Limit    string    // the name of the limit that is used up; "" where it is a hold
 
 	method   string
 	restOpen bool // other requests of the key are sent
@@ -29,6 +30,9 @@ func (e *HeldError) Error() string {
 		why = statusWords(e.Status)
 	}
 	what, rest := e.subject()
+	if e.Limit != "" {
+		return fmt.Sprintf("holdoff: %s of %s is used up for %v more", e.Limit, what, e.RetryAfter().Round(time.Millisecond))
+	}
 	return fmt.Sprintf("holdoff: %s is held for %v more (%s, %d failed)%s",
 		what, e.RetryAfter().Round(time.Millisecond), why, e.Attempts, rest)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-holdoff/holdoff/internal/admission"
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
@@ -26,6 +27,11 @@ type KeyState struct {
 	// Retries is how many retries the key's budget has room for: -1 where there
 	// is no bound, or nothing was sent from here.
 	Retries int
+	// Limits are those that requests of the scope draw on, with what remains of them: those
+	// of the server that answers have spoken of, and Transport.Limits. LimitWaiters is how
+	// many requests of this process wait for limits of the key.
+	Limits       []Limit
+	LimitWaiters int
 }
 
 // String says in words how the key stands, as in "/v1/search of https://api.example.com is
@@ -54,6 +60,12 @@ func (s KeyState) String() string {
 	}
 	if s.Waiters > 0 {
 		fmt.Fprintf(&b, "; waiting: %d", s.Waiters)
+	}
+	for _, l := range s.Limits {
+		fmt.Fprintf(&b, "; %.0f of %.0f %s left", l.Remaining, l.Max, l.Name)
+	}
+	if s.LimitWaiters > 0 {
+		fmt.Fprintf(&b, "; %d wait for limits", s.LimitWaiters)
 	}
 	return b.String()
 }
@@ -98,20 +110,28 @@ func leftWords(d time.Duration) string {
 	return fmt.Sprintf("%d min", d/time.Minute)
 }
 
-// Keys yields the keys, and scopes of keys, that are held or failing, or for which requests wait: why
-// nothing is being sent. What the store knows of keys that this process has not
+// Keys yields the keys, and scopes of keys, that are held or failing, for which requests wait, or
+// whose limits are known: why nothing is being sent. What the store knows of keys that this process has not
 // used is among them. The order is not defined.
 func (t *Transport) Keys() iter.Seq[KeyState] {
 	t.once.Do(t.init)
 	return func(yield func(KeyState) bool) {
 		used := make(map[string]bool)
 		for k := range t.table.Keys() {
+			limits, waiters := limitsOf(k)
 			for _, seen := range k.Inspect() {
 				used[seen.Scope.Of(k.Text())] = true
 				s := KeyState{
 					Key: k.Text(), Scope: seen.Scope, State: seen.State, Shared: seen.Shared, Witness: seen.Witness,
-					Waiters: seen.Waiters, Retries: k.Budget.Left(t.retryBudget()),
+					Waiters: seen.Waiters, Retries: k.Budget.Left(t.retryBudget()), Limits: limits[seen.Scope], LimitWaiters: waiters,
 				}
+				delete(limits, seen.Scope)
+				if !yield(s) {
+					return
+				}
+			}
+			for part, known := range limits {
+				s := KeyState{Key: k.Text(), Scope: part, Retries: k.Budget.Left(t.retryBudget()), Limits: known, LimitWaiters: waiters}
 				if !yield(s) {
 					return
 				}
@@ -129,6 +149,23 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 			}
 		}
 	}
+}
+
+// limitsOf returns the limits of a key by the scopes that draw on them, and how many
+// requests wait for them. Those that are not enforced are left out.
+func limitsOf(k *admission.Key) (limits map[Scope][]Limit, waiters int) {
+	ledger := k.Ledger()
+	if ledger == nil {
+		return nil, 0
+	}
+	seen, waiters := ledger.Inspect()
+	limits = make(map[Scope][]Limit)
+	for _, l := range seen {
+		if !l.Off {
+			limits[l.Scope] = append(limits[l.Scope], l.Limit)
+		}
+	}
+	return limits, waiters
 }
 
 // keyStateOf is what a store's record says of a key or a scope of it.

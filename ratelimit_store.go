@@ -3,10 +3,12 @@ package holdoff
 import (
 	"context"
 	"iter"
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
+	"github.com/go-holdoff/holdoff/internal/limit"
 )
 
 // A Store shares the states of keys among replicas, so that all of them act on
@@ -74,6 +76,25 @@ type (
 	State = hold.Snapshot
 )
 
+// A LimitStore is a [Store] that also shares out limits among replicas, while they are
+// nearly used up: [Transport.Limits], and those that servers count in tokens or points.
+// With another Store, each Transport draws on them by itself, guided by the answers.
+type LimitStore interface {
+	Store
+	// Draw takes an amount of the limit of that name, or gives it back, and returns when
+	// it may be used: see [LimitShare]. It may block within reason.
+	Draw(ctx context.Context, name string, c LimitClaim) (LimitGrant, error)
+}
+
+type (
+	// A LimitClaim is what a replica asks of a limit.
+	LimitClaim = limit.Claim
+	// A LimitGrant is what it gets, and from when on.
+	LimitGrant = limit.Grant
+	// A LimitShare is what a store keeps of a limit; its Draw is the rule.
+	LimitShare = limit.Share
+)
+
 // maxMemoryHold bounds the holds of a MemoryStore. A Transport has cut them to its
 // MaxHold before.
 const maxMemoryHold = 366 * 24 * time.Hour
@@ -82,6 +103,10 @@ const maxMemoryHold = 366 * 24 * time.Hour
 // replica has reported about it.
 const keepRecord = 2 * time.Minute
 
+// maxLimits is how many limits a MemoryStore keeps before it looks for those that are no
+// longer used.
+const maxLimits = 1024
+
 // MemoryStore shares states among the Transports of one process: several
 // clients of one service, or replicas in a test. The zero value is ready for
 // use.
@@ -89,6 +114,7 @@ type MemoryStore struct {
 	mirror  Mirror
 	mu      sync.Mutex // guards what follows
 	records map[string]*memoryRecord
+	limits  map[string]*LimitShare
 	version uint64 // of the last change of any record
 	swept   time.Time
 }
@@ -106,6 +132,25 @@ func (s *MemoryStore) Report(_ context.Context, record string, r Report) (Reply,
 // Commit implements [Store]. It never fails.
 func (s *MemoryStore) Commit(_ context.Context, record string, d Decision) (Reply, error) {
 	return s.update(record, func(rec *Record, now time.Time) Reply { return rec.Commit(d, now) })
+}
+
+// Draw implements [LimitStore]. It never fails.
+func (s *MemoryStore) Draw(_ context.Context, name string, c LimitClaim) (LimitGrant, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.limits == nil {
+		s.limits = make(map[string]*LimitShare)
+	}
+	if len(s.limits) >= maxLimits {
+		maps.DeleteFunc(s.limits, func(_ string, l *LimitShare) bool { return now.Sub(l.At) > keepRecord })
+	}
+	l := s.limits[name]
+	if l == nil {
+		l = new(LimitShare)
+		s.limits[name] = l
+	}
+	return l.Draw(c, now), nil
 }
 
 // update changes a record, and notifies the watchers of its key.

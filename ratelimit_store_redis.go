@@ -82,6 +82,11 @@ func (s *RedisStore) Commit(ctx context.Context, key string, d Decision) (Reply,
 	return s.store.Commit(ctx, key, d)
 }
 
+// Draw implements [LimitStore]. It is bounded as Report is.
+func (s *RedisStore) Draw(_ context.Context, name string, c LimitClaim) (LimitGrant, error) {
+	return s.store.Draw(name, c)
+}
+
 // Replica names this process among those that use the same Redis. The Transports that
 // share a RedisStore are one replica: what breaks one of them may be this process's
 // own fault, and two of them are no two witnesses.

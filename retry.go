@@ -28,6 +28,12 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 	}
 	patience, _ := c.patience(c.decidedAt)
 	switch {
+	case c.explained:
+		// It waits for the limit where it draws on it again, which paces all.
+		held = true
+		if v.Hint > 0 {
+			wait = v.Hint + jitter.Uniform(min(max(v.Hint/2, minSpread), max(patience-v.Hint-1, 0)))
+		}
 	case held && !until.IsZero() && !until.Before(c.decidedAt.Add(v.Hint)):
 		// The hold lasts as long, and the gate waits for its end.
 	case v.Hint > 0:

@@ -94,6 +94,12 @@ type Transport struct {
 	// one Store.
 	Store Store
 
+	// Limits are those of each key that you know and the server does not say, for
+	// example {Name: "requests", Max: 50, Per: time.Second}, with a tenth of it at once. A
+	// limit without Per is one of {Name: "in flight"}: of requests whose response has not
+	// been read to its end or closed. Remaining, Reset and Charged are not read.
+	Limits []Limit
+
 	// Park keeps requests that ran out of attempts, budget or time, so that they can
 	// be sent later. If nil, none is kept. See package retryapi.
 	Park Lot
@@ -139,6 +145,7 @@ func (t *Transport) init() {
 	}
 	t.watch = watcher{log: t.Logger, hook: t.Observe}
 	if t.invalid = t.validate(); t.invalid == nil { // else nothing may be called on the fields
+		t.table.Limits = t.Limits
 		t.table.Init(t.Store, func(c admission.Change) { t.watch.observe(context.Background(), eventOf(c)) })
 	}
 }
@@ -151,6 +158,9 @@ func (t *Transport) validate() error {
 		return fmt.Errorf("holdoff: Transport.PerAttemptTimeout is %v; it must not be negative", t.PerAttemptTimeout)
 	case t.MaxHold < 0:
 		return fmt.Errorf("holdoff: Transport.MaxHold is %v; it must not be negative", t.MaxHold)
+	}
+	if err := t.validateLimits(); err != nil {
+		return err
 	}
 	if err := t.validateInterfaces(); err != nil {
 		return err

@@ -287,4 +287,23 @@ var brokenStores = []struct {
 		commit: func(holdoff.Store, string, decision) (reply, error) { return reply{}, nil },
 	})},
 	{"fails", "a report that says nothing", over(broken{report: func(holdoff.Store, string, report) (reply, error) { return reply{}, errors.New("out of order") }})},
+	{"shares no limit", "stand in one line", shares(func(c *holdoff.LimitClaim) { c.Level += 1000; c.Full += 1000 })},
+	{"keeps what is given back", "given back", shares(func(c *holdoff.LimitClaim) { c.Amount = max(c.Amount, 0) })},
+	{"ignores what answers say", "an answer says", shares(func(c *holdoff.LimitClaim) { c.Said = -1 })},
+	{"never fills a window again", "full again at its reset", shares(func(c *holdoff.LimitClaim) { c.Length = 0 })},
+}
+
+// badShares is a MemoryStore that changes what is claimed of a limit.
+type badShares struct {
+	*holdoff.MemoryStore
+	change func(*holdoff.LimitClaim)
+}
+
+func (s badShares) Draw(ctx context.Context, name string, c holdoff.LimitClaim) (holdoff.LimitGrant, error) {
+	s.change(&c)
+	return s.MemoryStore.Draw(ctx, name, c)
+}
+
+func shares(change func(*holdoff.LimitClaim)) func() holdoff.Store {
+	return func() holdoff.Store { return badShares{new(holdoff.MemoryStore), change} }
 }

@@ -68,7 +68,7 @@ type rule struct {
 
 // rules are all rules.
 func rules() []rule {
-	return slices.Concat(reportRules, failureRules, holdRules, permitRules, decisionRules, commitRules, watchRules, keyRules, storyRules, limitStoryRules)
+	return slices.Concat(reportRules, failureRules, holdRules, permitRules, decisionRules, commitRules, watchRules, keyRules, storyRules, limitStoryRules, shareRules)
 }
 
 // run checks the rule, with a new key for each try.

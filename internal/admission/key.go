@@ -22,7 +22,8 @@ type Key struct {
 	Budget    retrybudget.Budget
 	Tolerance retrybudget.Budget // refusals that are left to retries
 	Quota     quota.Counters     // what the server says of them
-	latency   atomic.Int64       // smoothed time to response headers, in ns; 0 = unknown
+	ledger    atomic.Pointer[Ledger]
+	latency   atomic.Int64 // smoothed time to response headers, in ns; 0 = unknown
 	// fastPath is the generation of the whole key's machine, doubled, plus one while
 	// a scope is in trouble: all that a request has to read to pass. It is written
 	// under mu.
@@ -57,6 +58,9 @@ type Key struct {
 func newKey(name hostkey.Name, t *Table) *Key {
 	k := &Key{name: name, text: name.String(), emit: t.emit, dispatcher: t.dispatcher, scopes: &t.scopes}
 	k.whole = Gate{key: k, record: k.text}
+	if len(t.Limits) > 0 {
+		k.ledger.Store(newLedger(k.text, t.Limits, k.store()))
+	}
 	return k
 }
 
@@ -94,6 +98,14 @@ func (k *Key) replica() string {
 		return ""
 	}
 	return k.dispatcher.replica
+}
+
+// store returns the store, or nil.
+func (k *Key) store() Store {
+	if k.dispatcher == nil {
+		return nil
+	}
+	return k.dispatcher.store
 }
 
 // unlock does what the changes of the gates since the key was locked call for, opens

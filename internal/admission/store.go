@@ -64,7 +64,8 @@ type Rejection struct {
 	Until    time.Time   // when a request may be sent again, at the earliest
 	Attempts int
 	Status   int
-	RestOpen bool // requests from outside the scope are sent
+	RestOpen bool   // requests from outside the scope are sent
+	Limit    string // the name of the limit that is used up; "" where it is a hold
 }
 
 // Error says until when the key is held.

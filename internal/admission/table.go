@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hostkey"
+	limits "github.com/go-holdoff/holdoff/internal/limit"
 )
 
 const (
@@ -37,7 +38,8 @@ const (
 // Table has a process's gates by key. Lookups take no lock. Where both locks are
 // needed, a gate's own is taken before that of the table, or only tried.
 type Table struct {
-	dispatcher *dispatcher // nil without a store
+	Limits     []limits.Limit // that the user knows, of each key; set before Init
+	dispatcher *dispatcher    // nil without a store
 	emit       func(Change)
 	last       atomic.Pointer[Key] // the last one found: most clients talk to one host
 	byName     sync.Map            // hostkey.Name -> *Key

@@ -33,7 +33,8 @@ var layers = []layer{
 	{name: "scope"},
 	{name: "retrybudget"},
 	{name: "redact"},
-	{name: "ratelimitheader"},
+	{name: "limit", std: []string{"math", "time"}},
+	{name: "ratelimitheader", own: []string{"limit"}},
 	{name: "replay"},
 	// Pure: it is told the time and the jitter.
 	{name: "hold", std: []string{"math", "slices", "time"}},
@@ -41,15 +42,15 @@ var layers = []layer{
 	{name: "quota", own: []string{"ratelimitheader", "hold"}},
 	{
 		name:  "admission",
-		own:   []string{"jitter", "hostkey", "scope", "retrybudget", "hold", "quota"},
+		own:   []string{"jitter", "hostkey", "scope", "retrybudget", "limit", "hold", "quota"},
 		never: []string{"net/http"},
 	},
 	{name: "redisrun", other: []string{goRedis}},
-	{name: "redisstore", own: []string{"jitter", "hostkey", "scope", "hold", "mirror", "redisrun"}, other: []string{goRedis, zap}},
+	{name: "redisstore", own: []string{"jitter", "hostkey", "scope", "limit", "hold", "mirror", "redisrun"}, other: []string{goRedis, zap}},
 	{
 		name: "",
 		own: []string{
-			"jitter", "hostkey", "scope", "retrybudget", "redact", "ratelimitheader", "replay", "hold", "mirror", "quota", "admission", "redisstore",
+			"jitter", "hostkey", "scope", "retrybudget", "redact", "limit", "ratelimitheader", "replay", "hold", "mirror", "quota", "admission", "redisstore",
 		},
 		other: []string{cleanhttp, goRedis, zap, zapcore},
 	},

@@ -76,6 +76,11 @@ type limitFamily struct {
 
 	limit string // its size
 	need  need   // how much of it a request needs
+
+	// Of a limit with a unit:
+
+	name string // what is counted
+	cost string // what the request of this response was charged
 }
 
 // need is how much of a token bucket a request needs.
@@ -100,19 +105,32 @@ var windowFamilies = []limitFamily{
 	{reset: "X-Rate-Limit-Reset", remaining: "X-Rate-Limit-Remaining"},
 }
 
-// vendorFamilies count for hints alone. OpenAI's and Anthropic's resets are when
-// the bucket is full again; HubSpot's limit per second has none.
+// vendorFamilies are the fields of limits with a name and a size. OpenAI's and
+// Anthropic's resets are when the bucket is full again; those without a reset say by
+// their names how long the window is.
 var vendorFamilies = []limitFamily{
-	{limit: "X-Ratelimit-Limit-Requests", remaining: "X-Ratelimit-Remaining-Requests", reset: "X-Ratelimit-Reset-Requests", need: oneRequest},
-	{limit: "X-Ratelimit-Limit-Tokens", remaining: "X-Ratelimit-Remaining-Tokens", reset: "X-Ratelimit-Reset-Tokens", need: someTokens},
-	{limit: "X-Rate-Limit-Limit-Requests", remaining: "X-Rate-Limit-Remaining-Requests", reset: "X-Rate-Limit-Reset-Requests", need: oneRequest},
-	{limit: "X-Rate-Limit-Limit-Tokens", remaining: "X-Rate-Limit-Remaining-Tokens", reset: "X-Rate-Limit-Reset-Tokens", need: someTokens},
-	{limit: "Anthropic-Ratelimit-Requests-Limit", remaining: "Anthropic-Ratelimit-Requests-Remaining", reset: "Anthropic-Ratelimit-Requests-Reset", need: oneRequest},
-	{limit: "Anthropic-Ratelimit-Tokens-Limit", remaining: "Anthropic-Ratelimit-Tokens-Remaining", reset: "Anthropic-Ratelimit-Tokens-Reset", need: someTokens},
-	{limit: "Anthropic-Ratelimit-Input-Tokens-Limit", remaining: "Anthropic-Ratelimit-Input-Tokens-Remaining", reset: "Anthropic-Ratelimit-Input-Tokens-Reset", need: someTokens},
-	{limit: "Anthropic-Ratelimit-Output-Tokens-Limit", remaining: "Anthropic-Ratelimit-Output-Tokens-Remaining", reset: "Anthropic-Ratelimit-Output-Tokens-Reset", need: someTokens},
-	{remaining: "X-Hubspot-Ratelimit-Secondly-Remaining", window: time.Second},
+	{name: "requests", limit: "X-Ratelimit-Limit-Requests", remaining: "X-Ratelimit-Remaining-Requests", reset: "X-Ratelimit-Reset-Requests", need: oneRequest},
+	{name: "tokens", limit: "X-Ratelimit-Limit-Tokens", remaining: "X-Ratelimit-Remaining-Tokens", reset: "X-Ratelimit-Reset-Tokens", need: someTokens},
+	{name: "requests", limit: "X-Rate-Limit-Limit-Requests", remaining: "X-Rate-Limit-Remaining-Requests", reset: "X-Rate-Limit-Reset-Requests", need: oneRequest},
+	{name: "tokens", limit: "X-Rate-Limit-Limit-Tokens", remaining: "X-Rate-Limit-Remaining-Tokens", reset: "X-Rate-Limit-Reset-Tokens", need: someTokens},
+	{name: "requests", limit: "Anthropic-Ratelimit-Requests-Limit", remaining: "Anthropic-Ratelimit-Requests-Remaining", reset: "Anthropic-Ratelimit-Requests-Reset", need: oneRequest},
+	{name: "tokens", limit: "Anthropic-Ratelimit-Tokens-Limit", remaining: "Anthropic-Ratelimit-Tokens-Remaining", reset: "Anthropic-Ratelimit-Tokens-Reset", need: someTokens},
+	{name: "input-tokens", limit: "Anthropic-Ratelimit-Input-Tokens-Limit", remaining: "Anthropic-Ratelimit-Input-Tokens-Remaining", reset: "Anthropic-Ratelimit-Input-Tokens-Reset", need: someTokens},
+	{name: "output-tokens", limit: "Anthropic-Ratelimit-Output-Tokens-Limit", remaining: "Anthropic-Ratelimit-Output-Tokens-Remaining", reset: "Anthropic-Ratelimit-Output-Tokens-Reset", need: someTokens},
+	{name: "requests", limit: "X-Hubspot-Ratelimit-Secondly", remaining: "X-Hubspot-Ratelimit-Secondly-Remaining", window: time.Second},
 }
+
+// weightFamilies are fields of limits that no hint is read from: they do not say when a
+// request may be sent again.
+var weightFamilies = []limitFamily{
+	{name: "requests", limit: "X-Ratelimit-Limit-Req-Minute", remaining: "X-Ratelimit-Remaining-Req-Minute", window: time.Minute},
+	{name: "tokens", limit: "X-Ratelimit-Limit-Tokens-Minute", remaining: "X-Ratelimit-Remaining-Tokens-Minute", window: time.Minute, cost: "X-Ratelimit-Tokens-Query-Cost"},
+	{name: "tokens", limit: "X-Ratelimit-Limit-Tokens-Month", remaining: "X-Ratelimit-Remaining-Tokens-Month", window: month, cost: "X-Ratelimit-Tokens-Query-Cost"},
+	{name: "tokens", limit: "Ratelimitbysize-Limit", remaining: "Ratelimitbysize-Remaining", reset: "Ratelimitbysize-Reset", cost: "Ratelimitbysize-Query-Cost"},
+	{name: "requests", limit: "X-Hubspot-Ratelimit-Daily", remaining: "X-Hubspot-Ratelimit-Daily-Remaining", window: 24 * time.Hour},
+}
+
+const month = 30 * 24 * time.Hour
 
 // eachLimit reports what remains of each limit, and how long it is until the
 // reset: until enough is there for a request where it is a token bucket that is

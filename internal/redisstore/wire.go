@@ -28,6 +28,9 @@ var reportLua string
 //go:embed lua/commit.lua
 var commitLua string
 
+//go:embed lua/limit.lua
+var limitLua string
+
 //go:embed lua/clear.lua
 var clearLua string
 
@@ -54,6 +57,7 @@ var (
 	readScript    = redis.NewScript(inline(commonLua + readLua))
 	pollScript    = redis.NewScript(metaLua + pollLua)
 	indexScript   = redis.NewScript(metaLua + indexLua)
+	limitScript   = redis.NewScript(limitLua)
 )
 
 // wireVersion is that of the records and of what is published. Another one gets

@@ -584,6 +584,10 @@ func TestDocumentedRecord(t *testing.T) {
 	}
 
 	const all = "https://all.example.com"
+	if err := store.Clear(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond) // what was sent before is ignored
 	tell(t, store, all, holdoff.Report{Status: 503, Failures: 1})
 	tell(t, store, all, holdoff.Report{Status: 429, Refusals: 1})
 	var want []string

@@ -26,14 +26,16 @@ type HeldError struct {
 func (e *HeldError) Error() string {
 	why := "no response"
 	if e.Status != 0 {
-		why = strconv.Itoa(e.Status)
-		if text := http.StatusText(e.Status); text != "" {
-			why += " " + text
-		}
+		why = statusWords(e.Status)
 	}
 	what, rest := e.subject()
 	return fmt.Sprintf("holdoff: %s is held for %v more (%s, %d failed)%s",
 		what, e.RetryAfter().Round(time.Millisecond), why, e.Attempts, rest)
+}
+
+// statusWords is a status code with its text, where it has one.
+func statusWords(status int) string {
+	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }
 
 // subject says in words what is held, and what is not.

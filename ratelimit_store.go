@@ -67,8 +67,8 @@ type (
 	// example because it keeps too many.
 	NotShared = hold.NotShared
 	// State is what a [Store] knows of a record: N sends until T. Phase, Until and Permits
-	// say just that. Level is how many holds in a row came before this one, Word
-	// reports whether the server itself asked for it, Rate is in sends per second where
+	// say just that. Level is how many holds in a row came before this one,
+	// ServerDirected reports whether the server itself asked for it, Rate is in sends per second where
 	// the key is paced or rationed. Attempts, Last, Status and Witnesses are of the
 	// failures since the key was last healthy.
 	State = hold.Snapshot

@@ -144,7 +144,7 @@ func TestWordsOfKeys(t *testing.T) {
 		state KeyState
 		want  string
 	}{
-		{KeyState{Phase: "held", Left: 12_000, Status: 429, Word: true, Told: true}, "held for 12 s more: 429 Too Many Requests, the server asked for it, reported by another replica"},
+		{KeyState{Phase: "held", Left: 12_000, Status: 429, ServerDirected: true, Told: true}, "held for 12 s more: 429 Too Many Requests, the server asked for it, reported by another replica"},
 		{KeyState{Phase: "held", Attempts: 3}, "the hold is over; the next request is the probe: no response"},
 		{KeyState{Phase: "probing", Status: 503}, "one trial request is in progress: 503 Service Unavailable"},
 		{KeyState{Phase: "ramping", Status: 599}, "recovering: more requests are sent step by step: 599"},

@@ -68,18 +68,18 @@ type KeyState struct {
 	Left  int64     `json:"left"`
 	// Hold is how long the hold is in all, in milliseconds; 0 where it is not
 	// known.
-	Hold      int64      `json:"hold,omitempty"`
-	Attempts  int        `json:"attempts"`
-	Last      time.Time  `json:"last,omitzero"`
-	Status    int        `json:"status,omitempty"`
-	Level     int        `json:"level"`
-	Witnesses int        `json:"witnesses"`
-	Waiters   int        `json:"waiters"`
-	Shared    bool       `json:"shared"` // it is the state of the fleet, from the store
-	Told      bool       `json:"told"`   // reported by another replica: this one has met no failure
-	Word      bool       `json:"word"`   // the server asked for it
-	History   []Interval `json:"history"`
-	Words     string     `json:"words"` // the state in a sentence
+	Hold           int64      `json:"hold,omitempty"`
+	Attempts       int        `json:"attempts"`
+	Last           time.Time  `json:"last,omitzero"`
+	Status         int        `json:"status,omitempty"`
+	Level          int        `json:"level"`
+	Witnesses      int        `json:"witnesses"`
+	Waiters        int        `json:"waiters"`
+	Shared         bool       `json:"shared"`         // it is the state of the fleet, from the store
+	Told           bool       `json:"told"`           // reported by another replica: this one has met no failure
+	ServerDirected bool       `json:"serverDirected"` // the server asked for it
+	History        []Interval `json:"history"`
+	Words          string     `json:"words"` // the state in a sentence
 }
 
 // Interval is a time during which a key was not healthy.
@@ -129,7 +129,7 @@ func (t *Totals) add(k holdoff.KeyState, now time.Time) {
 func (h *Handler) keyState(k holdoff.KeyState, now time.Time) KeyState {
 	s := KeyState{
 		Key: k.Scope.Of(k.Key), Phase: k.Phase.String(), Attempts: k.Attempts, Last: k.Last.Round(0), Status: k.Status,
-		Level: k.Level, Witnesses: k.Witnesses, Waiters: k.Waiters, Shared: k.Shared, Word: k.Word,
+		Level: k.Level, Witnesses: k.Witnesses, Waiters: k.Waiters, Shared: k.Shared, ServerDirected: k.ServerDirected,
 		Told: k.Shared && !k.Witness, History: []Interval{},
 	}
 	if k.Phase == holdoff.Paced || k.Phase == holdoff.Rationed {
@@ -187,7 +187,7 @@ func why(s KeyState) string {
 	case s.Attempts > 0:
 		why = append(why, "no response")
 	}
-	if s.Phase == "held" && s.Word {
+	if s.Phase == "held" && s.ServerDirected {
 		why = append(why, "the server asked for it")
 	}
 	if s.Told {

@@ -57,6 +57,8 @@ const (
 //	failure or refusal, of a permit   waits for the store   Bad, Refused, Hint
 //	third failure in a row, and on    counts to 20          Failures
 //	success, while failures count     forgets them          Well
+//	success of a probe, alone         goes on, alone        Well: it ends a hold that is over
+//	success that a hold contradicts   waits for the store   Well
 //	no answer                         counts to 20          nothing: it may be
 //	                                                        this process's network
 
@@ -76,6 +78,7 @@ type session struct {
 	// What the store said.
 
 	version   uint64    // of the state that is followed
+	cleared   uint64    // the version of the last clear that was obeyed
 	last      time.Time // when a replica last met a failure
 	failing   bool      // failures of this healthy key are being counted
 	exhausted bool      // there are no permits left until hold.until
@@ -109,6 +112,7 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 	if o.HasQuota && o.Generation == h.Generation() && (o.NearExhaustion || o.Inconsistent || h.Phase() != hold.Healthy) {
 		s.quota, s.hasQuota = o.Quota, true
 	}
+	probed := !h.Shared() && h.Phase() == hold.Probing
 	if !h.Shared() || (word && (o.Lesson == hold.Refused || o.Lesson == hold.Failed)) {
 		h.Record(o, now, jitter.Uniform)
 	}
@@ -124,7 +128,7 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 			s.report.Good++
 		}
 		s.consecutiveFailures = 0
-		s.report.Well = s.failing
+		s.report.Well = s.report.Well || s.failing || (probed && h.Phase() != hold.Probing)
 		return
 	case hold.Unreachable:
 		if mine && !h.IsPaced() && h.Phase() != hold.Counted {
@@ -136,6 +140,9 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 	}
 
 	// The server answered that it refuses, or that it fails.
+	if h.Phase() == hold.Held {
+		s.report.Well = false
+	}
 	if word || mine {
 		s.report.Status = o.Status
 		if end := now.Add(o.Hint); end.After(s.hint) {
@@ -174,6 +181,7 @@ func (g *Gate) exchange() {
 		k.mu.Unlock()
 		return
 	}
+	cleared := g.session.cleared
 	k.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
@@ -188,6 +196,8 @@ func (g *Gate) exchange() {
 	s := &g.session
 	s.talking = false
 	switch {
+	case err == hold.Behind:
+		s.putBack(report, cleared)
 	case err != nil:
 		g.onStoreError(report)
 	case s.undecided(reply.Due, time.Now()):
@@ -257,6 +267,7 @@ func (g *Gate) takeReport(now time.Time) (report hold.Report, hint time.Time, wo
 	_, worth = g.reportDue(now)
 	_, want := g.permitsDue(now)
 	report, hint = s.report, s.hint
+	report.At = now
 	report.Replica, report.Call, report.Version = g.key.dispatcher.replica, calls.Add(1), hold.Version
 	report.Lease = g.lease()
 	if hint.After(now) {

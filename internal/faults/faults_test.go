@@ -336,7 +336,7 @@ func (f *field) records() (keys []string) {
 		f.t.Error(err)
 	}
 	for _, key := range all {
-		if !strings.HasSuffix(key, "index") && !strings.HasSuffix(key, "meta") {
+		if !strings.HasSuffix(key, "index") && !strings.HasSuffix(key, "meta") && !strings.HasSuffix(key, "changes") {
 			keys = append(keys, key)
 		}
 	}

@@ -5,6 +5,8 @@ import "time"
 // A Report is what a replica met since its last report, added up, and what it
 // asks for. Times are durations, since no two clocks agree.
 type Report struct {
+	// At is when the replica took down what follows. Zero means now.
+	At time.Time
 	// Replica names the replica, and Call counts its reports, so that a report
 	// that arrives twice adds no second witness.
 	Replica string
@@ -25,7 +27,10 @@ type Report struct {
 	// Refusals counts refusals while the key was healthy, beyond those that a
 	// replica tolerates.
 	Refusals int
-	// Well reports that a request succeeded, which ends a row of Failures.
+	// Well reports that a request succeeded without a permit. That ends a row of Failures, and
+	// counts as the probe of a hold that is over: a replica that did not reach the store has
+	// sent one by itself. It also counts as the probe of a hold that lasts less than 300 ms:
+	// that is an assumption, of a replica that did not know of the success.
 	Well bool
 	// Remaining is what is left of a quota until its reset, in ResetIn; where
 	// ResetIn is 0, no quota is known. NearExhaustion reports that the quota will be
@@ -130,6 +135,10 @@ func (t *Totals) attempts() int { return t.Bad + t.Refused + t.Failures + t.Hint
 // NotShared is the error of a store that works, but does not share this key, for
 // example because it keeps too many.
 type NotShared string
+
+// Behind is the error of a report that may be of what an operator has cleared since: the
+// store took nothing of it in, and knows the clear by the time it returns this.
+const Behind = NotShared("holdoff: the replica did not know yet what was cleared")
 
 // Error says why the key is not shared.
 func (e NotShared) Error() string { return string(e) }

@@ -109,6 +109,7 @@ func (s *Store) receive(payload string) {
 		s.noteGap(snap.seq)
 	}
 	s.seq = max(s.seq, snap.seq)
+	complete := s.missed == 0
 	state := s.stamp(snap)
 	if age := s.redisOffset + time.Since(s.start) - snap.clock; s.redisOffset > 0 && age > 0 {
 		state.Until = state.Until.Add(-age) // it was on the way for so long
@@ -116,6 +117,9 @@ func (s *Store) receive(payload string) {
 	s.mu.Unlock()
 	if !late && snap.id != "" {
 		s.mirror.Put(snap.key, state, false)
+	}
+	if complete {
+		s.noteClear(snap.cleared)
 	}
 }
 

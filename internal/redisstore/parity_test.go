@@ -47,7 +47,7 @@ func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) 
 	if err := r.rdb.HSet(ctx, registerClock, "s", r.now/1000, "us", r.now%1000*1000+r.us).Err(); err != nil {
 		r.t.Fatal(err)
 	}
-	keys := []string{r.store.name(idOf(registerKey)), r.store.name("index"), r.store.name("meta")}
+	keys := r.store.keys(idOf(registerKey))
 	raw, err := script.Run(ctx, r.rdb, keys, args...).Slice()
 	if err != nil {
 		r.t.Fatal(err)
@@ -116,7 +116,7 @@ func (r *register) same(step string, inGo, inRedis hold.Reply) {
 		r.t.Fatalf("%s:\nRedis %+v\nGo    %+v", step, got, want)
 	}
 	if inGo.Decide != inRedis.Decide || inGo.Due != inRedis.Due || inGo.Snapshot.Permits != inRedis.Snapshot.Permits || inGo.Snapshot.Phase != inRedis.Snapshot.Phase ||
-		inGo.Snapshot.Word != inRedis.Snapshot.Word || inGo.Snapshot.Attempts != inRedis.Snapshot.Attempts || inGo.Snapshot.Witnesses != inRedis.Snapshot.Witnesses {
+		inGo.Snapshot.ServerDirected != inRedis.Snapshot.ServerDirected || inGo.Snapshot.Attempts != inRedis.Snapshot.Attempts || inGo.Snapshot.Witnesses != inRedis.Snapshot.Witnesses {
 		r.t.Fatalf("%s:\nRedis %+v\nGo    %+v", step, inRedis, inGo)
 	}
 	var first int64

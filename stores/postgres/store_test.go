@@ -158,7 +158,7 @@ func testHint(t *testing.T, srv *server) {
 	t.Logf("the other was told %v after the report began", time.Since(begun))
 	c := join(t, srv.pool(), opts)
 	for name, s := range map[string]holdoff.State{"who was told": told(), "who joins": watch(t, c, "k")()} {
-		if d := s.Until.Sub(reply.Snapshot.Until); d < -50*time.Millisecond || d > 5*time.Second || s.Attempts != 1 || s.Status != 429 || !s.Word {
+		if d := s.Until.Sub(reply.Snapshot.Until); d < -50*time.Millisecond || d > 5*time.Second || s.Attempts != 1 || s.Status != 429 || !s.ServerDirected {
 			t.Errorf("%s has %+v", name, s)
 		}
 	}

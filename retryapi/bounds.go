@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Bounds are those of a lot. Where Requests or Bytes is met, the oldest requests
-// go first, but none that is claimed: while too many are, nothing more is parked.
+// Bounds limit a lot. At Requests or Bytes, the oldest requests are dropped first,
+// except claimed ones. If only claimed ones are left, no more requests are parked.
 type Bounds struct {
 	// Requests is how many requests are kept at most. If zero, 1,000.
 	Requests int

@@ -89,7 +89,7 @@ import (
 	"net/http/httptest"
 
 	"github.com/go-holdoff/holdoff"
-	holdoffprometheus "github.com/go-holdoff/holdoff/telemetry/prometheus"
+	holdoffprom "github.com/go-holdoff/holdoff/telemetry/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -102,7 +102,7 @@ func main() {
 	}))
 	defer srv.Close()
 	tr := &holdoff.Transport{}
-	prometheus.MustRegister(holdoffprometheus.New(tr))
+	prometheus.MustRegister(&holdoffprom.Collector{Transport: tr})
 	resp, err := (&http.Client{Transport: tr}).Get(srv.URL)
 	if err != nil {
 		panic(err)

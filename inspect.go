@@ -43,7 +43,7 @@ func (s KeyState) String() string {
 	case s.Attempts > 0:
 		why = append(why, "no response")
 	}
-	if s.Phase == Held && s.Word {
+	if s.Phase == Held && s.ServerDirected {
 		why = append(why, "the server asked for it")
 	}
 	if s.Attempts > 1 {
@@ -76,11 +76,13 @@ func (s KeyState) stands() string {
 		return fmt.Sprintf("is paced at what it takes, %.3g per second", s.Rate)
 	case Rationed:
 		return fmt.Sprintf("is rationed until its quota resets, at %.3g per second", s.Rate)
+	case Healthy:
+		if s.Attempts > 0 {
+			return "is open, and failing"
+		}
+		return "is open"
 	}
-	if s.Attempts > 0 {
-		return "is open, and failing"
-	}
-	return "is open"
+	return "is in " + s.Phase.String()
 }
 
 // leftWords is a duration as people say it.

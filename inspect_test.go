@@ -33,7 +33,7 @@ func TestKeysTellWhyNothingIsSent(t *testing.T) {
 			t.Fatalf("got %v, want the one key that is held", got)
 		}
 		s := got[0]
-		if s.Key != "http://h.example" || s.Phase != holdoff.Held || !s.Shared || !s.Word || s.Attempts != 1 || s.Status != 429 || s.Waiters != 1 || s.Retries != 10 {
+		if s.Key != "http://h.example" || s.Phase != holdoff.Held || !s.Shared || !s.ServerDirected || s.Attempts != 1 || s.Status != 429 || s.Waiters != 1 || s.Retries != 10 {
 			t.Errorf("got %+v", s)
 		}
 		if !s.Last.Equal(met) || s.Until.Sub(met) != 5*time.Second {

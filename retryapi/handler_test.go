@@ -842,7 +842,7 @@ func TestStateTellsAllThatIsDocumented(t *testing.T) {
 		}{
 			{"state", state, "host keys keysTotal limit parked parkedTotal store time totals"},
 			{"store", state["store"], "ok"},
-			{"key", state["keys"].([]any)[0], "attempts history hold key last left level phase shared status told until waiters witnesses word words"},
+			{"key", state["keys"].([]any)[0], "attempts history hold key last left level phase serverDirected shared status told until waiters witnesses words"},
 			{"parked", state["parked"].([]any)[0], "attemptNumber ended id inFlight key method parked size status url"},
 		} {
 			if got := strings.Join(fields(tt.got), " "); got != tt.want {
@@ -854,7 +854,7 @@ func TestStateTellsAllThatIsDocumented(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := s.Keys[0]
-		if !strings.HasPrefix(k.Key, "https://api.example.com /v1/things @") || k.Phase != "held" || k.Status != 429 || !k.Word || k.Told || k.Attempts != 1 {
+		if !strings.HasPrefix(k.Key, "https://api.example.com /v1/things @") || k.Phase != "held" || k.Status != 429 || !k.ServerDirected || k.Told || k.Attempts != 1 {
 			t.Errorf("got %+v, want the key held by the server's 429", k)
 		}
 		if k.Left < 28_000 || k.Left > 29_100 || k.Hold < 29_900 || k.Hold > 30_100 {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-holdoff/holdoff"
+	"github.com/go-holdoff/holdoff/internal/hold"
 )
 
 // What a hint does. It is a maximum, so that it needs no decision, and may arrive
@@ -21,7 +22,7 @@ var holdRules = []rule{
 			r.before(asked.Add(400 * ms))
 			r.want(got.Snapshot, holdoff.Held, 0, "in the hold")
 			r.permits(got.Snapshot, 0, "in the hold")
-			if s := got.Snapshot; got.Decide || got.Due || !s.Word || s.Attempts != 1 || s.Status != 429 || time.Since(s.Last).Abs() > time.Second {
+			if s := got.Snapshot; got.Decide || got.Due || !s.ServerDirected || s.Attempts != 1 || s.Status != 429 || time.Since(s.Last).Abs() > time.Second {
 				r.fatalf("the server itself asked for the hold, after one 429: %+v", got)
 			}
 		}
@@ -92,6 +93,22 @@ var holdRules = []rule{
 		if got := r.b.report(report{Want: 1}); !got.Decide || got.Snapshot.Permits != 0 {
 			r.fatalf("a replica wants to send: %+v", got)
 		}
+	}},
+	{"a success counts as the probe of a hold that is over", func(r *rig) {
+		held := r.a.hint(rampAfter).Snapshot
+		got := r.b.report(report{Well: true})
+		r.before(held.Until)
+		if got.Decide || got.Due || got.Snapshot.Phase != holdoff.Held {
+			r.fatalf("a success during the hold: %+v", got)
+		}
+		sleepPast(held.Until)
+		r.want(r.b.exchange(report{Well: true}), holdoff.Ramping, 0, "a success after the hold")
+	}},
+	{"a success contradicts a hold of a moment", func(r *rig) {
+		held := r.a.hint(hold.Moment - 100*ms).Snapshot
+		got := r.b.exchange(report{Well: true})
+		r.before(held.Until)
+		r.want(got, holdoff.Healthy, 0, "a success during a hold that the server did not ask for")
 	}},
 	{"a hint holds nobody where the server did not direct it", func(r *rig) {
 		r.begin(5*time.Second, alarmed(7))

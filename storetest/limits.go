@@ -101,7 +101,7 @@ var limitStoryRules = []rule{
 		held := r.a.exchange(report{Want: 1})
 		r.want(held, holdoff.Held, 0, "nothing is accepted")
 		r.ends(held, asked, "the hold")
-		if held.Word || held.Generation != s.Generation+1 {
+		if held.ServerDirected || held.Generation != s.Generation+1 {
 			r.fatalf("a hold that the server did not ask for: %+v", held)
 		}
 	}},
@@ -150,7 +150,7 @@ var limitStoryRules = []rule{
 		s = r.a.exchange(report{Want: 1})
 		if s.Phase == holdoff.Held {
 			r.ends(s, reset, "the hold")
-			if s.Word || s.Generation != generation+1 {
+			if s.ServerDirected || s.Generation != generation+1 {
 				r.fatalf("a hold until the reset: %+v", s)
 			}
 			sleepPast(s.Until)

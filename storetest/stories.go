@@ -56,7 +56,7 @@ var storyRules = []rule{
 		sleepPast(s.Until)
 		s = r.a.exchange(report{})
 		r.want(s, holdoff.Healthy, 0, "after a slot that was not used")
-		if s.Attempts != 0 || s.Word {
+		if s.Attempts != 0 || s.ServerDirected {
 			r.fatalf("nothing is held against a key that has recovered: %+v", s)
 		}
 		f.phase(holdoff.Ramping)
@@ -82,7 +82,7 @@ var storyRules = []rule{
 			bad.Generation = probe.Generation
 			s := r.a.exchange(bad)
 			r.want(s, holdoff.Held, 1, "a bad probe")
-			if s.Generation != probe.Generation+1 || s.Word || s.Status != bad.Status || s.Attempts != 2 || time.Until(s.Until) > time.Second+slack {
+			if s.Generation != probe.Generation+1 || s.ServerDirected || s.Status != bad.Status || s.Attempts != 2 || time.Until(s.Until) > time.Second+slack {
 				r.fatalf("after a bad probe: %+v", s)
 			}
 			r.permits(r.b.exchange(report{Want: 1}), 0, "in the second hold")
@@ -92,7 +92,7 @@ var storyRules = []rule{
 		probe := r.probe()
 		asked := time.Now()
 		s := r.a.exchange(report{Generation: probe.Generation, Refused: 1, Hint: 3 * time.Second, ServerDirected: true, Status: 429})
-		if s.Phase != holdoff.Held || !s.Word {
+		if s.Phase != holdoff.Held || !s.ServerDirected {
 			r.fatalf("a bad probe with a hint: %+v", s)
 		}
 		r.ends(s, asked.Add(3*time.Second), "the second hold")
@@ -129,7 +129,7 @@ var storyRules = []rule{
 		r.want(r.a.exchange(report{Failures: 19, Status: 503}), holdoff.Healthy, 0, "one replica fails")
 		s := r.b.exchange(report{Failures: 1, Status: 502})
 		r.want(s, holdoff.Held, 0, "twenty failures")
-		if left := time.Until(s.Until); s.Word || left > 500*ms+slack {
+		if left := time.Until(s.Until); s.ServerDirected || left > 500*ms+slack {
 			r.fatalf("a hold of %v by failures: %+v", left, s)
 		}
 		f.phase(holdoff.Held)

@@ -73,12 +73,14 @@ func changesAreTold(r *rig) {
 	}
 	held := r.a.hint(20 * time.Second).Snapshot
 	for _, f := range feeds {
-		f.until("the hold", func(s state) bool { return s.Phase == holdoff.Held && s.Until.Sub(held.Until).Abs() < slack && s.Word })
+		f.until("the hold", func(s state) bool {
+			return s.Phase == holdoff.Held && s.Until.Sub(held.Until).Abs() < slack && s.ServerDirected
+		})
 	}
 	longer := r.b.hint(25 * time.Second).Snapshot
 	for _, f := range feeds {
 		f.until("the longer hold", func(s state) bool {
-			return s.Phase == holdoff.Held && s.Until.Sub(longer.Until).Abs() < slack && s.Word
+			return s.Phase == holdoff.Held && s.Until.Sub(longer.Until).Abs() < slack && s.ServerDirected
 		})
 	}
 	r.key += "x"
@@ -122,7 +124,7 @@ var watchRules = []rule{
 				f.stop()
 				return len(told) > 0
 			})
-			if s := told[0]; s.Phase != holdoff.Held || !s.Word || s.Attempts != 1 || s.Status != 429 || s.Permits != 0 || s.Until.Sub(held.Until).Abs() > slack {
+			if s := told[0]; s.Phase != holdoff.Held || !s.ServerDirected || s.Attempts != 1 || s.Status != 429 || s.Permits != 0 || s.Until.Sub(held.Until).Abs() > slack {
 				r.fatalf("told %+v, want %+v", s, held)
 			}
 		}

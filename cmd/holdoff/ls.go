@@ -91,7 +91,7 @@ type entryScope struct {
 func entryOf(namespace string, k holdoff.KeyState, now time.Time) entry {
 	e := entry{
 		Namespace: namespace, Key: k.Key, Scope: entryScope(k.Scope), Record: k.Scope.Of(k.Key), Phase: k.Phase.String(),
-		Attempts: k.Attempts, Status: k.Status, Last: k.Last.Round(time.Millisecond).UTC(), ServerAsked: k.Word, Witnesses: k.Witnesses, Words: words(k, now),
+		Attempts: k.Attempts, Status: k.Status, Last: k.Last.Round(time.Millisecond).UTC(), ServerAsked: k.ServerDirected, Witnesses: k.Witnesses, Words: words(k, now),
 	}
 	if k.Last.IsZero() {
 		e.Last = time.Time{}

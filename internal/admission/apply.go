@@ -16,6 +16,7 @@ func (g *Gate) onStoreError(report hold.Report) {
 	h, s := &g.hold, &g.session
 	now := time.Now()
 	s.retry = now.Add(storeRetry + jitter.Uniform(storeRetry))
+	s.report.Well = s.report.Well || (report.Well && h.Phase() != hold.Held)
 	if !h.Shared() || (now.Before(h.Until()) && report.Good+report.Refused+report.Bad+report.Returned == 0) {
 		return
 	}

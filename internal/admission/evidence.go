@@ -127,6 +127,25 @@ func (e *evidence) at(s scope.Scope) *results {
 	return &e.points[len(e.points)-1]
 }
 
+// disproves reports whether a success says that a scope is not limited as a whole, although
+// several limits in it are known: it was sent after one of them was met, and too few were
+// met since.
+func (e *evidence) disproves(wide scope.Scope, now time.Time) bool {
+	served := e.lastGood(wide)
+	older := slices.ContainsFunc(e.limits, func(l limit) bool {
+		return l.scope != wide && wide.Covers(l.scope) && l.epoch <= served && l.until.After(now)
+	})
+	_, one := e.explains(wide, now)
+	return older && !one
+}
+
+// explains returns how many points in a scope were refused since the last success in it, and
+// reports whether they are enough to take them for one limit.
+func (e *evidence) explains(wide scope.Scope, now time.Time) (n int, ok bool) {
+	points, _ := e.refusedIn(wide, now)
+	return len(points), len(points) >= enoughPoints && differ(points, wide)
+}
+
 // lastGood returns the epoch of the latest success in a scope.
 func (e *evidence) lastGood(s scope.Scope) (epoch uint64) {
 	for _, r := range e.points {

@@ -143,3 +143,58 @@ func TestFleet_LimitInsideAKnownOneIsNoNews(t *testing.T) {
 	}
 	k.unlocked(k.discard)
 }
+
+// What one replica supposes to be limited as a whole, another knows to be served: the hold
+// ends as soon as the other hears of it.
+func TestFleet_KnownSuccessContradictsASupposition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := replicas(3)
+		for i, route := range []string{"/a", "/b", "/c"} {
+			all[i].refuse(at(route, "", ""), 30*time.Second)
+			if i < 2 {
+				time.Sleep(10 * roundTrip)
+				all[0].serve(at("/well", "", ""))
+			}
+		}
+		if phase := all[2].now().Phase(); phase != hold.Held {
+			t.Fatalf("after three refused routes the key is %v, want held", phase)
+		}
+		time.Sleep(supposeTime / 2) // what it takes is five round trips, and a little
+		for i, k := range all {
+			if phase := k.now().Phase(); phase != hold.Healthy {
+				t.Errorf("replica %d: the key is %v, want healthy", i, phase)
+			}
+		}
+		for i, route := range []string{"/a", "/b", "/c"} {
+			if all[i].passes(t, at(route, "", "")) {
+				t.Errorf("%s is open, which was refused", route)
+			}
+		}
+		time.Sleep(time.Minute)
+		for _, k := range all {
+			k.unlocked(k.discard)
+		}
+	})
+}
+
+// What was served before any of the limits was met contradicts nothing.
+func TestFleet_EarlierSuccessLeavesASupposition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := replicas(3)
+		all[0].serve(at("/well", "", ""))
+		for i, route := range []string{"/a", "/b", "/c"} {
+			time.Sleep(10 * roundTrip)
+			all[i].refuse(at(route, "", ""), 30*time.Second)
+		}
+		time.Sleep(supposeTime / 2)
+		for i, k := range all {
+			if phase := k.now().Phase(); phase != hold.Held {
+				t.Errorf("replica %d: the key is %v, want held", i, phase)
+			}
+		}
+		time.Sleep(time.Minute)
+		for _, k := range all {
+			k.unlocked(k.discard)
+		}
+	})
+}

@@ -84,6 +84,7 @@ func (k *Key) succeeded(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
 		}
 	}
 	k.deliver(p, nil, o, now)
+	k.disprove(now)
 	if k.rest.troubled() && p.epoch >= k.limits.doubted && !k.limits.covers(at, now) {
 		k.limits.narrowUntil = now.Add(narrowMemory)
 		k.endTrial(now)

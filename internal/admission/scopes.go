@@ -36,8 +36,8 @@ func (k *Key) gate(s scope.Scope) *Gate {
 	return nil
 }
 
-// open returns the gate of a scope, and makes it if there is none: that of the whole
-// key where the key has too many.
+// open returns the gate of a scope, and makes it if there is none: that of a wider scope
+// where the key has too many.
 func (k *Key) open(s scope.Scope) *Gate {
 	if g := k.gate(s); g != nil {
 		return g
@@ -45,9 +45,64 @@ func (k *Key) open(s scope.Scope) *Gate {
 	if len(k.narrow) >= maxScopes {
 		k.narrow = slices.DeleteFunc(k.narrow, (*Gate).dropIdle)
 	}
+	if len(k.narrow) >= maxScopes {
+		k.condense(time.Now())
+		if g := k.gateOver(s); g != nil {
+			return g
+		}
+	}
 	if len(k.narrow) >= maxScopes || k.scopes.Load() >= maxKeys {
 		return &k.whole
 	}
+	return k.add(s)
+}
+
+// condense makes room for new scopes: what the most of the limits have in common is held in
+// their place until the latest of their ends, if that explains them.
+func (k *Key) condense(now time.Time) {
+	var wide scope.Scope
+	most, seen := 0, make(map[scope.Scope]bool)
+	for i, a := range k.limits.limits {
+		for _, b := range k.limits.limits[:i] {
+			w := a.scope.Join(b.scope).Shared()
+			if seen[w] || w == (scope.Scope{}) {
+				continue
+			}
+			seen[w] = true
+			if n, ok := k.limits.explains(w, now); ok && n > most {
+				wide, most = w, n
+			}
+		}
+	}
+	if most == 0 {
+		return
+	}
+	var until time.Time
+	for _, l := range k.limits.limits {
+		if wide.Covers(l.scope) {
+			until = later(until, l.until)
+		}
+	}
+	g := k.gate(wide)
+	if g == nil {
+		g = k.add(wide) // one too many, until those inside it are dropped
+	}
+	g.suppose(hold.Permit{Generation: g.hold.Generation()}, until.Sub(now), g.hold.Status(), now)
+	k.absorb(g, now)
+}
+
+// gateOver returns the gate of a narrow scope that is held and has all of another.
+func (k *Key) gateOver(s scope.Scope) *Gate {
+	for _, g := range k.narrow {
+		if g.scope.Covers(s) && g.hold.Phase() == hold.Held {
+			return g
+		}
+	}
+	return nil
+}
+
+// add makes a gate.
+func (k *Key) add(s scope.Scope) *Gate {
 	k.count(1)
 	g := &Gate{key: k, scope: s.Clone(), record: s.Of(k.text), opened: k.epoch.Load()}
 	k.narrow = append(k.narrow, g)
@@ -200,13 +255,14 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 		if state.Phase == hold.Healthy || state.Expired(now) || k.has(s, state) {
 			return
 		}
-		if g = k.open(s); g == &k.whole {
+		if g = k.open(s); g.scope != s {
 			return // too many
 		}
 	}
 	g.touch()
 	was := g.hold.Phase()
 	g.apply(state, false)
+	k.disprove(now)
 	switch {
 	case s == (scope.Scope{}):
 	case was == hold.Healthy, state.Phase != hold.Held:

@@ -57,6 +57,8 @@ const (
 //	failure or refusal, of a permit   waits for the store   Bad, Refused, Hint
 //	third failure in a row, and on    counts to 20          Failures
 //	success, while failures count     forgets them          Well
+//	success of a probe, alone         goes on, alone        Well: it ends a hold that is over
+//	success that a hold contradicts   waits for the store   Well
 //	no answer                         counts to 20          nothing: it may be
 //	                                                        this process's network
 
@@ -110,6 +112,7 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 	if o.HasQuota && o.Generation == h.Generation() && (o.NearExhaustion || o.Inconsistent || h.Phase() != hold.Healthy) {
 		s.quota, s.hasQuota = o.Quota, true
 	}
+	probed := !h.Shared() && h.Phase() == hold.Probing
 	if !h.Shared() || (word && (o.Lesson == hold.Refused || o.Lesson == hold.Failed)) {
 		h.Record(o, now, jitter.Uniform)
 	}
@@ -125,7 +128,7 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 			s.report.Good++
 		}
 		s.consecutiveFailures = 0
-		s.report.Well = s.failing
+		s.report.Well = s.report.Well || s.failing || (probed && h.Phase() != hold.Probing)
 		return
 	case hold.Unreachable:
 		if mine && !h.IsPaced() && h.Phase() != hold.Counted {
@@ -137,6 +140,9 @@ func (g *Gate) recordShared(o hold.Result, now time.Time) {
 	}
 
 	// The server answered that it refuses, or that it fails.
+	if h.Phase() == hold.Held {
+		s.report.Well = false
+	}
 	if word || mine {
 		s.report.Status = o.Status
 		if end := now.Add(o.Hint); end.After(s.hint) {

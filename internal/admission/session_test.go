@@ -2,8 +2,10 @@ package admission
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,7 +143,7 @@ func TestSession_UnreportedHintOutlastsAHealthyState(t *testing.T) {
 		g := table.Key(named("h"))
 		g.onStoreChange("", hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(5 * time.Second), Generation: 7, Version: 2})
 		g.mu.Lock()
-		g.whole.hold.Adopt(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(10 * time.Second), Word: true, Generation: 7}, time.Now())
+		g.whole.hold.Adopt(hold.Snapshot{Phase: hold.Held, Until: time.Now().Add(10 * time.Second), ServerDirected: true, Generation: 7}, time.Now())
 		g.whole.session.hint, g.whole.session.serverDirected = time.Now().Add(10*time.Second), true
 		g.mu.Unlock()
 		g.onStoreChange("", hold.Snapshot{Phase: hold.Healthy, Generation: 7, Version: 3})
@@ -149,5 +151,51 @@ func TestSession_UnreportedHintOutlastsAHealthyState(t *testing.T) {
 			t.Errorf("the key is %v, want held until its hint is reported", m.Phase())
 		}
 		g.end()
+	})
+}
+
+// away is a store that does not answer while it is away.
+type away struct {
+	memory
+	away atomic.Bool
+}
+
+func (s *away) Report(ctx context.Context, key string, r hold.Report) (hold.Reply, error) {
+	if s.away.Load() {
+		return hold.Reply{}, errors.New("away")
+	}
+	return s.memory.Report(ctx, key, r)
+}
+
+// A route that healed while the store was away is reported when it is back: no other
+// replica may have a request there, and the record would stay held until it expires.
+func TestSession_RouteThatHealedAloneEndsItsRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var table Table
+		s := &away{}
+		table.Init(s, func(Change) {})
+		k := table.Key(named("h"))
+		k.refuse(at("/a", "", ""), 2*time.Second)
+		time.Sleep(time.Second)
+		s.away.Store(true)
+		probe := &Waiter{Point: at("/a", "", ""), Latest: time.Now().Add(time.Hour)}
+		if inLine, err := k.Enqueue(probe); !inLine || err != nil {
+			t.Fatalf("the request does not wait: %v", err)
+		}
+		if err := k.Wait(t.Context(), probe, false); err != nil {
+			t.Fatal(err)
+		}
+		k.Record(&probe.Pass, Outcome{At: probe.Point, Result: hold.Result{Lesson: hold.Good}})
+		time.Sleep(5 * time.Second)
+		s.away.Store(false)
+		time.Sleep(2*storeRetry + time.Second)
+		s.mu.Lock()
+		for name, r := range s.records {
+			if phase := r.Snapshot().Phase; phase == hold.Held {
+				t.Errorf("%s is %v, want the hold to end", name, phase)
+			}
+		}
+		s.mu.Unlock()
+		k.end()
 	})
 }

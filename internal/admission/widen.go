@@ -54,8 +54,8 @@ func (g *Gate) suppose(p hold.Permit, d time.Duration, status int, now time.Time
 }
 
 // supposeLonger takes in that a trial request was refused with a hint, which was said to one
-// point. Wider scopes whose trial it was stay held for as long again as they have been. When
-// they were refused for as long as a hint is, it is taken to be said of all of them.
+// point. Wider scopes whose trial it was stay held until they have been so for four times as
+// long. When they were refused for as long as a hint is, it is taken to be said of all of them.
 func (k *Key) supposeLonger(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
 	k.gates(func(g *Gate) {
 		permit, has := p.permit(g)
@@ -64,9 +64,22 @@ func (k *Key) supposeLonger(p *Pass, at scope.Scope, o hold.Result, now time.Tim
 		}
 		d := o.Hint
 		if passed := now.Sub(g.since); passed < o.Hint {
-			d = max(min(passed, o.Hint-passed), hold.Slot)
+			d = max(min(3*passed, o.Hint-passed), hold.Slot)
 		}
 		g.suppose(permit, d, o.Status, now)
+	})
+}
+
+// disprove reports to the store that scopes are not limited which another replica has supposed
+// to be a moment ago: this process knows of a success.
+func (k *Key) disprove(now time.Time) {
+	k.gates(func(g *Gate) {
+		h := &g.hold
+		recent := g.shown.Phase == hold.Healthy || now.Sub(g.since) < supposeTime
+		if recent && h.Phase() == hold.Held && h.Shared() && h.Until().Sub(now) <= supposeTime && k.limits.disproves(g.scope, now) {
+			g.touch()
+			g.session.report.Well = true
+		}
 	})
 }
 

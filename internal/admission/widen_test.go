@@ -161,6 +161,32 @@ func TestScopes_BeyondTheBoundHoldTheWholeKey(t *testing.T) {
 	})
 }
 
+// Where the limits of a key are many since each is met at many points, they are held as what
+// they are, and the whole key is not.
+func TestScopes_BeyondTheBoundWhatExplainsTheMostIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var table Table
+		table.Init(nil, func(Change) {})
+		k := table.Key(named("h"))
+		well := at("/well", "other", "")
+		k.unlocked(func() { // as other replicas report them
+			for i := range maxScopes {
+				s := at(fmt.Sprint("/", i), fmt.Sprint("c", i%2), "")
+				k.renew(s, time.Now().Add(time.Minute), time.Now())
+				enterPhase(k.open(s), hold.Held, 0, time.Now().Add(time.Minute))
+			}
+		})
+		k.refuse(at("/last", "c0", ""), time.Minute)
+		if k.whole.troubled() || len(k.narrow) > maxScopes*3/4 {
+			t.Errorf("%d scopes, and the whole key is %v; want one for a credential", len(k.narrow), k.whole.hold.Phase())
+		}
+		if k.passes(t, at("/new", "c0", "")) || !k.passes(t, well) {
+			t.Errorf("want the credential held that is refused everywhere, and the others open")
+		}
+		k.end()
+	})
+}
+
 // While it is not known whether the rest is well, one request at a time goes out. It is
 // open after a success, or when no refusal has come for a moment.
 func TestScopes_TheRestIsTriedOneByOne(t *testing.T) {

@@ -672,7 +672,7 @@ func (r *rig) run(f fault) {
 	if f.afterHeal != nil {
 		f.afterHeal()
 	}
-	well := r.wait("the held key gets well", 75*time.Second, func() bool { // 57 s where Redis refused: replicas that healed alone have nothing to report, and the record expires
+	well := r.wait("the held key gets well", 15*time.Second, func() bool {
 		hits := r.origin.between(held, healed, time.Now())
 		return len(hits) > 0 && hits[len(hits)-1].status == http.StatusOK &&
 			r.all(func(rep *replica) bool { return rep.look(held).Phase == holdoff.Healthy })

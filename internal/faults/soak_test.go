@@ -122,7 +122,7 @@ func (f *field) checkAlways() {
 func (f *field) probeOnce() bool {
 	t := f.t
 	t.Helper()
-	f.wait("the held key gets well", 75*time.Second, func() bool {
+	f.wait("the held key gets well", 15*time.Second, func() bool {
 		return f.all(func(rep *replica) bool { return rep.look(held).Phase == holdoff.Healthy })
 	})
 	until := f.hold(longHint + 500*time.Millisecond)

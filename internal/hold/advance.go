@@ -12,8 +12,13 @@ func Advance(rec Record, rep Report, now time.Time, longest time.Duration, jitte
 	m.latency = slowLatency(rep.Lease)
 	m.attempts = max(m.attempts-rec.Totals.attempts(), 0)
 	m.apply(rec, now, longest, jitter)
-	if (m.phase == Held || m.phase == Probing) && !now.Before(m.until) && rep.Want > 0 {
-		m.enter(Probing, 1, now.Add(rep.Lease))
+	if over := !now.Before(m.until); m.phase == Held || m.phase == Probing {
+		switch {
+		case over && rep.Well, rec.disproved(rep, millis(now)):
+			m.probeSucceeded(now) // a success that no permit was needed for is as good as a probe
+		case over && rep.Want > 0:
+			m.enter(Probing, 1, now.Add(rep.Lease))
+		}
 	}
 	gap, announce := m.turnGap()
 	permits := m.permits

@@ -7,22 +7,22 @@ const Rounding = 5 * time.Millisecond
 
 // A Snapshot is what a store knows of a key: N sends until T.
 type Snapshot struct {
-	Phase      Phase
-	Permits    int       // granted to the replica that asked, until Until
-	First      time.Time // when the first of them may be used, or the next would be, where they are turns
-	Until      time.Time
-	Generation uint64
-	Rate       float64 // sends per second, where the key is paced or rationed
-	Level      int
-	Word       bool // the server itself asked for the hold
-	Attempts   int
-	Last       time.Time // the latest of the attempts that failed
-	Status     int
-	Witnesses  int
-	Version    uint64 // orders the snapshots of a key in one process
-	Lost       bool   // the store no longer knows a key that it knew
-	Cleared    uint64 // the Version with which an operator has released the key; 0 where none has
-	ClearedAt  time.Time
+	Phase          Phase
+	Permits        int       // granted to the replica that asked, until Until
+	First          time.Time // when the first of them may be used, or the next would be, where they are turns
+	Until          time.Time
+	Generation     uint64
+	Rate           float64 // sends per second, where the key is paced or rationed
+	Level          int
+	ServerDirected bool // the server itself asked for the hold
+	Attempts       int
+	Last           time.Time // the latest of the attempts that failed
+	Status         int
+	Witnesses      int
+	Version        uint64 // orders the snapshots of a key in one process
+	Lost           bool   // the store no longer knows a key that it knew
+	Cleared        uint64 // the Version with which an operator has released the key; 0 where none has
+	ClearedAt      time.Time
 }
 
 // Expired reports whether a snapshot says nothing, or nothing any more.
@@ -38,7 +38,7 @@ func (s Snapshot) Expired(now time.Time) bool {
 func (m *Machine) Snapshot() Snapshot {
 	return Snapshot{
 		Phase: m.phase, Permits: m.PermitsLeft(), Until: m.until, Generation: m.generation, Rate: m.rate, Level: m.level,
-		Word: m.serverDirected, Attempts: m.attempts, Status: m.status, Witnesses: m.witnesses,
+		ServerDirected: m.serverDirected, Attempts: m.attempts, Status: m.status, Witnesses: m.witnesses,
 	}
 }
 
@@ -60,7 +60,7 @@ func (m *Machine) Adopt(s Snapshot, now time.Time) {
 	if !m.IsPaced() {
 		m.length = 0 // of a hold that another process began
 	}
-	m.shared, m.serverDirected = true, s.Word || keep
+	m.shared, m.serverDirected = true, s.ServerDirected || keep
 	m.generation, m.level, m.rate = s.Generation, s.Level, s.Rate
 	m.attempts, m.status, m.witnesses = s.Attempts, s.Status, s.Witnesses
 }

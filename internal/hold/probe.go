@@ -9,6 +9,10 @@ const (
 	minLease = time.Second
 	// MaxLease is the longest lease of a probe.
 	MaxLease = 30 * time.Second
+	// Moment is the length of a hold below which it is an assumption, which the next success
+	// disproves: see probeSucceeded. It is three slots, since no more may be sent in a slot
+	// after a hold than is offered in three.
+	Moment = 3 * Slot
 )
 
 // Lease returns how long a probe may take, from the server's smoothed latency.
@@ -29,7 +33,7 @@ func slowLatency(lease time.Duration) time.Duration {
 // this success disproves, what waited is no more than three slots' worth: there is none.
 func (m *Machine) probeSucceeded(now time.Time) {
 	m.resetAt = time.Time{} // what was known of a quota before the hold is out of date
-	if m.serverDirected && 0 < m.length && m.length < 3*Slot {
+	if m.serverDirected && 0 < m.length && m.length < Moment {
 		m.recover(now)
 		m.level = 0
 		return

@@ -67,13 +67,13 @@ type Reply struct {
 	// Snapshot is the state, with the permits that were granted. Its times are of
 	// the replica's clock: a store whose clock is another one sends what is left.
 	Snapshot Snapshot
-	// Decide tells the replica to decide, by Advance and Commit, with Record. The
+	// Decide asks the replica to decide, by Advance and Commit, with Record. The
 	// times of Record are of the register's clock: see Now.
 	Decide bool
 	Record Record
-	// Due tells that another replica is deciding at this moment: ask again soon.
+	// Due reports that another replica is deciding at this moment: ask again soon.
 	Due bool
-	// Changed tells a store that keeps Records that its watchers must learn of the
+	// Changed reports to a store that keeps Records that its watchers must learn of the
 	// new state. Replicas do not look at it.
 	Changed bool
 	// Now is the time of the register's clock, and MaxHold is the longest hold that
@@ -128,7 +128,7 @@ func (r *Record) rewind(at Millis) {
 	r.DeniedAt, r.LastFailure = min(r.DeniedAt, at), min(r.LastFailure, at)
 }
 
-// limit bounds what lies ahead, whoever wrote it, and however far the clock was set
+// limit bounds times in the future, whatever wrote them, and however far the clock was set
 // back.
 func (r *Record) limit(at Millis, longest time.Duration) {
 	latest := at + toMillis(longest)
@@ -244,9 +244,9 @@ func (r *Record) due(rep Report, at Millis) bool {
 	}
 	switch {
 	case r.HintUntil > 0:
-		return rep.Want > 0 && at >= max(r.HintUntil, r.heldUntil())
+		return (rep.Want > 0 || rep.Well) && at >= max(r.HintUntil, r.heldUntil()) || r.disproved(rep, at)
 	case r.Phase != Healthy && at >= r.Until:
-		return rep.Want > 0 || !onDemand
+		return rep.Want > 0 || rep.Well || !onDemand
 	case reached(t.Failures, a.Failures) && len(r.Witnesses) >= a.Witnesses, t.Refusals > 0 && a.Refusals && at >= a.RefusalsFrom:
 		return true
 	case t.NearExhaustion && a.Near:
@@ -255,6 +255,12 @@ func (r *Record) due(rep Report, at Millis) bool {
 		return true
 	}
 	return reached(t.Good, a.Good) || reached(t.Bad, a.Bad) || reached(t.Refused, a.Refused) || reached(t.Returned, a.Returned)
+}
+
+// disproved reports whether a success contradicts a hold of a moment, which is an
+// assumption of a replica that did not know of the success.
+func (r *Record) disproved(rep Report, at Millis) bool {
+	return rep.Well && r.Phase == Healthy && r.HintUntil > at && r.HintUntil-r.HintAt < toMillis(Moment)
 }
 
 func reached(n, alarm int) bool { return alarm > 0 && n >= alarm }
@@ -272,7 +278,7 @@ func (r *Record) heldUntil() Millis {
 func (r *Record) Snapshot() Snapshot {
 	v := r.view()
 	return Snapshot{
-		Phase: v.phase, Until: v.until.Time(), Generation: r.Generation, Rate: r.Memory.Rate, Level: r.Memory.Level, Word: v.directed,
+		Phase: v.phase, Until: v.until.Time(), Generation: r.Generation, Rate: r.Memory.Rate, Level: r.Memory.Level, ServerDirected: v.directed,
 		Attempts: r.Attempts, Last: r.LastFailure.Time(), Status: r.Status, Witnesses: len(r.Witnesses),
 	}
 }

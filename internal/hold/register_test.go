@@ -33,3 +33,49 @@ func TestRecord_RefusalsDuringACooldownExpire(t *testing.T) {
 		t.Error("a refusal after the cooldown: want a decision")
 	}
 }
+
+// A replica that did not reach the store has probed by itself: its success is as good as
+// that of a permit. During a hold that the server asked for it says nothing.
+func TestRecord_SuccessAfterAHoldIsItsProbe(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		hint   time.Duration
+		begins Phase // before the hint
+		after  time.Duration
+		want   Phase
+	}{
+		{"in a hold", 2 * time.Second, Healthy, time.Second, Held},
+		{"in the last moment of a hold", 2 * time.Second, Healthy, 1900 * ms, Held},
+		{"after a hold", 2 * time.Second, Healthy, 2 * time.Second, Ramping},
+		{"in a hold of a moment", 2 * Slot, Healthy, ms, Healthy},
+		{"after a hold of a moment", 2 * Slot, Healthy, 2 * Slot, Healthy},
+		{"in a hold of a moment after a refused probe", 2 * Slot, Probing, ms, Held},
+	} {
+		began := registerTime
+		r := Record{Rev: 1, Phase: tt.begins, Generation: 7, Began: millis(began), Until: millis(began.Add(time.Second))}
+		r.Add(Report{Replica: "a", Hint: tt.hint, ServerDirected: true, Status: 429}, began, time.Hour)
+		now := began.Add(tt.after)
+		rep := Report{Replica: "b", Version: Version, Well: true, Lease: time.Second}
+		reply := r.Add(rep, now, time.Hour)
+		if reply.Decide {
+			reply = r.Commit(Advance(reply.Record, rep, now, time.Hour, noJitter), now)
+		}
+		if got := reply.Snapshot.Phase; got != tt.want {
+			t.Errorf("a success %s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Where a probe was lost with the replica that sent it, the success of another counts.
+func TestRecord_SuccessAfterTheLeaseIsTheProbe(t *testing.T) {
+	end := registerTime.Add(time.Second)
+	r := Record{Rev: 1, Phase: Probing, Permits: 1, Granted: 1, Began: millis(registerTime), Until: millis(end)}
+	rep := Report{Replica: "b", Version: Version, Well: true, Lease: time.Second}
+	if got := r.Add(rep, end.Add(-ms), time.Hour); got.Decide {
+		t.Error("a success was taken for the probe, whose lease is not over")
+	}
+	got := r.Add(rep, end, time.Hour)
+	if d := Advance(got.Record, rep, end, time.Hour, noJitter); !got.Decide || d.Phase != Ramping {
+		t.Errorf("a success after the lease: decide %t, %v; want a ramp", got.Decide, d.Phase)
+	}
+}

@@ -1,4 +1,4 @@
-// Package mirror keeps what one process knows of the records of a store, and tells the
+// Package mirror keeps what one process knows of the records of a store, and notifies the
 // watchers of their keys.
 package mirror
 
@@ -41,16 +41,16 @@ type mirrored struct {
 type known struct {
 	state hold.Snapshot
 	since time.Time
-	lost  bool // the store no longer has the record, and no watcher was told yet
+	lost  bool // the store no longer has the record, and no watcher was notified yet
 }
 
 // Put adopts the state of a record, unless it is older than the one that is known. It
-// tells the watchers of the record's key if the state is newer; also one of the same
+// notifies the watchers of the record's key if the state is newer; also one of the same
 // version, if again is set. Their states have no permits: those are the caller's.
 // They are called before Put returns: no lock may be held that they need.
 //
-// A state that is Lost says that the store has lost the record. Watchers are told and
-// the state is forgotten. If there are none, the next one is told both: it can report
+// A state that is Lost says that the store has lost the record. Watchers are notified and
+// the state is forgotten. If there are none, the next one gets both: it can report
 // the record again.
 //
 // A state that an operator has released (Cleared) does the same to what is known of the

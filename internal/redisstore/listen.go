@@ -79,7 +79,7 @@ func (s *Store) subscribe() (err error) {
 
 // receive takes in one published change.
 //
-// Whoever may publish, may publish anything: a change counts only with the proof
+// A client that may publish can publish anything: a change counts only with the proof
 // that its record made it (see write in common.lua). One without it may be forged,
 // or of another database of this Redis, since pub/sub crosses databases; or Redis
 // has lost the meta data, and the proof with it. So it makes us poll, once a second

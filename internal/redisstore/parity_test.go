@@ -116,7 +116,7 @@ func (r *register) same(step string, inGo, inRedis hold.Reply) {
 		r.t.Fatalf("%s:\nRedis %+v\nGo    %+v", step, got, want)
 	}
 	if inGo.Decide != inRedis.Decide || inGo.Due != inRedis.Due || inGo.Snapshot.Permits != inRedis.Snapshot.Permits || inGo.Snapshot.Phase != inRedis.Snapshot.Phase ||
-		inGo.Snapshot.Word != inRedis.Snapshot.Word || inGo.Snapshot.Attempts != inRedis.Snapshot.Attempts || inGo.Snapshot.Witnesses != inRedis.Snapshot.Witnesses {
+		inGo.Snapshot.ServerDirected != inRedis.Snapshot.ServerDirected || inGo.Snapshot.Attempts != inRedis.Snapshot.Attempts || inGo.Snapshot.Witnesses != inRedis.Snapshot.Witnesses {
 		r.t.Fatalf("%s:\nRedis %+v\nGo    %+v", step, inRedis, inGo)
 	}
 	var first int64

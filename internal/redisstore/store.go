@@ -28,7 +28,7 @@ const (
 
 	defaultTimeout = 250 * time.Millisecond
 	defaultMaxHold = 5 * time.Minute
-	// damageShown is how long Err tells of data that had to be replaced.
+	// damageShown is how long Err reports data that had to be replaced.
 	damageShown = time.Minute
 
 	defaultPoll = time.Second
@@ -39,8 +39,8 @@ const (
 )
 
 var (
-	errAway   = errors.New("holdoff: Redis is away")
-	errBusy   = errors.New("holdoff: too many Redis commands are under way")
+	errAway   = errors.New("holdoff: Redis is unreachable")
+	errBusy   = errors.New("holdoff: too many Redis commands are in progress")
 	errClosed = errors.New("holdoff: Store is closed")
 )
 
@@ -81,7 +81,7 @@ type Store struct {
 	refusal       error         // the error with which it answers, if it does
 	serverChanged bool          // it may be another server than before: its sequence is not to be compared
 	since         time.Time     // when away last changed
-	err           error         // why it is away
+	err           error         // why it is unreachable
 	warned        time.Time     // when a warning about a record was last logged
 	secret        string        // what proves that a published change is a record's
 	damaged       error         // data that had to be replaced, at damagedAt
@@ -184,7 +184,7 @@ func (s *Store) Err() error {
 	case s.away:
 		return fmt.Errorf("%w, for %v: %w", errAway, time.Since(s.since).Round(time.Second), s.err)
 	case s.refusal != nil:
-		return fmt.Errorf("holdoff: Redis refuses: %w", s.refusal)
+		return fmt.Errorf("holdoff: Redis rejects commands: %w", s.refusal)
 	case s.damaged != nil && time.Since(s.damagedAt) < damageShown:
 		return s.damaged
 	}

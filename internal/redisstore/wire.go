@@ -184,7 +184,7 @@ type snapshot struct {
 // errFull is why a key is not shared though Redis answers.
 var errFull = hold.NotShared("holdoff: there are too many records in Redis")
 
-var errForm = errors.New("holdoff: Redis answered in an unknown form")
+var errForm = errors.New("holdoff: Redis sent a reply of an unknown form")
 
 // decodeReply reads what report.lua and commit.lua return.
 func (s *Store) decodeReply(raw []any) (hold.Reply, snapshot, error) {
@@ -260,7 +260,7 @@ func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 	s := &snap.state
 	s.Generation = uint64(n.read(fields[5], 1<<53))
 	s.Level = int(n.read(fields[6], 1<<31))
-	s.Word = n.read(fields[7], 1) == 1
+	s.ServerDirected = n.read(fields[7], 1) == 1
 	s.Attempts = int(n.read(fields[8], 1<<53))
 	age := max(time.Duration(n.signed(fields[9], 1<<43)), 0) * time.Millisecond
 	s.Status = int(n.read(fields[10], 1<<31))

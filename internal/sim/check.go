@@ -106,7 +106,9 @@ func (c *checker) committed(rec *stored, before hold.Record, d hold.Decision, ve
 	case now.Sub(d.At.Time()) > hold.MaxAge+time.Millisecond:
 		c.fail("a decision was %v old", now.Sub(d.At.Time()))
 	}
-	if s := rec.Snapshot(); before.HintUntil.Time().After(now) && (s.Phase != hold.Held || s.Until.Before(before.HintUntil.Time())) {
+	// A success may end a hint that was reported with less than a moment left of it.
+	short := before.HintUntil.Time().Sub(before.HintAt.Time()) < hold.Moment
+	if s := rec.Snapshot(); before.HintUntil.Time().After(now) && !short && (s.Phase != hold.Held || s.Until.Before(before.HintUntil.Time())) {
 		c.fail("revision %d (%v until %v) lost a hint until %v", rec.Rev, s.Phase, s.Until.Sub(now), before.HintUntil.Time().Sub(now))
 	}
 	if d.NewRound {
@@ -231,7 +233,7 @@ func (t *truth) adopted(q *session, state hold.Snapshot) {
 		t.store = state.Until.Add(-q.replica.mirror.lag)
 		t.covered = t.covers(state.Until)
 	}
-	if state.Phase == hold.Held && state.Word {
+	if state.Phase == hold.Held && state.ServerDirected && t.store.Sub(q.sim.now) >= hold.Moment {
 		t.know(q, t.store)
 	}
 }

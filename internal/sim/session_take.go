@@ -52,6 +52,7 @@ func (q *session) recordShared(o hold.Result) {
 	if o.HasQuota && o.Generation == m.Generation() && (o.NearExhaustion || o.Inconsistent || m.Phase() != hold.Healthy) {
 		q.quota, q.hasQuota = o.Quota, true
 	}
+	probed := !m.Shared() && m.Phase() == hold.Probing
 	if !m.Shared() || (word && (o.Lesson == hold.Refused || o.Lesson == hold.Failed)) {
 		m.Record(o, now, q.sim.jitter)
 	}
@@ -66,13 +67,16 @@ func (q *session) recordShared(o hold.Result) {
 			q.report.Good++
 		}
 		q.row = 0
-		q.report.Well = q.failing
+		q.report.Well = q.report.Well || q.failing || (probed && m.Phase() != hold.Probing)
 		return
 	case hold.Unreachable:
 		if mine && !m.IsPaced() && m.Phase() != hold.Counted {
 			q.abstain = now.Add(hold.MaxBackoff)
 		}
 		return
+	}
+	if m.Phase() == hold.Held {
+		q.report.Well = false
 	}
 	if word || mine {
 		q.report.Status = o.Status
@@ -142,6 +146,7 @@ func (q *session) handBackUnused() {
 func (q *session) alone(report hold.Report) {
 	m, now := &q.m, q.sim.now
 	q.retry = now.Add(storeRetry + q.sim.jitter(storeRetry))
+	q.report.Well = q.report.Well || (report.Well && m.Phase() != hold.Held)
 	if !m.Shared() || q.sim.rules.Deaf || (now.Before(m.Until()) && report.Good+report.Refused+report.Bad+report.Returned == 0) {
 		return
 	}

@@ -105,9 +105,9 @@ func TestStore_WithoutDatabaseReportsAndCloses(t *testing.T) {
 	if _, err := s.Report(t.Context(), "k", hint); err == nil || !strings.Contains(err.Error(), `"k" is not shared`) {
 		t.Errorf("a report's error is %v", err)
 	}
-	eventually(t, "Err says that the database is away", func() bool {
+	eventually(t, "Err says that the database is unreachable", func() bool {
 		err := s.Err()
-		return err != nil && strings.Contains(err.Error(), "the database is away")
+		return err != nil && strings.Contains(err.Error(), "the database is unreachable")
 	})
 	s.Close()
 	if _, err := s.Report(t.Context(), "k", hint); !errors.Is(err, errClosed) {
@@ -158,7 +158,7 @@ func testHint(t *testing.T, srv *server) {
 	t.Logf("the other was told %v after the report began", time.Since(begun))
 	c := join(t, srv.pool(), opts)
 	for name, s := range map[string]holdoff.State{"who was told": told(), "who joins": watch(t, c, "k")()} {
-		if d := s.Until.Sub(reply.Snapshot.Until); d < -50*time.Millisecond || d > 5*time.Second || s.Attempts != 1 || s.Status != 429 || !s.Word {
+		if d := s.Until.Sub(reply.Snapshot.Until); d < -50*time.Millisecond || d > 5*time.Second || s.Attempts != 1 || s.Status != 429 || !s.ServerDirected {
 			t.Errorf("%s has %+v", name, s)
 		}
 	}

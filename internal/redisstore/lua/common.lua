@@ -84,7 +84,7 @@ end
 
 local function gap_of(round) return math.max(math.floor(math.min(round[GAP], 1e10) / 1000), 1) end
 
--- Bounds what lies ahead, whoever wrote it, and however far the clock was set back.
+-- Bounds times in the future, whatever wrote them, and however far the clock was set back.
 local function limit(r, longest)
 	local latest, round, counts = now + longest, r.round, r.counts
 	if round[UNTIL] > latest or round[KEEP] > latest or round[A_FROM] > latest then

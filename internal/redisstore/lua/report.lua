@@ -99,11 +99,12 @@ end
 
 local function reached(field, alarm) return round[alarm] > 0 and counts[field] >= round[alarm] end
 local function is_due()
-	local phase = round[PHASE]
-	if counts[HINT_UNTIL] > 0 then
-		return want > 0 and now >= math.max(counts[HINT_UNTIL], phase == HELD and round[UNTIL] or 0)
+	local phase, hint_until = round[PHASE], counts[HINT_UNTIL]
+	if hint_until > 0 then
+		return (want > 0 or well == 1) and now >= math.max(hint_until, phase == HELD and round[UNTIL] or 0) or
+			well == 1 and phase == HEALTHY and now < hint_until and hint_until - counts[HINT_AT] < 300 -- an assumption
 	elseif phase ~= HEALTHY and now >= round[UNTIL] then
-		return want > 0 or (phase ~= HELD and phase ~= PROBING)
+		return want > 0 or well == 1 or (phase ~= HELD and phase ~= PROBING)
 	end
 	return reached(FAILURES, A_FAILURES) and seen(r.witnesses) >= round[A_WITNESSES] or
 		counts[REFUSALS] > 0 and round[A_REFUSALS] > 0 and now >= round[A_FROM] or

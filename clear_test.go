@@ -119,7 +119,7 @@ func TestClear_AfterWhatOperatorsTryByHandReleasesTheFleet(t *testing.T) {
 				for _, step := range steps {
 					step(t, f.redis, "default")
 				}
-				operator := redisStore(t, f.redis, holdoff.RedisOptions{})
+				operator := redisStore(t, f.redis, holdoff.RedisOptions{Timeout: 10 * time.Second})
 				clear := operator.ClearAll
 				if !everything {
 					clear = func(ctx context.Context) error { return operator.Clear(ctx, clearedHost) }
@@ -144,7 +144,7 @@ func TestClear_OfAKeyReleasesItsScopes(t *testing.T) {
 				srv := redistest.Start(t)
 				f := newClearedFleet(t, srv, "default", nil)
 				f.hold(t, 2) // one replica that is refused may be refused by its address
-				operator := redisStore(t, f.redis, holdoff.RedisOptions{})
+				operator := redisStore(t, f.redis, holdoff.RedisOptions{Timeout: 10 * time.Second})
 				if list, err := operator.List(t.Context()); err != nil || len(list) == 0 || list[0].Scope == (holdoff.Scope{}) {
 					t.Fatalf("got %v, %v; want scopes that are held", list, err)
 				}
@@ -203,7 +203,7 @@ func TestClear_ReplicaThatWasAwayDoesNotBringTheHoldBack(t *testing.T) {
 				f.refuses.Store(false)
 				eventually(t, "the replica holds", func() bool { return f.held() == 1 })
 			}
-			operator := redisStore(t, f.redis, holdoff.RedisOptions{})
+			operator := redisStore(t, f.redis, holdoff.RedisOptions{Timeout: 10 * time.Second})
 			clear := operator.ClearAll
 			if !c.all {
 				clear = func(ctx context.Context) error { return operator.Clear(ctx, clearedHost) }
@@ -248,7 +248,7 @@ func TestClear_RefusalSinceThenOfReplicaThatWasAwayHoldsTheFleet(t *testing.T) {
 		fetch(t, away, "https://other.example/")
 		return away.Store.(*holdoff.RedisStore).Err() != nil
 	})
-	if err := redisStore(t, f.redis, holdoff.RedisOptions{}).Clear(t.Context(), clearedHost); err != nil {
+	if err := redisStore(t, f.redis, holdoff.RedisOptions{Timeout: 10 * time.Second}).Clear(t.Context(), clearedHost); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(2 * time.Second) // more than the clocks of a replica and of Redis are taken to differ by
@@ -264,7 +264,7 @@ func TestClear_HostThatStillRefusesIsHeldAgain(t *testing.T) {
 	t.Parallel()
 	f := newClearedFleet(t, redistest.Start(t), "default", oneScope)
 	f.hold(t, 1)
-	operator := redisStore(t, f.redis, holdoff.RedisOptions{})
+	operator := redisStore(t, f.redis, holdoff.RedisOptions{Timeout: 10 * time.Second})
 	for range 3 {
 		if err := operator.Clear(t.Context(), clearedHost); err != nil {
 			t.Fatal(err)
@@ -289,7 +289,7 @@ func TestClear_ThatWasNotPublishedIsFound(t *testing.T) {
 	mute := redis.NewClient(&redis.Options{Addr: srv.Addr, Username: "mute", Password: "pw"})
 	defer mute.Close()
 	begin := time.Now()
-	if err := redisStore(t, mute, holdoff.RedisOptions{}).Clear(t.Context(), clearedHost); err != nil {
+	if err := redisStore(t, mute, holdoff.RedisOptions{Timeout: 10 * time.Second}).Clear(t.Context(), clearedHost); err != nil {
 		t.Fatal(err)
 	}
 	f.wantFree(t, begin)

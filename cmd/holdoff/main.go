@@ -8,6 +8,7 @@
 //	holdoff explain  how it came to that
 //	holdoff doctor   whether Redis does what a fleet needs of it
 //	holdoff proxy    a Transport beside services that aren't written in Go
+//	holdoff version  which version this is
 //
 // Each flag has an environment variable: -redis-url is HOLDOFF_REDIS_URL. docs/COMMAND.md
 // describes all of it.
@@ -43,6 +44,7 @@ var commands = []command{
 	{"explain", "KEY", "how it came to what is held", setupExplain},
 	{"doctor", "", "find out whether Redis does what a fleet needs of it", setupDoctor},
 	{"proxy", "", "a Transport for services that aren't written in Go", setupProxy},
+	{"version", "", "the version of this program, and of the records that it reads", setupVersion},
 }
 
 // env is what a command has to do with the outside.

@@ -159,13 +159,20 @@ func TestRun_WithoutACommandSaysWhichThereAre(t *testing.T) {
 	}
 }
 
+func TestVersion_SaysWhatItReads(t *testing.T) {
+	t.Parallel()
+	if out := must(t, "version"); !strings.Contains(out, "records of version 3") {
+		t.Errorf("got %q", out)
+	}
+}
+
 func TestRun_WrongArgumentsAreUsageErrors(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		{"ls", "x"}, {"ls", "-nonsense"}, {"ls", "-timeout", "0s"}, {"ls", "-timeout", "-1s"}, {"ls", "-namespace", "a b"},
 		{"ls", "-redis-url", "http://h"}, {"ls", "-redis-url", "redis://h/x"}, {"ls", "-redis-url", "redis://h?nonsense=1"},
 		{"ls", "-redis-url", "redis://h?master_name=m", "-redis-cluster"},
-		{"watch", "x"}, {"watch", "-interval", "1ms"}, {"doctor", "x"}, {"clear"}, {"clear", "k", "-all"},
+		{"watch", "x"}, {"watch", "-interval", "1ms"}, {"doctor", "x"}, {"version", "x"}, {"clear"}, {"clear", "k", "-all"},
 	} {
 		if status, _, stderr := do(t, args...); status != exitUsage || stderr == "" {
 			t.Errorf("%q: exit status %d, %q", args, status, stderr)

@@ -43,6 +43,9 @@ func TestEveryAlertIsTested(t *testing.T) {
 	t.Parallel()
 	tests, doc := read(t, "alerts_test.yaml"), read(t, "../../docs/TELEMETRY.md")
 	alerts := regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(read(t, "alerts.yaml"), -1)
+	if n := strings.Count(read(t, "alerts.yaml"), "runbook_url: "); n != len(alerts) {
+		t.Errorf("%d of %d alerts have a runbook_url", n, len(alerts))
+	}
 	if len(alerts) == 0 {
 		t.Error("there are no alerts")
 	}

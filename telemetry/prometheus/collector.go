@@ -13,6 +13,8 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -64,6 +66,12 @@ var (
 		"How many scopes of a key are not healthy, by kind of scope and by phase.", []string{"key", "scope", "phase"}, nil)
 	waiters = prometheus.NewDesc("holdoff_waiters",
 		"Requests that wait for a key that is not healthy.", []string{"key"}, nil)
+	rate = prometheus.NewDesc("holdoff_rate",
+		"Sends per second that the fleet allows a key, or a part of it, that is paced or rationed: the lowest of a kind of scope.", []string{"key", "scope"}, nil)
+	heldUntil = prometheus.NewDesc("holdoff_hold_until_timestamp_seconds",
+		"When a hold ends, in seconds since 1970: the last of a kind of scope.", []string{"key", "scope"}, nil)
+	buildInfo = prometheus.NewDesc("holdoff_build_info",
+		"Always 1: which version of holdoff, built by which Go.", []string{"version", "goversion"}, nil)
 	storeUp = prometheus.NewDesc("holdoff_store_up",
 		"Whether the store works: at 0, holds are this process's own.", nil, nil)
 )
@@ -145,7 +153,7 @@ func (c *Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range c.counted() {
 		m.Describe(to)
 	}
-	for _, d := range []*prometheus.Desc{heldSeconds, keysNow, waiters, storeUp} {
+	for _, d := range []*prometheus.Desc{heldSeconds, keysNow, rate, heldUntil, waiters, storeUp, buildInfo} {
 		to <- d
 	}
 }
@@ -158,6 +166,7 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	for of, held := range c.held.totals(time.Now()) {
 		to <- prometheus.MustNewConstMetric(heldSeconds, prometheus.CounterValue, held.Seconds(), of.key, of.scope)
 	}
+	to <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, builtOf(), runtime.Version())
 	if c.Transport == nil {
 		return
 	}
@@ -179,10 +188,18 @@ func (c *Collector) counted() []prometheus.Collector {
 func (c *Collector) collectKeys(to chan<- prometheus.Metric) {
 	type place struct{ key, scope, phase string }
 	count, line := map[place]int{}, map[string]int{}
+	rates, ends := map[part]float64{}, map[part]float64{}
 	for state := range c.Transport.Keys() {
 		key := c.keys.known(state.Key)
 		if state.Phase != holdoff.Healthy {
 			count[place{key, state.Scope.Kind(), state.Phase.String()}]++
+			at := part{key, state.Scope.Kind()}
+			switch lowest, known := rates[at]; {
+			case state.Phase == holdoff.Held:
+				ends[at] = max(ends[at], float64(state.Until.UnixMilli())/1e3)
+			case state.Rate > 0 && (!known || state.Rate < lowest):
+				rates[at] = state.Rate
+			}
 		}
 		if state.Waiters > 0 {
 			line[key] += state.Waiters
@@ -191,7 +208,28 @@ func (c *Collector) collectKeys(to chan<- prometheus.Metric) {
 	for at, n := range count {
 		to <- prometheus.MustNewConstMetric(keysNow, prometheus.GaugeValue, float64(n), at.key, at.scope, at.phase)
 	}
+	for at, perSecond := range rates {
+		to <- prometheus.MustNewConstMetric(rate, prometheus.GaugeValue, perSecond, at.key, at.scope)
+	}
+	for at, end := range ends {
+		to <- prometheus.MustNewConstMetric(heldUntil, prometheus.GaugeValue, end, at.key, at.scope)
+	}
 	for key, n := range line {
 		to <- prometheus.MustNewConstMetric(waiters, prometheus.GaugeValue, float64(n), key)
 	}
 }
+
+// builtOf is the version of holdoff that this program was built with.
+var builtOf = sync.OnceValue(func() string {
+	const module = "github.com/go-holdoff/holdoff"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == module && m.Version != "" {
+			return m.Version
+		}
+	}
+	return "(devel)"
+})

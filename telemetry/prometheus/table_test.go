@@ -16,13 +16,24 @@ import (
 	"github.com/go-holdoff/holdoff"
 )
 
+// somePaced is a store that says of one key that it is paced.
+type somePaced struct{ holdoff.Store }
+
+func (s somePaced) Watch(key string, changed func(string, holdoff.State)) (stop func()) {
+	if key == "http://paced" {
+		changed("", holdoff.State{Phase: holdoff.Paced, Rate: 0.01, Until: time.Now().Add(time.Hour), Generation: 1, Attempts: 1, Status: 429, Version: 1 << 50})
+	}
+	return s.Store.Watch(key, changed)
+}
+
 // everything calls check while a Collector has something in each of its metrics.
 func everything(t *testing.T, check func(*Collector)) {
 	synctest.Test(t, func(t *testing.T) {
 		transport, collector := watched(500, 500, 429, 500)
-		transport.Store = &holdoff.MemoryStore{}
+		transport.Store = somePaced{&holdoff.MemoryStore{}}
 		transport.MaxAttempts = 3
 		collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.StoreFailed})
+		go send(t.Context(), transport, "http://paced/")
 		go send(t.Context(), transport, "http://h/")
 		go send(t.Context(), transport, "http://h/")
 		time.Sleep(4 * time.Second)

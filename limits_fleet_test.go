@@ -37,7 +37,7 @@ func TestLimits_OfAnLLM_AreSharedOutByAStore(t *testing.T) {
 		{"2 replicas", &llm{max: 10000, rate: 2000}, 2, exact, 0.3, 0.9},
 		{"16 replicas", &llm{max: 10000, rate: 2000}, 16, exact, 0.3, 0.9},
 		{"16 replicas, costs with an error", &llm{max: 10000, rate: 2000}, 16, about, 0.4, 0.85},
-		{"16 replicas, costs unknown", &llm{max: 10000, rate: 2000}, 16, nil, 0.6, 0.7},
+		{"16 replicas, costs unknown", &llm{max: 10000, rate: 2000}, 16, nil, 1, 0.5},
 		{"16 replicas, a large bucket", &llm{max: 150000, rate: 20000}, 16, about, 0.4, 0.85},
 		{"128 replicas, a large bucket", &llm{max: 600000, rate: 20000}, 128, about, 0.4, 0.85},
 		{"16 replicas, a window", &llm{max: 120000, window: time.Minute}, 16, exact, 0.5, 0.9},

@@ -323,7 +323,7 @@ func TestKeys_OfLimits_SayWhatRemains(t *testing.T) {
 			all = append(all, k.String())
 		}
 		slices.Sort(all)
-		want := []string{"/v1/chat of https://api.example is open; 4000 of 10000 tokens left", "https://api.example is open; 4 of 50 requests left"}
+		want := []string{"/v1/chat of https://api.example is healthy; 4000 of 10000 tokens left", "https://api.example is healthy; 4 of 50 requests left"}
 		if !slices.Equal(all, want) {
 			t.Errorf("got %q, want %q", all, want)
 		}

@@ -141,10 +141,8 @@ func (l *Ledger) Done(d *Draft) {
 	l.release(now)
 }
 
-// Concurrent reports whether the request must say when it is over.
-func (l *Ledger) Concurrent() bool {
-	return slices.ContainsFunc(l.entries[:l.known], func(e *entry) bool { return e.Concurrent() })
-}
+// Concurrent reports whether requests must say when they are over.
+func (l *Ledger) Concurrent() bool { return l.concurrent }
 
 // Wait waits until the request has drawn what it costs, its patience is over, or ctx
 // ends: with deadline, the two are one. The error is a *Rejection or the context's.
@@ -212,13 +210,20 @@ func (l *Ledger) try(d *Draft, now time.Time) bool {
 	return true
 }
 
+// sure reports whether what a request draws on a limit is more than a guess.
+func (d *Draft) sure(i int) bool {
+	of := &d.group.draws[i]
+	_, said := d.Cost[of.Name]
+	return said || of.measured || of.Name == Requests
+}
+
 func (l *Ledger) draw(d *Draft, now time.Time) {
 	d.drawn, d.marks, d.places = d.drawn[:0], d.marks[:0], d.places[:0]
 	for i := range d.group.draws {
 		cost := d.cost(i)
 		d.drawn = append(d.drawn, cost)
 		d.places = append(d.places, l.spend(&d.group.draws[i], cost, now))
-		d.marks = append(d.marks, d.group.draws[i].Draw(cost, now))
+		d.marks = append(d.marks, d.group.draws[i].Draw(cost, d.sure(i), now))
 	}
 }
 

@@ -29,8 +29,8 @@ type Key struct {
 	// under mu.
 	fastPath   atomic.Uint64
 	ignored    atomic.Uint32 // how many answers are not looked at for each that is: see MayLearn
-	epoch      atomic.Uint64 // counts the limits that were met or reported; written under mu
 	evicted    atomic.Bool   // the table has forgotten this key, and has or makes another; set under mu
+	epoch      atomic.Uint64 // counts the limits that were met or reported; written under mu
 	emit       func(Change)
 	dispatcher *dispatcher   // nil without a store
 	stop       func()        // ends the watch of the store

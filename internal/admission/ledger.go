@@ -36,6 +36,8 @@ const (
 type Ledger struct {
 	key   string
 	store LimitStore // nil where the limits are not shared
+	// concurrent is whether one of the limits is of requests in flight.
+	concurrent bool
 
 	mu      sync.Mutex // guards what follows, and all that the groups and drafts have
 	entries []*entry
@@ -75,7 +77,8 @@ func newLedger(key string, known []limits.Limit, store Store) *Ledger {
 	l.store, _ = store.(LimitStore)
 	now := time.Now()
 	for _, k := range known {
-		l.add(limits.FromUser(k, now), scope.Scope{})
+		e := l.add(limits.FromUser(k, now), scope.Scope{})
+		l.concurrent = l.concurrent || e.Concurrent()
 	}
 	return l
 }

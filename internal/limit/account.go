@@ -22,6 +22,7 @@ type Account struct {
 	at      time.Time // the level's time
 	drawn   float64   // in all
 	draws   uint64    // how many
+	guesses uint64    // how many of them had a cost that was guessed
 	latest  Mark      // of the latest request whose answer was taken in
 	said    float64   // what remained by that answer
 	refill  refill
@@ -31,9 +32,9 @@ type Account struct {
 
 // A Mark is the place of a request among all that drew on an account.
 type Mark struct {
-	drawn float64 // in all, its own cost included
-	draws uint64
-	at    time.Time
+	drawn          float64 // in all, its own cost included
+	draws, guesses uint64
+	at             time.Time
 }
 
 // At returns when the request was sent.
@@ -138,13 +139,16 @@ func (a *Account) Wait(cost, claimed float64, now time.Time) time.Duration {
 	return max(a.refill.wait(missing, a.full(), a.portion.share(a.known), now), time.Millisecond)
 }
 
-// Draw takes the cost of a request that is sent now.
-func (a *Account) Draw(cost float64, now time.Time) Mark {
+// Draw takes the cost of a request that is sent now, which is known or a guess.
+func (a *Account) Draw(cost float64, known bool, now time.Time) Mark {
 	a.advance(now)
 	a.level -= cost
 	a.drawn += cost
 	a.draws++
-	return Mark{a.drawn, a.draws, now}
+	if !known {
+		a.guesses++
+	}
+	return Mark{a.drawn, a.draws, a.guesses, now}
 }
 
 // Return gives back what was drawn and not used. What a later answer says holds already:
@@ -184,7 +188,7 @@ func (a *Account) Learn(l Limit, m Mark, now time.Time) (each float64, ok bool) 
 		return 0, false
 	}
 	if m.draws == 0 { // it was sent before the account began: all that was drawn came later, or is in it
-		m = Mark{a.drawn, a.draws, now}
+		m = Mark{a.drawn, a.draws, a.guesses, now}
 	}
 	a.advance(now)
 	before := a.refill
@@ -208,7 +212,9 @@ func (a *Account) Learn(l Limit, m Mark, now time.Time) (each float64, ok bool) 
 		fell := before.between(a.said, a.full(), 1, a.latest.at, m.at) - l.Remaining
 		own, n := m.drawn-a.latest.drawn, float64(m.draws-a.latest.draws)
 		if before.same(a.latest.at, now) {
-			a.portion.learn(own, fell)
+			if m.guesses == a.latest.guesses {
+				a.portion.learn(own, fell) // a guess is made of fell, and says nothing of others
+			}
 			each, ok = fell/n, fell > 0
 		}
 	}

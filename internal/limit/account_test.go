@@ -60,7 +60,7 @@ func use(s *server, cost float64, d, took time.Duration) (a *Account, served, re
 			now = now.Add(wait)
 			continue
 		}
-		m := a.Draw(cost, now)
+		m := a.Draw(cost, true, now)
 		l, ok := s.take(cost, now.Add(took/2))
 		now = now.Add(took)
 		a.Learn(l, m, now)
@@ -120,8 +120,8 @@ func TestAccount_Bucket_WaitsForTheCostAndNotForFull(t *testing.T) {
 
 func TestAccount_AnswerOfAnEarlierRequest_DoesNotHideWhatWasDrawnSince(t *testing.T) {
 	a := FromAnswer(Limit{Max: 10000, Remaining: 10000}, start)
-	first := a.Draw(4000, start)
-	second := a.Draw(5000, start)
+	first := a.Draw(4000, true, start)
+	second := a.Draw(5000, true, start)
 	a.Learn(Limit{Max: 10000, Remaining: 6000, Reset: 2 * time.Second}, first, start)
 	if got := a.Seen(start).Remaining; got != 1000 {
 		t.Errorf("after the first answer: %v remain, want 1000", got)
@@ -141,7 +141,7 @@ func TestAccount_SharedWithOthers_IsRefilledByItsPortion(t *testing.T) {
 	now := start
 	left := 10000.0
 	for range 20 {
-		m := a.Draw(100, now)
+		m := a.Draw(100, true, now)
 		left -= 400 // three others draw as much
 		a.Learn(Limit{Max: 10000, Remaining: left, Reset: time.Duration((10000 - left) / 1000 * float64(time.Second))}, m, now)
 	}
@@ -158,7 +158,7 @@ func TestAccount_OfTheUser_SendsNeverMoreThanTheRateAndTheBurst(t *testing.T) {
 			now = now.Add(wait)
 			continue
 		}
-		a.Draw(1, now)
+		a.Draw(1, true, now)
 		sent = append(sent, now)
 	}
 	for i := range sent {
@@ -214,7 +214,7 @@ func FuzzAccount(f *testing.F) {
 		a, now := FromAnswer(l, start), start
 		for range 4 {
 			now = now.Add(time.Duration(step % int64(time.Hour)))
-			m := a.Draw(cost, now)
+			m := a.Draw(cost, true, now)
 			a.Learn(l, m, now)
 			if wait := a.Wait(cost, cost, now); wait < 0 || wait > Forever {
 				t.Fatalf("%+v: a wait of %v", l, wait)

@@ -12,7 +12,7 @@ const (
 	portionMemory = 0.9
 	// leastPortion bounds what others may take away: a process that waits for ever never
 	// learns that they have gone.
-	leastPortion = 1.0 / 256
+	leastPortion = 1.0 / 32
 )
 
 // learn takes in what this process drew between two answers, and by how much the limit

@@ -65,17 +65,17 @@ func (s KeyState) stands() string {
 		if left := time.Until(s.Until); left > 0 {
 			return "is held for " + leftWords(left) + " more"
 		}
-		return "was held, and the next request is the probe"
+		return "was held; the next request is the probe"
 	case Probing:
-		return "is probed with one trial request"
+		return "is probed with one request"
 	case Ramping:
-		return "is recovering, with more requests step by step"
+		return "is recovering: more requests are sent step by step"
 	case Counted:
-		return "gets all requests, and its capacity is measured"
+		return "is sent all requests, and its capacity is measured"
 	case Paced:
-		return fmt.Sprintf("is paced at what it accepts, %.3g requests per second", s.Rate)
+		return fmt.Sprintf("is limited to what it accepts, %.3g requests per second", s.Rate)
 	case Rationed:
-		return fmt.Sprintf("is rationed until its quota resets, at %.3g requests per second", s.Rate)
+		return fmt.Sprintf("spreads a quota until its reset, %.3g requests per second", s.Rate)
 	case Healthy:
 		if s.Attempts > 0 {
 			return "is failing, but requests are sent"

@@ -74,7 +74,7 @@ func setupProxy(flags *flag.FlagSet) func(context.Context, *env, []string) error
 			defer shared.Close()
 			store = shared
 			if err := shared.Err(); err != nil {
-				log.Warn("Redis is away: holds are not shared until it is back", "error", c.hide(err))
+				log.Warn("Redis is unreachable: holds are not shared until it is back", "error", c.hide(err))
 			}
 		}
 		p := newProxy(upstreams, store, log, fields(*hosts))

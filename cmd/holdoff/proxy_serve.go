@@ -71,7 +71,7 @@ func newProxy(upstreams []*upstream, store holdoff.Store, log *slog.Logger, host
 	return p
 }
 
-// ready says whether requests are to be sent here. That Redis is away is no reason against
+// ready says whether requests are to be sent here. That Redis is unreachable is no reason against
 // it: the proxy then holds alone.
 func (p *proxy) ready(w http.ResponseWriter, _ *http.Request) {
 	if p.draining.Load() {
@@ -128,7 +128,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error, log *slog.Logger)
 		http.Error(w, held.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	if r.Context().Err() != nil { // the service has hung up: nobody reads this
+	if r.Context().Err() != nil { // the service has hung up, and reads no answer
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}

@@ -85,7 +85,7 @@ func (c *connection) prepare() (dial func() redis.UniversalClient, err error) {
 }
 
 // errURL is all that is said about a URL that cannot be read: any part of it may be a part
-// of its password, since nobody knows where that ends.
+// of its password, since it is unknown where that ends.
 var errURL = usagef("-redis-url is no URL of Redis; its form is redis://user:password@host:port/db?option=value " +
 	"or unix://user:password@/path?db=N, where user and password are percent-encoded; an option may be unknown, or its value none that it has")
 

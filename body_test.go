@@ -212,7 +212,7 @@ func sendWithFailingGetBody(t *testing.T, base *scripted) (*http.Response, holdo
 }
 
 // A body without GetBody streams: its first byte is there before its producer has
-// ended, and no byte is read that nobody asked for.
+// ended, and no byte is read without need.
 func TestBodiesStream(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {
@@ -553,7 +553,7 @@ func TestDialErrorsAndStreams(t *testing.T) {
 	}
 }
 
-// A dial to a port where nobody listens leaves the body unread.
+// A dial to a port where no server listens leaves the body unread.
 func TestRealDialErrorLeavesTheBody(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

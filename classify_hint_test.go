@@ -102,7 +102,7 @@ func TestProbe_ThatIsAskedToComeBackLaterRenewsTheHold(t *testing.T) {
 	}
 }
 
-// Outside of a probe such an answer is about one resource, and holds nobody else.
+// Outside of a probe such an answer is about one resource, and holds no other request.
 func TestClassify_HintOfOneResourceHoldsNobodyElse(t *testing.T) {
 	for _, status := range []int{400, 404, 409, 413, 423, 501} {
 		synctest.Test(t, func(t *testing.T) {

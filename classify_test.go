@@ -511,7 +511,7 @@ func listen(t *testing.T, serve func(net.Conn)) (address string) {
 	return l.Addr().String()
 }
 
-// refusedAddress is one at which nobody listens any more.
+// refusedAddress is one at which no server listens any more.
 func refusedAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

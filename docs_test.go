@@ -227,7 +227,7 @@ func TestDocumentedNumbers(t *testing.T) {
 		{retryLogic, "clamp(%s / rate, %s, max(%s, 1 / rate))", []any{c["sendsPerSlot"], hold.Slot, c["maxSlot"]}},
 		{retryLogic, "left alone for %s, then 8 s, up to %s", []any{c["pacingCooldown"], c["pacingCooldown"].(time.Duration) << c["maxCooldownDoublings"].(int)}},
 		{retryLogic, "For %s, or as long as", []any{c["measureWindow"]}},
-		{retryLogic, "nobody was denied one for %s", []any{c["idleAfter"]}},
+		{retryLogic, "no request was denied one for %s", []any{c["idleAfter"]}},
 		{retryLogic, "no further than %s KiB and for no longer than %s", []any{replay.DrainLimit >> 10, replay.DrainTime}},
 		{retryLogic, "and up to %s KiB of what is read", []any{replay.Limit >> 10}},
 		{retryLogic, "%s at most, within %s at random", []any{admissionConstant("maxWant"), admissionConstant("askSpread")}},

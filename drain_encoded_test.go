@@ -152,7 +152,7 @@ func TestDrain_EncodedBodyLeavesNothingBehind(t *testing.T) {
 					}
 					all.Wait()
 					eventually(t, "no connection is open", func() bool {
-						base.CloseIdleConnections() // one that was dialled in vain may come late
+						base.CloseIdleConnections() // an unused connection may come late
 						open, _ := conns.count()
 						return open == 0
 					})

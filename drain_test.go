@@ -254,7 +254,7 @@ func TestSmallBodiesKeepTheConnection(t *testing.T) {
 }
 
 // A server that answers early and goes on reading the upload ends its response when
-// the upload ends, which nobody sends any more. The retry comes all the same.
+// the upload ends, which no goroutine sends any more. The retry comes all the same.
 func TestDiscardWhileTheServerReadsTheUpload(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, http2 bool) {

@@ -526,7 +526,7 @@ func testFleet(t *testing.T, addrs string, rdb *redis.Client) {
 		go func() { waiters <- all.do(order{Do: "get", Host: "probe.example", N: 3}, nil) }()
 		all.do(order{Do: "await", Host: "probe.example", Phase: holdoff.Held, Level: 1}, nil)
 		all.do(order{Do: "await", Host: "probe.example", Phase: holdoff.Held, Level: 2}, nil)
-		// The two that probed in vain may have got the 503.
+		// The two failed probes may have got the 503.
 		if sum := <-waiters; sum.Status[200]+sum.Status[503] != 3*fleetSize || sum.Status[503] > 2 {
 			t.Errorf("waiters got %+v", sum)
 		}

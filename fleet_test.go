@@ -390,7 +390,7 @@ func TestKeys_LongAfterAHoldListsNothing(t *testing.T) {
 	})
 }
 
-// Where no request may wait, nobody stands in line when a hold ends. It ends all
+// If no request may wait, none is in the queue when a hold ends. It ends all
 // the same, and the next request is the probe.
 func TestHold_WithoutWaitersEnds(t *testing.T) {
 	for _, wait := range []string{"MaxWait negative", "short deadlines"} {

@@ -446,7 +446,7 @@ func TestKey_OfTheUsersSplitsHolds(t *testing.T) {
 	})
 }
 
-// A bad probe means the next hold, and nobody else sends; what the server asks for is
+// A bad probe means the next hold, and no other request is sent; what the server asks for is
 // cut to MaxHold.
 func TestProbe_ThatIsRefusedLetsNoOtherRequestThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

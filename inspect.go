@@ -65,22 +65,22 @@ func (s KeyState) stands() string {
 		if left := time.Until(s.Until); left > 0 {
 			return "is held for " + leftWords(left) + " more"
 		}
-		return "was held, and the next request tries it"
+		return "was held; the next request is the probe"
 	case Probing:
-		return "is tried with one request"
+		return "is probed with one request"
 	case Ramping:
-		return "is coming back, a few requests at a time"
+		return "is recovering: more requests are sent step by step"
 	case Counted:
-		return "is open, and what it refuses is counted"
+		return "is sent all requests, and its capacity is measured"
 	case Paced:
-		return fmt.Sprintf("is paced at what it takes, %.3g per second", s.Rate)
+		return fmt.Sprintf("is limited to what it accepts, %.3g requests per second", s.Rate)
 	case Rationed:
-		return fmt.Sprintf("is rationed until its quota resets, at %.3g per second", s.Rate)
+		return fmt.Sprintf("spreads a quota until its reset, %.3g requests per second", s.Rate)
 	case Healthy:
 		if s.Attempts > 0 {
-			return "is open, and failing"
+			return "is failing, but requests are sent"
 		}
-		return "is open"
+		return "is healthy"
 	}
 	return "is in " + s.Phase.String()
 }

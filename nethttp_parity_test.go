@@ -433,7 +433,7 @@ func TestParityWithNetHTTP(t *testing.T) {
 	})
 }
 
-// The two transports fail alike where nobody answers in time, also with a timeout of
+// The two transports fail alike where no server answers in time, also with a timeout of
 // each attempt that is not reached.
 func TestParityOfDeadlines(t *testing.T) {
 	t.Parallel()

@@ -391,7 +391,7 @@ func TestHookPanicLeaksNothing(t *testing.T) {
 					}
 				}
 				if tt.kind == holdoff.HoldChanged {
-					// On a request's goroutine: nobody waits when the hold ends.
+					// On a request's goroutine: no request waits when the hold ends.
 					statusOf(tr, newRequest(t, "GET", "http://h/429", "").WithContext(holdoff.WithoutRetry(t.Context())))
 					time.Sleep(4 * time.Second)
 					armed = true

@@ -94,7 +94,7 @@ func offer(t *testing.T, trs []*holdoff.Transport, n int, d time.Duration) int {
 }
 
 // A server that says what it can take, in one way or another, is fed at that rate:
-// nearly nothing refused, nearly all used, everybody served. By one process, by
+// nearly nothing refused, nearly all used, all callers served. By one process, by
 // Transports that share a store, and by those whose store goes away in the middle,
 // or comes and goes. Then the key is well again, and nothing goes on.
 func TestServerIsFedAtItsOwnRate(t *testing.T) {
@@ -147,7 +147,7 @@ func TestServerIsFedAtItsOwnRate(t *testing.T) {
 				r := result{served, server.refused, <-done}
 				time.Sleep(time.Minute)
 				for i, tr := range trs {
-					// A quota that was used up last is awaited until somebody asks.
+					// A quota that was used up last is awaited until a request asks.
 					h := keyAt(tr, fleetKey)
 					if over := h.Phase == holdoff.Held && !time.Now().Before(h.Until); h.Phase != holdoff.Healthy && !over || h.Waiters != 0 {
 						t.Errorf("a minute later, process %d: %v, %d waiting", i, h.Phase, h.Waiters)

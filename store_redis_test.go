@@ -130,7 +130,7 @@ func TestHoldThatRedisLostIsAssertedAgain(t *testing.T) {
 	// sequence stay.
 	evict := func() {
 		rdb.Del(t.Context(), record, redisName("default", "index"))
-		rdb.HIncrBy(t.Context(), redisName("default", "meta"), "seq", 1) // somebody else's change
+		rdb.HIncrBy(t.Context(), redisName("default", "meta"), "seq", 1) // another client's change
 	}
 	for _, lose := range []func(){flush, flush, evict, evict} {
 		lose()
@@ -168,7 +168,7 @@ func TestHoldThatWasOnlyHeardOfIsKept(t *testing.T) {
 	for name, harm := range map[string]func(ctx context.Context, rdb *redis.Client, record string) error{
 		"flushed": func(ctx context.Context, rdb *redis.Client, _ string) error { return rdb.FlushAll(ctx).Err() },
 		"evicted": func(ctx context.Context, rdb *redis.Client, record string) error {
-			rdb.HIncrBy(ctx, redisName("default", "meta"), "seq", 1) // somebody else's change
+			rdb.HIncrBy(ctx, redisName("default", "meta"), "seq", 1) // another client's change
 			return rdb.Del(ctx, record).Err()
 		},
 		"of the future": func(ctx context.Context, rdb *redis.Client, record string) error {

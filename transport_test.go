@@ -782,7 +782,7 @@ func TestBudgetBoundsRetries(t *testing.T) {
 			sent, good, streak := 0, 0, 0
 			base := baseFunc(func(*http.Request) (*http.Response, error) {
 				sent++
-				if rng.IntN(2) == 0 && streak < 20/2 { // nobody is to be held: what waits for a hold is free
+				if rng.IntN(2) == 0 && streak < 20/2 { // no request is to be held: what waits for a hold is free
 					streak++
 					return answer(503), nil
 				}

@@ -1,5 +1,5 @@
-// Package retryapi replays requests that a [holdoff.Transport] gave up, and shows
-// why nothing is being sent.
+// Package retryapi replays requests that a [holdoff.Transport] could not complete, and
+// shows why requests are held.
 //
 //	lot, err := retryapi.NewMemoryLot(retryapi.Bounds{})
 //	transport := &holdoff.Transport{Park: lot}
@@ -7,21 +7,21 @@
 //	transport.Observe = handler.Observe // for the history on the page
 //	mux.Handle("/retries/", http.StripPrefix("/retries", requireLogin(handler)))
 //
-// The handler has no authentication of its own. Mount it behind the service's:
+// The handler has no authentication. Mount it behind that of the service:
 // any client that reaches it can make the service send those requests, and
 // see which hosts it talks to.
 //
 //	POST /retry   replays one parked request: see RetryRequest, RetryResponse
 //	GET  /state   keys, parked requests and the store's health, as JSON: see State
 //	GET  /events  the same as server-sent events, whenever it changes
-//	GET  /        a page of it
+//	GET  /        the same as a page
 //
-// Nothing happens on GET. A POST must carry application/json and come from the
+// GET changes nothing. A POST must carry application/json and come from the
 // handler's own origin, if from a browser; and each request must name a host that
-// is allowed (Handler.Hosts). docs/openapi.yaml describes it all.
+// is allowed (Handler.Hosts). docs/openapi.yaml describes the API.
 //
 // Pages that are open hold streams that do not end by themselves: cancel them by
 // the server's BaseContext, or http.Server.Shutdown waits for them. Give the server
 // a ReadHeaderTimeout, an IdleTimeout and a WriteTimeout: docs/OPERATIONS.md says
-// how long. The handler sets them aside for what lasts longer.
+// how long. The handler extends them for calls that last longer.
 package retryapi

@@ -73,7 +73,7 @@ func (h *Handler) log() *zap.Logger { return cmp.Or(h.Logger, nop) }
 
 var nop = zap.NewNop()
 
-// Observe notes when holds begin and end, for the history that the page shows.
+// Observe records when holds begin and end, for the history that the page shows.
 // Set it as Transport.Observe, or call it from there.
 func (h *Handler) Observe(_ context.Context, e holdoff.Event) { h.history.note(e, time.Now()) }
 

@@ -129,7 +129,7 @@ func refused(t testing.TB, rec *httptest.ResponseRecorder, status int, field str
 	return p
 }
 
-// next returns the number of the next attempt, and whether somebody makes it.
+// next returns the number of the next attempt, and whether a caller makes it.
 func (r *rig) next(t testing.TB) (int, bool) {
 	t.Helper()
 	list, _, err := r.lot.List(context.Background(), 1)

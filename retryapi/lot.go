@@ -19,17 +19,17 @@ type Lot interface {
 
 	// Claim reserves the attempt with that number for the caller, for as long
 	// as lease. A lot never drops a request while it is claimed. The errors are
-	// ErrUnknown and a *ConflictError; any other one means that the lot is out of
-	// order.
+	// ErrUnknown and a *ConflictError; any other error means that the lot does not
+	// work.
 	Claim(ctx context.Context, id string, attempt int, lease time.Duration) (*Claim, error)
 
-	// Begin uses up the number of the attempt, whatever becomes of it, and renews
+	// Begin uses up the number of the attempt, whatever its result, and renews
 	// the claim: it lasts for lease from now on. The caller sends next, and must
 	// have an answer before the lease ends. Begin fails with a *ConflictError
 	// where the lease ran out and another caller has claimed the attempt since.
 	Begin(ctx context.Context, c *Claim, lease time.Duration) error
 
-	// Settle ends a claim with what came of it.
+	// Settle ends a claim with the result of the attempt.
 	Settle(ctx context.Context, c *Claim, r Result) error
 
 	// List returns what is parked, the latest first, at most limit of them, and
@@ -50,10 +50,10 @@ type Claim struct {
 	token string
 }
 
-// Result is what came of a claim.
+// Result is the result of a claimed attempt.
 type Result struct {
 	Sent   bool // the attempt was made
-	Good   bool // and the request is done with
+	Good   bool // and it succeeded: the request is no longer parked
 	Status int
 	Err    string
 }
@@ -75,7 +75,7 @@ type Summary struct {
 }
 
 // ErrUnknown is the error for an id that is not parked: it never was, it has
-// expired, or it is done with.
+// expired, or its replay succeeded.
 var ErrUnknown = errors.New("retryapi: no such parked request")
 
 // A ConflictError is the error for an attempt that is not the next one, or that

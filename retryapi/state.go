@@ -75,11 +75,11 @@ type KeyState struct {
 	Level          int        `json:"level"`
 	Witnesses      int        `json:"witnesses"`
 	Waiters        int        `json:"waiters"`
-	Shared         bool       `json:"shared"`         // the store says so
-	Told           bool       `json:"told"`           // by another replica: this one has met no failure
+	Shared         bool       `json:"shared"`         // it is the state of the fleet, from the store
+	Told           bool       `json:"told"`           // reported by another replica: this one has met no failure
 	ServerDirected bool       `json:"serverDirected"` // the server asked for it
 	History        []Interval `json:"history"`
-	Words          string     `json:"words"` // all that in a sentence
+	Words          string     `json:"words"` // the state in a sentence
 }
 
 // Interval is a time during which a key was not healthy.

@@ -85,8 +85,8 @@ var brokenStores = []struct {
 		return rec.Commit(d, now)
 	})},
 	{"keeps hints for ever", "a decision ends the hint", over(committed(func(d *decision) { d.SeenHint = 1 }))},
-	{"has an end of a hold decided that nobody wants", "the end of a hint needs a decision", over(in(func(r *report) { r.Want = max(r.Want, 1) }))},
-	{"takes short hints for long ones", "a hint holds nobody where", over(in(func(r *report) { r.ServerDirected = r.Hint > 0 }))},
+	{"has an end of a hold decided that no replica asked for", "the end of a hint needs a decision", over(in(func(r *report) { r.Want = max(r.Want, 1) }))},
+	{"takes short hints for long ones", "a hint holds no request if", over(in(func(r *report) { r.ServerDirected = r.Hint > 0 }))},
 	{"believes any hint", "a hint without bounds", out2(func(rec *holdoff.Record, got *reply) {
 		if rec.HintUntil.Time().Sub(got.Now) > 50*time.Minute {
 			got.Snapshot.Until = got.Now.Add(290 * 365 * 24 * time.Hour)
@@ -116,9 +116,9 @@ var brokenStores = []struct {
 		}
 		return rec.Commit(d, now)
 	})},
-	{"grants less than nothing", "wild numbers of permits", over(out(func(r report, got *reply) { got.Snapshot.Permits = min(got.Snapshot.Permits, r.Want) }))},
+	{"grants less than nothing", "impossible numbers of permits", over(out(func(r report, got *reply) { got.Snapshot.Permits = min(got.Snapshot.Permits, r.Want) }))},
 	{"forgets that permits were wanting", "when permits were last wanting", out2(func(_ *holdoff.Record, got *reply) { got.Record.DeniedAt = 0 })},
-	{"takes the end of a round for a want of permits", "permits that nobody lacked", adds(func(rec *holdoff.Record, r report, now time.Time) reply {
+	{"takes the end of a round for a want of permits", "a replica that asks as a round ends", adds(func(rec *holdoff.Record, r report, now time.Time) reply {
 		if r.Want > 0 && rec.Until.Time().Before(now) {
 			rec.DeniedAt = hold.Millis(now.UnixMilli())
 		}
@@ -127,7 +127,7 @@ var brokenStores = []struct {
 	{"has everything decided", "at the result that its alarm names", over(out(func(_ report, got *reply) { got.Decide = true }))},
 	{"has nothing decided", "when the round is over", over(out(func(_ report, got *reply) { got.Decide = false }))},
 	{"ignores alarms of quotas", "at the news of a quota", over(committed(func(d *decision) { d.Alarms.Near, d.Alarms.Spent = false, false }))},
-	{"has a hold's end decided that nobody wants", "a hold or a probe that is over", over(in(func(r *report) { r.Want = max(r.Want, 1) }))},
+	{"has a hold's end decided that no replica asked for", "a hold or a probe that is over", over(in(func(r *report) { r.Want = max(r.Want, 1) }))},
 	{"lets all decide", "one replica decides at a time", adds(func(rec *holdoff.Record, r report, now time.Time) reply {
 		rec.ClaimUntil = 0
 		return rec.Add(r, now, time.Hour)

@@ -110,7 +110,7 @@ var holdRules = []rule{
 		r.before(held.Until)
 		r.want(got, holdoff.Healthy, 0, "a success during a hold that the server did not ask for")
 	}},
-	{"a hint holds nobody where the server did not direct it", func(r *rig) {
+	{"a hint holds no request if the server did not direct it", func(r *rig) {
 		r.begin(5*time.Second, alarmed(7))
 		r.b.report(report{Generation: 7, Refused: 1, Hint: 3 * time.Second, Status: 429})
 		got := r.a.report(report{Generation: 7, Refused: 1, Hint: 500 * ms, Status: 429})

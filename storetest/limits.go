@@ -26,7 +26,7 @@ func (r *rig) paced() state {
 
 // Whole stories of limits: the machine over the store.
 var limitStoryRules = []rule{
-	{"refusals have everybody's results counted, and few of them end well", func(r *rig) {
+	{"refusals have all results counted, and few of them end well", func(r *rig) {
 		begun := time.Now()
 		s := r.a.exchange(report{Refusals: 1, Status: 429})
 		r.before(begun.Add(slack))
@@ -58,7 +58,7 @@ var limitStoryRules = []rule{
 			r.fatalf("%v per second after refusals, want less than %v", next.Rate, s.Rate)
 		}
 	}},
-	{"a pace that is used up grows, and one that nobody uses ends in health", func(r *rig) {
+	{"a pace that is used up grows, and an unused one ends", func(r *rig) {
 		s := r.paced()
 		used := r.a.exchange(report{Want: 256})
 		r.a.exchange(report{Generation: s.Generation, Good: used.Permits})
@@ -68,15 +68,15 @@ var limitStoryRules = []rule{
 		if grown.Phase != holdoff.Paced || !near(grown.Rate, 1.05*s.Rate) {
 			r.fatalf("%v per second after %v that were used up", grown.Rate, s.Rate)
 		}
-		sleepPast(used.Until.Add(time.Second)) // nobody was denied for a second
+		sleepPast(used.Until.Add(time.Second)) // no replica was denied for a second
 		s = r.b.exchange(report{})
 		if s.Phase == holdoff.Paced {
 			sleepPast(s.Until)
 			s = r.b.exchange(report{})
 		}
-		r.want(s, holdoff.Ramping, 0, "a slot that nobody used")
+		r.want(s, holdoff.Ramping, 0, "an unused slot")
 		sleepPast(s.Until)
-		r.want(r.a.exchange(report{}), holdoff.Healthy, 0, "a ramp that nobody used")
+		r.want(r.a.exchange(report{}), holdoff.Healthy, 0, "an unused ramp")
 	}},
 	{"a pace ends where demand is below it, though replicas ask as each slot ends", func(r *rig) {
 		s := r.paced()

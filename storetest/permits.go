@@ -63,7 +63,7 @@ var permitRules = []rule{
 		r.permits(got.Snapshot, 10, "a decision on an older revision")
 		r.permits(r.a.report(report{Want: 6}).Snapshot, 0, "after it")
 	}},
-	{"wild numbers of permits are wanted in vain", func(r *rig) {
+	{"impossible numbers of permits are not granted", func(r *rig) {
 		r.begin(5*time.Second, slot(7, 10))
 		r.permits(r.a.report(report{Want: -3}).Snapshot, 0, "less than none")
 		r.permits(r.b.report(report{Want: math.MaxInt32}).Snapshot, 10, "two billion")
@@ -76,16 +76,16 @@ var permitRules = []rule{
 		sleepPast(s.Until)
 		got := r.a.report(report{Want: 1})
 		if !got.Decide || (got.Record.DeniedAt.Time().Sub(denied.Now)).Abs() > slack/2 {
-			r.fatalf("b was denied at %v, and whoever asks after the round was not: %+v", denied.Now, got.Record)
+			r.fatalf("b was denied at %v, and a replica that asks after the round was not: %+v", denied.Now, got.Record)
 		}
 	}},
-	{"permits that nobody lacked are not wanting where a replica asks as a round ends", func(r *rig) {
+	{"a replica that asks as a round ends is not counted as denied", func(r *rig) {
 		s := r.begin(200*ms, slot(7, 10))
 		r.permits(r.a.report(report{Want: 2}).Snapshot, 2, "a few of them")
 		r.before(s.Until)
 		sleepPast(s.Until)
 		if got := r.a.report(report{Want: 5}); !got.Decide || got.Record.DeniedAt != 0 {
-			r.fatalf("nobody was denied: %+v", got.Record)
+			r.fatalf("no replica was denied: %+v", got.Record)
 		}
 	}},
 }

@@ -14,8 +14,8 @@ import (
 
 const preface = `16 replicas, medians of %d runs in virtual time. *Wasted* requests are requests that the
 server refused or failed. The *best peer* is the retry library with the fewest failed callers;
-of those, the one with the fewest wasted requests. *The others* are requests that the limit
-does not concern.
+if several have as few, the one with the fewest wasted requests. *The others* are requests to
+which the limit does not apply.
 `
 
 // works are the scenarios that the README shows: one limit of a part, three of the whole

@@ -10,9 +10,9 @@ import (
 	"github.com/go-holdoff/holdoff/bench/virtual"
 )
 
-const randomPreface = `%d servers in trouble, drawn at random. *Served* is the share of callers, of those that a
-scheduler that knows everything could have served: on average, and in the worst tenth of the
-servers. The best peer is the one that serves the most on average.
+const randomPreface = `%d servers in trouble, drawn at random. An ideal scheduler, which knows everything in advance, can
+serve a certain number of callers. *Served* is how many of these were served: the mean, and the
+value that one server in ten falls below. The best peer has the highest mean.
 `
 
 // Random shows how many callers are served by servers that are drawn at random: by holdoff

@@ -53,7 +53,7 @@ var limits = []Scenario{
 	},
 	{
 		Name:   "quota",
-		About:  "a quota of 400 per 2 s, which answers tell of; 640 per second are offered",
+		About:  "a quota of 400 per 2 s, stated in every answer; 640 per second are offered",
 		Server: func() http.Handler { return &Quota{Limit: 400, Window: 2 * time.Second} },
 		Work:   Work{Replicas: 16, Rate: 40, Sending: 8 * time.Second, Timeout: time.Minute, Paths: 20}, Capacity: 200,
 	},
@@ -218,7 +218,7 @@ var limits = []Scenario{
 	},
 	{
 		Name:  "brown-out",
-		About: "a queue of 1 000 whose workers are 4 times slower for 7 s, and go on with what is given up after 2 s",
+		About: "a queue of 1 000 whose workers are 4 times slower for 7 s, and still work on requests that callers gave up after 2 s",
 		Server: func() http.Handler {
 			return &Queue{Workers: 4, Room: 1000, Work: 10 * time.Millisecond, Slower: 4, Bad: Between(3*time.Second, 10*time.Second)}
 		},

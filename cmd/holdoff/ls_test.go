@@ -116,7 +116,7 @@ func TestWatch_WithoutATerminalWritesALineForEachChange(t *testing.T) {
 	if err := s.Clear(t.Context(), "https://a.example"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "its end is seen", func() bool { return strings.Contains(out.String(), "https://a.example is open") })
+	eventually(t, "its end is seen", func() bool { return strings.Contains(out.String(), "https://a.example is healthy") })
 	if n := strings.Count(out.String(), "\n"); n != 2 {
 		t.Errorf("got %d lines, want 2:\n%s", n, out.String())
 	}

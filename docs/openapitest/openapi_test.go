@@ -1,5 +1,5 @@
 // Package openapitest holds docs/openapi.yaml against the handler. It is a
-// module of its own, so that nobody inherits what it takes to read that file.
+// module of its own, so that users do not inherit what reads that file.
 package openapitest
 
 import (

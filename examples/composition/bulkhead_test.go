@@ -34,7 +34,7 @@ func Example_bulkheadInside() {
 		},
 	}}
 
-	places.TryAcquirePermit() // somebody else is in
+	places.TryAcquirePermit() // another request has the place
 	time.AfterFunc(10*time.Millisecond, places.ReleasePermit)
 	resp, err := client.Get(server.URL)
 	if err != nil {
@@ -81,7 +81,7 @@ func TestBulkheadAndHold(t *testing.T) {
 }
 
 // Without a word from Classify, a full bulkhead is an error that is returned: it is
-// not retried, and nobody is held for it.
+// not retried, and holds no request.
 func TestFullBulkheadTeachesNothing(t *testing.T) {
 	places := bulkhead.New[*http.Response](1)
 	transport := &holdoff.Transport{Base: failsafehttp.NewRoundTripper(&api{}, places)}

@@ -34,7 +34,7 @@ func Example_oauth2Outside() {
 	transport := &holdoff.Transport{}
 	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: transport})
 	config := clientcredentials.Config{ClientID: "id", ClientSecret: "s", TokenURL: tokens.URL, AuthStyle: oauth2.AuthStyleInHeader}
-	// Tokens that live shorter than the longest wait are not begun with.
+	// Do not use a token that expires before the longest wait ends.
 	source := oauth2.ReuseTokenSourceWithExpiry(nil, tokenFunc(func() (*oauth2.Token, error) { return config.Token(ctx) }), time.Minute)
 	client := &http.Client{Transport: &oauth2.Transport{Source: source, Base: transport}}
 

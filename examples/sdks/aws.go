@@ -13,7 +13,7 @@ import (
 )
 
 // AWS makes a configuration for clients of aws-sdk-go-v2. The SDK goes on
-// retrying, since it signs each attempt anew; the Transport below it obeys
+// retrying, since it signs each attempt again; the Transport below it obeys
 // holds, and learns from refusals for the whole fleet.
 //
 // It is wrapped when the configuration has been loaded: with AWS_CA_BUNDLE in

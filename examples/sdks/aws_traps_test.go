@@ -59,7 +59,7 @@ func TestAWSBundle(t *testing.T) {
 
 // A signature is good for five minutes (of S3, fifteen). Sent again below the
 // SDK after a long wait, a request has its old one; retried by the SDK, it is
-// signed anew, and fails at once where it would have to wait too long.
+// signed again, and fails at once where it would have to wait too long.
 func TestAWSSignaturesExpire(t *testing.T) {
 	const life = 5 * time.Minute
 	patient := func(base http.RoundTripper) http.RoundTripper {

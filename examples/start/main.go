@@ -62,12 +62,12 @@ func run(ctx context.Context, address, url string) error {
 	}
 }
 
-// report prints each attempt and each wait.
+// report prints each attempt, and each wait except the milliseconds of a ramp.
 func report(_ context.Context, e holdoff.Event) {
-	switch e.Kind {
-	case holdoff.Attempted:
+	switch {
+	case e.Kind == holdoff.Attempted:
 		log.Printf("sent      %s", e.Reason)
-	case holdoff.Waiting:
+	case e.Kind == holdoff.Waiting && e.Wait > time.Second:
 		log.Printf("waiting   %v (%s)", e.Wait.Round(10*time.Millisecond), e.Reason)
 	}
 }

@@ -21,7 +21,7 @@ const module = "github.com/go-holdoff/holdoff"
 const apiFile = "api/holdoff.txt"
 
 // TestAPI fails where the exported API is not that of api/holdoff.txt.
-// HOLDOFF_API=update writes the file anew.
+// HOLDOFF_API=update writes the file again.
 func TestAPI(t *testing.T) {
 	got := api(t)
 	if os.Getenv("HOLDOFF_API") == "update" {
@@ -92,7 +92,7 @@ func describe(pkg *types.Package, obj types.Object) []string {
 	}
 	written := func(t types.Type) string {
 		if sig, ok := t.(*types.Signature); ok {
-			// What parameters are called is nobody's business.
+			// Names of parameters are not part of the API.
 			t = types.NewSignatureType(nil, nil, nil, unnamed(sig.Params()), unnamed(sig.Results()), sig.Variadic())
 		}
 		return types.TypeString(t, qualify)

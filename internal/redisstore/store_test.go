@@ -341,7 +341,7 @@ func TestNoHoldIsLongerThanMaxHold(t *testing.T) {
 	check("a record far in the future", tell(t, b, "k", hold.Report{}))
 }
 
-// A quota that is refilled later than any hold may last is nobody's to wait for.
+// A quota that is refilled later than any hold may last is not waited for.
 func TestNoQuotaIsAwaitedLongerThanMaxHold(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb := srv.Client()

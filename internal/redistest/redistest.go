@@ -63,7 +63,7 @@ func start(t testing.TB, file []string, args ...string) *Server {
 	Binary(t)
 	s := &Server{t: t, dir: t.TempDir(), file: file, args: args}
 	t.Cleanup(s.Kill)
-	for range 5 { // somebody else may take the port first
+	for range 5 { // another process may take the port first
 		s.Port = FreePort(t)
 		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port))
 		s.start()

@@ -1,5 +1,5 @@
 // Package pagetest holds the status page of package retryapi against a real
-// browser. It is a module of its own, so that nobody inherits what drives that.
+// browser. It is a module of its own, so that users do not inherit what drives it.
 package pagetest
 
 import (
@@ -385,7 +385,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// TestAim parks another request while somebody aims at a button.
+// TestAim parks another request while the pointer is over a button.
 func TestAim(t *testing.T) {
 	s := start(t)
 	s.set("mail.example", answer{http.StatusBadGateway, ""})

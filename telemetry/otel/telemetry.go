@@ -135,12 +135,12 @@ func (t *Telemetry) instruments(meter metric.Meter) error {
 	}
 	t.attempts = counter("holdoff.attempts", "{attempt}", "Attempts, by status code, or error.type where there was no response.")
 	t.retries = counter("holdoff.retries", "{retry}", "Attempts that were not the first of their request.")
-	t.waits = counter("holdoff.waits", "{wait}", "Waits that began, by what for: held, or why the last attempt failed.")
-	t.gaveUp = counter("holdoff.gave_up", "{request}", "Requests that were given up though they might have been sent again, by why.")
-	t.holds = counter("holdoff.holds", "{hold}", "Times that a key, or a part of it, was held, or held for longer, by kind of scope, and by origin: own, from what this process met; or fleet, by the store's word.")
+	t.waits = counter("holdoff.waits", "{wait}", "Waits that began, by reason: held, or why the last attempt failed.")
+	t.gaveUp = counter("holdoff.gave_up", "{request}", "Requests that failed for good although a retry was possible, by reason.")
+	t.holds = counter("holdoff.holds", "{hold}", "Times that a key, or a part of it, was held, or held for longer, by kind of scope, and by origin: own, from what this process met; or fleet, from the store.")
 	t.failures = counter("holdoff.store.failures", "{failure}", "How often the store began to fail.")
 	t.keysNow = current("holdoff.key.count", "{scope}", "Scopes of keys that are not healthy, by kind of scope and by phase.")
-	t.waiters = current("holdoff.waiter.count", "{request}", "Requests that stand in line for a key that is not healthy.")
+	t.waiters = current("holdoff.waiter.count", "{request}", "Requests that wait for a key that is not healthy.")
 	var err error
 	t.up, err = meter.Int64ObservableGauge("holdoff.store.up", metric.WithUnit("1"),
 		metric.WithDescription("Whether the store works: at 0, holds are this process's own."))

@@ -211,7 +211,7 @@ func TestCloseIdleConnections(t *testing.T) {
 	}
 }
 
-// After Close nobody asks the Transport for its keys; counters go on.
+// After Close the Transport is not asked for its keys; counters go on.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Options{}, 429)

@@ -10,7 +10,7 @@ import (
 // part is a kind of scope of a key.
 type part struct{ key, scope string }
 
-// clock adds up for how long parts of keys are held. Nobody may look at a key when its
+// clock adds up for how long parts of keys are held. It is possible that no request looks at a key when its
 // hold runs out, so that the end of a hold is taken from what was announced, and
 // not from an event.
 type clock struct {

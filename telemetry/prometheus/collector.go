@@ -61,11 +61,11 @@ const (
 
 var (
 	heldSeconds = prometheus.NewDesc("holdoff_held_seconds_total",
-		"Time for which this process left the key alone, in seconds: holds, without probes and what follows. The scope is the kind of part that was held.", []string{"key", "scope"}, nil)
+		"Time for which this process sent no request to the key, in seconds: holds, without the probe and the ramp. The scope is the kind of part that was held.", []string{"key", "scope"}, nil)
 	keysNow = prometheus.NewDesc("holdoff_keys",
 		"How many scopes of a key are not healthy, by kind of scope and by phase.", []string{"key", "scope", "phase"}, nil)
 	waiters = prometheus.NewDesc("holdoff_waiters",
-		"Requests that stand in line for a key that is not healthy.", []string{"key"}, nil)
+		"Requests that wait for a key that is not healthy.", []string{"key"}, nil)
 	rate = prometheus.NewDesc("holdoff_rate",
 		"Sends per second that the fleet allows a key, or a part of it, that is paced or rationed: the lowest of a kind of scope.", []string{"key", "scope"}, nil)
 	heldUntil = prometheus.NewDesc("holdoff_hold_until_timestamp_seconds",
@@ -83,9 +83,9 @@ func (c *Collector) init() {
 	}
 	c.attempts = counters("holdoff_attempts_total", "Attempts, by status code, or error where there was no response.", "key", "code")
 	c.retries = counters("holdoff_retries_total", "Attempts that were not the first of their request.", "key")
-	c.waits = counters("holdoff_waits_total", "Waits that began, by what for: held, or why the last attempt failed.", "key", "reason")
-	c.gaveUp = counters("holdoff_gave_up_total", "Requests that were given up though they might have been sent again, by why.", "key", "reason")
-	c.holds = counters("holdoff_holds_total", "Times that a key, or a part of it, was held, or held for longer, by kind of scope, and by origin: own, from what this process met; or fleet, by the store's word.", "key", "scope", "origin")
+	c.waits = counters("holdoff_waits_total", "Waits that began, by reason: held, or why the last attempt failed.", "key", "reason")
+	c.gaveUp = counters("holdoff_gave_up_total", "Requests that failed for good although a retry was possible, by reason.", "key", "reason")
+	c.holds = counters("holdoff_holds_total", "Times that a key, or a part of it, was held, or held for longer, by kind of scope, and by origin: own, from what this process met; or fleet, from the store.", "key", "scope", "origin")
 	c.waited = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "holdoff_wait_seconds", Help: "How long requests waited before an attempt, or before they were given up.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2, 5, 10, 30, 60, 120, 300},

@@ -191,7 +191,7 @@ func TestOtherPhasesAreNoHolds(t *testing.T) {
 	want(t, collector, `holdoff_holds_total{key="http://h",origin="own",scope="key"} 1`)
 }
 
-// A hold that nobody looks at ends when it was to, and one that is extended
+// A hold that no request looks at ends in time, and one that is extended
 // counts once.
 func TestHeldSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -5,7 +5,7 @@
 //	sidecar -upstream https://api.example.com -redis localhost:6379 -namespace billing
 //	curl http://127.0.0.1:8080/v1/invoices
 //
-// It has no authentication and adds none: whoever reaches it reaches the API with
+// It has no authentication and adds none: any client that reaches it can call the API with
 // their own credentials. It listens on the loopback unless told otherwise.
 package main
 
@@ -122,7 +122,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 		seconds := math.Ceil(held.RetryAfter().Seconds())
 		w.Header().Set("Retry-After", strconv.Itoa(int(max(seconds, 1))))
 		http.Error(w, held.Error(), http.StatusServiceUnavailable)
-	case r.Context().Err() != nil: // the service has hung up: nobody reads this
+	case r.Context().Err() != nil: // the service has hung up, and reads no answer
 		w.WriteHeader(http.StatusBadGateway)
 	default:
 		http.Error(w, "the API can't be reached", http.StatusBadGateway)

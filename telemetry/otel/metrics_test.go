@@ -75,8 +75,8 @@ func TestMetrics(t *testing.T) {
 		go r.send(t.Context(), "http://h/")
 		time.Sleep(time.Second)
 		r.want(t, "holdoff.holds", values{"holdoff.origin=own,holdoff.scope=key," + h: 1})
-		r.want(t, "holdoff.keys", values{"holdoff.phase=held,holdoff.scope=key," + h: 1})
-		r.want(t, "holdoff.waiters", values{h: 1})
+		r.want(t, "holdoff.key.count", values{"holdoff.phase=held,holdoff.scope=key," + h: 1})
+		r.want(t, "holdoff.waiter.count", values{h: 1})
 		r.want(t, "holdoff.store.up", values{"": 1})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -84,8 +84,8 @@ func TestMetrics(t *testing.T) {
 		r.want(t, "holdoff.gave_up", values{"holdoff.reason=held," + h: 1})
 
 		time.Sleep(time.Minute)
-		r.want(t, "holdoff.keys", values{})
-		r.want(t, "holdoff.waiters", values{})
+		r.want(t, "holdoff.key.count", values{})
+		r.want(t, "holdoff.waiter.count", values{})
 		r.telemetry.Observe(t.Context(), holdoff.Event{Kind: holdoff.StoreFailed, Key: "http://h", Err: errors.New("away")})
 		r.want(t, "holdoff.store.up", values{"": 0})
 		r.want(t, "holdoff.store.failures", values{"": 1})
@@ -130,7 +130,7 @@ func TestKeysOfOtherReplicas(t *testing.T) {
 			elsewhere.send(t.Context(), fmt.Sprintf("http://h%d/", i))
 		}
 		synctest.Wait()
-		here.want(t, "holdoff.keys", values{"holdoff.phase=held,holdoff.scope=key,server.address=other": 3})
+		here.want(t, "holdoff.key.count", values{"holdoff.phase=held,holdoff.scope=key,server.address=other": 3})
 		here.send(t.Context(), "http://h1/")
 		here.want(t, "holdoff.holds", values{"holdoff.origin=fleet,holdoff.scope=key,server.address=h1,server.port=80": 1})
 	})
@@ -146,7 +146,7 @@ func TestFailingKeyIsHealthy(t *testing.T) {
 				t.Errorf("got %v, want it to be failing", state)
 			}
 		}
-		r.want(t, "holdoff.keys", values{})
+		r.want(t, "holdoff.key.count", values{})
 	})
 }
 
@@ -174,7 +174,7 @@ func TestSeveralTransports(t *testing.T) {
 		}
 		const billing, mail = "client=billing", "client=mail"
 		const held, h = ",holdoff.phase=held,holdoff.scope=key,server.address=h,server.port=80", ",server.address=h,server.port=80"
-		last.want(t, "holdoff.keys", values{billing + held: 1, mail + held: 1})
+		last.want(t, "holdoff.key.count", values{billing + held: 1, mail + held: 1})
 		last.want(t, "holdoff.attempts", values{
 			billing + ",error.type=429,http.response.status_code=429" + h: 1,
 			mail + ",error.type=429,http.response.status_code=429" + h:    1,

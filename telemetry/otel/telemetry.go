@@ -139,8 +139,8 @@ func (t *Telemetry) instruments(meter metric.Meter) error {
 	t.gaveUp = counter("holdoff.gave_up", "{request}", "Requests that failed for good although a retry was possible, by reason.")
 	t.holds = counter("holdoff.holds", "{hold}", "Times that a key, or a part of it, was held, or held for longer, by kind of scope, and by origin: own, from what this process met; or fleet, from the store.")
 	t.failures = counter("holdoff.store.failures", "{failure}", "How often the store began to fail.")
-	t.keysNow = current("holdoff.keys", "{scope}", "Scopes of keys that are not healthy, by kind of scope and by phase.")
-	t.waiters = current("holdoff.waiters", "{request}", "Requests that wait for a key that is not healthy.")
+	t.keysNow = current("holdoff.key.count", "{scope}", "Scopes of keys that are not healthy, by kind of scope and by phase.")
+	t.waiters = current("holdoff.waiter.count", "{request}", "Requests that wait for a key that is not healthy.")
 	var err error
 	t.up, err = meter.Int64ObservableGauge("holdoff.store.up", metric.WithUnit("1"),
 		metric.WithDescription("Whether the store works: at 0, holds are this process's own."))

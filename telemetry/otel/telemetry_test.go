@@ -217,14 +217,14 @@ func TestClose(t *testing.T) {
 		r := newRig(t, Options{}, 429)
 		r.MaxWait = -1
 		r.send(t.Context(), "http://h/")
-		if r.read(t)["holdoff.keys"] == nil {
+		if r.read(t)["holdoff.key.count"] == nil {
 			t.Error("a key that is held is not shown")
 		}
 		if err := r.telemetry.Close(); err != nil {
 			t.Fatal(err)
 		}
 		metrics := r.read(t)
-		if metrics["holdoff.keys"] != nil {
+		if metrics["holdoff.key.count"] != nil {
 			t.Error("keys are shown after Close")
 		}
 		if metrics["holdoff.attempts"] == nil {

@@ -197,7 +197,7 @@ func (c *Collector) collectKeys(to chan<- prometheus.Metric) {
 			switch lowest, known := rates[at]; {
 			case state.Phase == holdoff.Held:
 				ends[at] = max(ends[at], float64(state.Until.UnixMilli())/1e3)
-			case state.Rate > 0 && (!known || state.Rate < lowest):
+			case (state.Phase == holdoff.Paced || state.Phase == holdoff.Rationed) && (!known || state.Rate < lowest):
 				rates[at] = state.Rate
 			}
 		}

@@ -104,7 +104,7 @@ var filled = strings.NewReplacer("$__rate_interval", "5s", "$job", ".*", "$key",
 // troubled exposes a Collector whose Transport retries, waits, gives up and is
 // held all the time, and whose store has failed once.
 func troubled(t *testing.T) *httptest.Server {
-	transport := &holdoff.Transport{Route: oneScope, Store: &holdoff.MemoryStore{}}
+	transport := &holdoff.Transport{Route: oneScope, Store: somePaced{&holdoff.MemoryStore{}}}
 	collector := &Collector{Transport: transport}
 	transport.Observe = collector.Observe
 	collector.Observe(t.Context(), holdoff.Event{Kind: holdoff.StoreFailed})
@@ -134,6 +134,7 @@ func troubled(t *testing.T) *httptest.Server {
 			}
 		})
 	}
+	wg.Go(func() { send(ctx, transport, "http://paced") })
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector)
 	metrics := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))

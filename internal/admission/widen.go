@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
@@ -148,6 +149,21 @@ func (k *Key) exceeded(at scope.Scope, own bool, now time.Time) {
 		s = scope.Scope{} // one route of one process has too few requests to be measured
 	}
 	k.open(s).measure(now)
+	if own && k.dispatcher == nil {
+		k.acquit(now)
+	}
+}
+
+// acquit ends the pace of the whole key of a process alone, where all that was refused was
+// refused in scopes that now have a state of their own: the pace was measured with them.
+func (k *Key) acquit(now time.Time) {
+	bad, _ := k.limits.count(func(at scope.Scope) bool {
+		return !slices.ContainsFunc(k.narrow, func(g *Gate) bool { return g.troubled() && g.scope.Covers(at) })
+	})
+	if bad == 0 {
+		k.whole.hold.Recover(now)
+		k.whole.touch()
+	}
 }
 
 // joinPaced measures what several paced scopes have in common, where it seems that they

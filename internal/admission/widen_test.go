@@ -161,6 +161,39 @@ func TestScopes_BeyondTheBoundHoldTheWholeKey(t *testing.T) {
 	})
 }
 
+// A process alone measures the whole key first. Once a route turns out to have a limit of its
+// own, the pace that was measured with it ends, unless others are refused as well.
+func TestScopes_PaceOfTheKeyEndsWhenARouteExplainsIt(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		other hold.Lesson
+		want  hold.Phase
+	}{{"one route is refused", hold.Good, hold.Healthy}, {"another is refused as well", hold.Refused, hold.Paced}} {
+		synctest.Test(t, func(t *testing.T) {
+			var table Table
+			table.Init(nil, func(Change) {})
+			k := table.Key(named("h"))
+			k.unlocked(func() { enterPhase(&k.whole, hold.Paced, 1000, time.Now().Add(time.Minute)) })
+			result := func(route string, lesson hold.Lesson) {
+				var pass Pass
+				pass.whole = hold.Permit{Generation: k.now().Generation(), Limited: true}
+				k.Record(&pass, Outcome{At: at(route, "", ""), Result: hold.Result{Lesson: lesson, Status: 429}})
+			}
+			for i := range 40 {
+				result(fmt.Sprint("/well/", i%4), hold.Good)
+			}
+			result("/other", tt.other)
+			for range enoughRefusalsAlone {
+				result("/limited", hold.Refused)
+			}
+			if got := k.now().Phase(); got != tt.want {
+				t.Errorf("%s: the key is %v, want %v", tt.name, got, tt.want)
+			}
+			k.end()
+		})
+	}
+}
+
 // Where the limits of a key are many since each is met at many points, they are held as what
 // they are, and the whole key is not.
 func TestScopes_BeyondTheBoundWhatExplainsTheMostIsHeld(t *testing.T) {

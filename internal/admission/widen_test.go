@@ -137,6 +137,29 @@ func (k *Key) passes(t *testing.T, s scope.Scope) bool {
 	return !inLine
 }
 
+// Where each path is a route of its own, and each is limited, what is remembered is bounded,
+// in a process alone and with a store.
+func TestScopes_RouteForEachRequestIsBounded(t *testing.T) {
+	for _, store := range []Store{nil, &memory{}} {
+		synctest.Test(t, func(t *testing.T) {
+			var table Table
+			table.Init(store, func(Change) {})
+			k := table.Key(named("h"))
+			for i := range 1000 {
+				k.serve(at("/well", "", ""))
+				k.refuse(at(fmt.Sprint("/users/", i), "", ""), time.Minute)
+				k.unlocked(func() {
+					if n := len(k.narrow); n > maxScopes || len(k.limits.limits) > maxPoints || len(k.limits.points) > maxPoints {
+						t.Errorf("after %d limits the key has %d scopes, %d limits and %d points", i+1, n, len(k.limits.limits), len(k.limits.points))
+					}
+				})
+			}
+			time.Sleep(2 * time.Minute)
+			k.unlocked(k.discard)
+		})
+	}
+}
+
 // Beyond maxScopes, a limit is one of the whole key.
 func TestScopes_BeyondTheBoundHoldTheWholeKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -137,6 +137,46 @@ func (k *Key) passes(t *testing.T, s scope.Scope) bool {
 	return !inLine
 }
 
+// A trial is sent from where it would be served, if anywhere: from a route and a credential that
+// were served since their last limit.
+func TestEvidence_LeastSuspiciousIsWhatWasServed(t *testing.T) {
+	var e evidence
+	now := time.Unix(0, 0)
+	until := now.Add(time.Minute)
+	e.add(limit{at("/a", "1", ""), 1, 0, until}, now)
+	e.add(limit{at("/b", "2", ""), 2, 0, until}, now)
+	e.good(at("/b", "3", ""), 2)
+	order := []scope.Scope{at("/b", "3", ""), at("/c", "3", ""), at("/c", "4", ""), at("/a", "4", ""), at("/a", "1", "")}
+	for i := range order[1:] {
+		less, more := e.suspicion(&Waiter{Point: order[i]}), e.suspicion(&Waiter{Point: order[i+1]})
+		if less >= more {
+			t.Errorf("%v: %d, and %v: %d; want less", order[i], less, order[i+1], more)
+		}
+	}
+}
+
+// What each of two replicas supposes of itself is no more than supposed of both.
+func TestFleet_TwoSuppositionsAreHeldForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := replicas(2)
+		for i := range 3 {
+			for _, k := range all {
+				k.refuse(at(fmt.Sprint("/", i, k.replica()), "", ""), 30*time.Second)
+			}
+		}
+		time.Sleep(10 * roundTrip)
+		for i, k := range all {
+			if m := k.now(); m.Until().After(time.Now().Add(supposeTime)) {
+				t.Errorf("replica %d: the key is %v for %v, want %v at most", i, m.Phase(), time.Until(m.Until()), supposeTime)
+			}
+		}
+		time.Sleep(time.Minute)
+		for _, k := range all {
+			k.unlocked(k.discard)
+		}
+	})
+}
+
 // Where each path is a route of its own, and each is limited, what is remembered is bounded,
 // in a process alone and with a store.
 func TestScopes_RouteForEachRequestIsBounded(t *testing.T) {

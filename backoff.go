@@ -23,7 +23,7 @@ type Retry struct {
 	// Latency is the key's smoothed time to response headers, over first
 	// attempts that succeeded; 0 while none has.
 	Latency time.Duration
-	// Refused tells that the server throttled the request (429, or 403 in its
+	// Refused reports whether the server throttled the request (429, or 403 in its
 	// place) and did not say for how long.
 	Refused bool
 }

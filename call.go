@@ -27,7 +27,7 @@ type call struct {
 	options callOptions
 	key     *admission.Key
 	waiter  *admission.Waiter // while it waits for its scopes
-	pass    admission.Pass    // while it is not known what came of it
+	pass    admission.Pass    // while its result is unknown
 	at      scope.Scope       // where the request stands; once it is of interest
 	placed  bool              // at is known
 
@@ -36,7 +36,7 @@ type call struct {
 	body    *replay.Body  // what replays the caller's body, where that needs help
 	pending io.ReadCloser // the next attempt's body, until Base has it: to be closed
 
-	// Of the last attempt.
+	// The last attempt:
 
 	sent      *http.Request  // what Base was given; nil before the first
 	resp      *http.Response // nil where there was none, or it was discarded
@@ -125,7 +125,7 @@ func (c *call) enter() error {
 		return c.interrupted()
 	}
 	if c.budgetExempt && !c.pass.Limited() {
-		// It was to be free because it would wait for a permit, and needed none.
+		// It was exempt from the budget because it expected to wait for a permit, and did not.
 		c.key.Budget.Take(c.t.retryBudget())
 	}
 	return nil
@@ -140,8 +140,8 @@ func (c *call) point() scope.Scope {
 	return c.at
 }
 
-// patience returns how long the request may still wait, and whether it is its
-// context's deadline that says so.
+// patience returns how long the request may still wait, and whether the
+// deadline of its context is the bound.
 func (c *call) patience(now time.Time) (d time.Duration, deadline bool) {
 	d = c.t.maxWait() - c.waited
 	if end, ok := c.ctx.Deadline(); ok && end.Sub(now) <= d {
@@ -175,7 +175,7 @@ func (c *call) send() {
 	case c.err != nil:
 		c.closeResponse() // a Base that returns both breaks the contract
 		if c.sends > 1 && c.ended() {
-			// The result of the attempt before says more than that this one was cut.
+			// The previous attempt's result says more than the end of this one.
 			c.status, c.err = status, err
 			c.err = c.interrupted()
 		}
@@ -280,7 +280,7 @@ func (c *call) reportResult(v Verdict) {
 	p := c.pass
 	c.pass = admission.Pass{}
 	if p.Limited() && v.Lesson == Nothing && v.Hint == 0 && c.resp != nil && c.status < 500 && !refusedAtDoor(c.status) {
-		v.Lesson = Good // whatever the answer, a probe has found the host up
+		v.Lesson = Good // whatever the status, the probe got an answer from the host
 	}
 	if c.key.Open() && !p.Limited() && (v.Lesson == Good || v.Lesson == Nothing) && !(c.hasQuota && (c.quota.NearExhaustion || c.quota.Inconsistent)) {
 		if c.resp != nil && c.key.Quota.Used() && c.key.MayLearn() {
@@ -294,7 +294,7 @@ func (c *call) reportResult(v Verdict) {
 	}
 }
 
-// outcome returns what the key is to learn of the attempt.
+// outcome returns what the attempt says about the key.
 func (c *call) outcome(v Verdict) admission.Outcome {
 	o := admission.Outcome{At: c.point(), Result: hold.Result{
 		Permit: hold.Permit{Retry: c.attempt > 0}, Lesson: v.Lesson, Hint: min(v.Hint, c.t.maxHold()), Status: c.status,
@@ -314,7 +314,7 @@ func (c *call) outcome(v Verdict) admission.Outcome {
 	return o
 }
 
-// refusedAtDoor reports whether a status may refuse one credential (no credit left,
+// refusedAtDoor reports whether a status can be about one credential only (no credit left,
 // a quota per day): a probe that meets it proves nothing about the others.
 func refusedAtDoor(status int) bool {
 	return status == http.StatusForbidden || status == http.StatusTooManyRequests
@@ -327,8 +327,8 @@ func (c *call) closeResponse() {
 	c.resp = nil
 }
 
-// observe emits an event about the request. What it waited is reported once,
-// with what came of the wait.
+// observe emits an event about the request. The time that it waited is
+// reported once, with the event after the wait.
 func (c *call) observe(e Event) {
 	if !c.t.watch.wants() {
 		return

@@ -10,22 +10,22 @@ import (
 	"github.com/go-holdoff/holdoff/internal/ratelimitheader"
 )
 
-// A Verdict is what a classifier makes of one outcome.
+// A Verdict is the result of classifying one outcome.
 type Verdict struct {
 	// Retry reports whether another attempt may succeed and does no harm.
 	Retry bool
-	// Lesson is what the outcome teaches about the key. If zero, Nothing; a
+	// Lesson is the signal about the key. If zero, Nothing; a
 	// response below 400 that isn't retried and has no Hint counts as Good all the
 	// same.
 	Lesson Lesson
-	// Hint is how long the server asked to be left alone; 0 where it did not ask.
+	// Hint is how long the server asked the client to wait; 0 if it did not ask.
 	// With the lesson Nothing it holds the key only where the request was a probe.
 	Hint time.Duration
 	// Reason is a word or two for people; it never holds data of the request.
 	Reason string
 }
 
-// A Lesson is what an outcome teaches about the host behind a key: see the
+// A Lesson is the signal that an outcome gives about the host behind a key: see the
 // constants.
 type Lesson = hold.Lesson
 
@@ -76,7 +76,7 @@ func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verd
 	case code == http.StatusNotImplemented, code == http.StatusHTTPVersionNotSupported:
 		v.Reason = "not supported"
 	case code == http.StatusNetworkAuthenticationRequired:
-		// It is not the host that was asked, so its hint counts for nothing.
+		// A portal answered in place of the host, so its hint is ignored.
 		v, asked = Verdict{Lesson: Nothing, Reason: "captive portal"}, ratelimitheader.Hint{}
 	case code == http.StatusGatewayTimeout && onlyIfCached(req):
 		return Verdict{Lesson: Nothing, Reason: "not in the cache"} // RFC 9111, section 5.2.1.7
@@ -87,19 +87,19 @@ func classifyFailure(req *http.Request, resp *http.Response, now time.Time) Verd
 
 	v.Hint = asked.Delay
 	if v.Retry && !Idempotent(req) {
-		// It may have been done, unless the server refused it at the door.
+		// It may have been processed, unless the server refused it with a hint.
 		if v.Retry = unprocessed && asked.Found; !v.Retry {
 			v.Reason = "not idempotent"
 		}
 	}
 	v = serverSays(v, resp)
 	if v.Lesson == Good && v.Hint > 0 {
-		v.Lesson = Nothing // a host that asks to come back later is not known to be well
+		v.Lesson = Nothing // a host that asks to come back later is not known to be healthy
 	}
 	return v
 }
 
-// serverSays lets the headers win with which servers say outright whether to
+// serverSays applies the headers by which servers say explicitly whether to
 // retry (OpenAI, Anthropic; Stripe; gRPC proxies).
 func serverSays(v Verdict, resp *http.Response) Verdict {
 	for _, name := range []string{"X-Should-Retry", "Stripe-Should-Retry"} {

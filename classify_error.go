@@ -16,8 +16,8 @@ import (
 // A request that is not idempotent is sent again only where it provably was not
 // processed: because the error says so, or because net/http reported that it
 // never wrote the request (see progress). An error that looks temporary is not
-// made final by this, nor a final one temporary: a proxy that wants a password
-// wants one from the next attempt as well.
+// made final by this, nor a final one temporary: a proxy that requires a password
+// requires it for the next attempt as well.
 func classifyError(req *http.Request, err error) Verdict {
 	again, sent := Idempotent(req), progressOf(req)
 	switch {
@@ -39,7 +39,7 @@ func classifyError(req *http.Request, err error) Verdict {
 	case isTimeout(err):
 		return Verdict{Retry: again || sent.unconnected(), Lesson: Unreachable, Reason: "timeout"}
 	case errors.Is(err, context.Canceled):
-		// The caller is still there, so Base gave the attempt up.
+		// The caller still waits, so Base canceled the attempt.
 		return Verdict{Retry: again || sent.unconnected(), Lesson: Unreachable, Reason: "canceled below"}
 	case isIdleClosed(err):
 		return Verdict{Retry: again || sent.unwrittenOnIdle(), Reason: "connection closed"}
@@ -56,7 +56,7 @@ func classifyError(req *http.Request, err error) Verdict {
 	return Verdict{Reason: "error"}
 }
 
-// requestEnded reports whether the caller has given the request up.
+// requestEnded reports whether the caller no longer wants the request.
 func requestEnded(req *http.Request) bool {
 	select {
 	case <-cancelChannel(req):

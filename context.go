@@ -8,7 +8,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/scope"
 )
 
-// An Outcome tells a caller what became of a request: see [WithOutcome].
+// An Outcome is the result of one request, for its caller: see [WithOutcome].
 type Outcome struct {
 	// Attempts is how many times the request was sent.
 	Attempts int
@@ -19,13 +19,13 @@ type Outcome struct {
 	// Status and Err are what the last attempt got: a status code, or an error.
 	Status int
 	Err    error
-	// Parked is the id under which Transport.Park keeps the request; "" where
-	// it doesn't. ParkErr says why it does not, though it was asked to.
+	// Parked is the id under which Transport.Park keeps the request; "" if it was not
+	// parked. ParkErr says why parking failed.
 	Parked  string
 	ParkErr error
 }
 
-// An Ending says why a request saw no further attempt.
+// An Ending says why there was no further attempt.
 type Ending string
 
 const (
@@ -40,8 +40,8 @@ const (
 	EndContext  Ending = "context"       // the request's context ended: *WaitError, Base's error or the context's cause
 )
 
-// callOptions is what a request's context says to the Transport. There is one
-// per context, so that the path of a healthy request looks one value up.
+// callOptions are the options in a request's context. There is one value per
+// context, so that a healthy request needs one lookup.
 type callOptions struct {
 	outcome    *Outcome
 	idempotent bool
@@ -68,15 +68,15 @@ func withOptions(ctx context.Context, change func(*callOptions)) context.Context
 }
 
 // WithOutcome returns a context through which the caller of one request learns
-// what became of it: out is filled when [Transport.RoundTrip] returns. Where
-// http.Client follows redirects, out speaks of the last hop.
+// the result: out is filled when [Transport.RoundTrip] returns. If
+// http.Client follows redirects, out is about the last hop.
 func WithOutcome(ctx context.Context, out *Outcome) context.Context {
 	return withOptions(ctx, func(o *callOptions) { o.outcome = out })
 }
 
 // WithIdempotent marks requests of this context as safe to send more than
 // once, whatever their method is. The header Idempotency-Key does the same,
-// and tells the server as well.
+// and the server sees it as well.
 func WithIdempotent(ctx context.Context) context.Context {
 	return withOptions(ctx, func(o *callOptions) { o.idempotent = true })
 }

@@ -18,7 +18,7 @@ func awaitCancel(ctx context.Context, cancel context.CancelCauseFunc, request <-
 	}
 }
 
-// ended reports whether the caller has given the request up.
+// ended reports whether the caller no longer wants the request.
 func (c *call) ended() bool {
 	if c.cancel != nil && requestEnded(c.req) {
 		c.cancel(errRequestCanceled) // awaitCancel may not have had its turn yet
@@ -36,8 +36,8 @@ func (c *call) interrupted() error {
 	return &WaitError{Err: c.ctx.Err(), Cause: context.Cause(c.ctx), Attempts: c.sends, Status: c.status, Last: c.err}
 }
 
-// refuse ends the call with an error of our own: there is no attempt to answer
-// with.
+// refuse ends the call with an error of our own: there is no result of an attempt
+// to return.
 func (c *call) refuse(err error) (*http.Response, error) {
 	why := EndContext
 	if held, ok := errors.AsType[*HeldError](err); ok {
@@ -75,7 +75,7 @@ func (c *call) answer(why Ending) (*http.Response, error) {
 	return c.resp, c.err
 }
 
-// end gives back what the call still has, and fills the caller's Outcome.
+// end releases what the call still holds, and fills the caller's Outcome.
 func (c *call) end(why Ending) {
 	c.over = true
 	if c.pass.Limited() {

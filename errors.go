@@ -14,8 +14,8 @@ type HeldError struct {
 	Key      string    // what is held: see Transport.Key
 	Scope    Scope     // the part of the key that is held; zero for all of it
 	Until    time.Time // when the hold ends, by this process's clock
-	Attempts int       // how many attempts have failed since the key was last well
-	Status   int       // the last of their status codes; 0 where none got one
+	Attempts int       // how many attempts have failed since the key was last healthy
+	Status   int       // the last of their status codes; 0 if there was none
 
 	method   string
 	restOpen bool // other requests of the key are sent
@@ -26,14 +26,16 @@ type HeldError struct {
 func (e *HeldError) Error() string {
 	why := "no response"
 	if e.Status != 0 {
-		why = strconv.Itoa(e.Status)
-		if text := http.StatusText(e.Status); text != "" {
-			why += " " + text
-		}
+		why = statusWords(e.Status)
 	}
 	what, rest := e.subject()
 	return fmt.Sprintf("holdoff: %s is held for %v more (%s, %d failed)%s",
 		what, e.RetryAfter().Round(time.Millisecond), why, e.Attempts, rest)
+}
+
+// statusWords is a status code with its text, where it has one.
+func statusWords(status int) string {
+	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }
 
 // subject says in words what is held, and what is not.
@@ -46,12 +48,12 @@ func (e *HeldError) subject() (what, rest string) {
 		what = e.method + " " + what
 	}
 	if e.restOpen {
-		return what, "; the rest of " + e.Key + " is open"
+		return what, "; the rest of " + e.Key + " is not held"
 	}
 	return what + " of " + e.Key, ""
 }
 
-// RetryAfter returns how long it is until the hold ends; 0 when it is over.
+// RetryAfter returns the time until the hold ends; 0 when it is over.
 func (e *HeldError) RetryAfter() time.Duration { return max(time.Until(e.Until), 0) }
 
 // Timeout reports whether it was the deadline of the request's context that

@@ -50,7 +50,7 @@ func ExampleNewRedisStore() {
 		rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"}) // github.com/redis/go-redis/v9
 		store, err := holdoff.NewRedisStore(rdb, holdoff.RedisOptions{Namespace: "billing"})
 		if err != nil {
-			return err // bad options: that Redis is away is no error
+			return err // invalid options; an unreachable Redis is not an error
 		}
 		defer store.Close()
 		client := &http.Client{Transport: &holdoff.Transport{Store: store}}

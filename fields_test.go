@@ -103,7 +103,7 @@ func TestString_ValueOutOfRangeIsSaid(t *testing.T) {
 		{holdoff.Phase(9), "phase(9)"}, {holdoff.Phase(-1), "phase(-1)"}, {holdoff.Rationed, "rationed"}, {holdoff.Rationed + 1, "phase(7)"},
 		{holdoff.Lesson(9), "lesson(9)"}, {holdoff.Lesson(-1), "lesson(-1)"}, {holdoff.Unreachable, "unreachable"},
 		{holdoff.EventKind(99), "event(99)"}, {holdoff.EventKind(-1), "event(-1)"}, {holdoff.StoreBack, "store back"},
-		{holdoff.KeyState{Key: "http://h", State: holdoff.State{Phase: 9, Rate: 1}}, "http://h is phase(9) for 0s more"},
+		{holdoff.KeyState{Key: "http://h", State: holdoff.State{Phase: 9, Rate: 1}}, "http://h is in phase(9)"},
 	} {
 		if got := test.value.String(); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)

@@ -28,31 +28,74 @@ type KeyState struct {
 	Retries int
 }
 
-// String says in words how the key stands.
+// String says in words how the key stands, as in "/v1/search of https://api.example.com is
+// held for 28 s more: 429 Too Many Requests, the server asked for it".
 func (s KeyState) String() string {
 	var b strings.Builder
 	if part := s.Scope.Words(); part != "" {
 		b.WriteString(part + " of ")
 	}
-	fmt.Fprintf(&b, "%s is %v", s.Key, s.Phase)
-	if s.Phase == Paced || s.Phase == Rationed {
-		fmt.Fprintf(&b, " at %.3g per second", s.Rate)
-	} else if s.Phase != Healthy {
-		fmt.Fprintf(&b, " for %v more", max(time.Until(s.Until), 0).Round(time.Millisecond))
+	b.WriteString(s.Key + " " + s.stands())
+	var why []string
+	switch {
+	case s.Status != 0:
+		why = append(why, statusWords(s.Status))
+	case s.Attempts > 0:
+		why = append(why, "no response")
 	}
-	if s.Attempts > 0 {
-		fmt.Fprintf(&b, ": %d failed", s.Attempts)
+	if s.Phase == Held && s.ServerDirected {
+		why = append(why, "the server asked for it")
 	}
-	if s.Status != 0 {
-		fmt.Fprintf(&b, ", the last with status %d", s.Status)
+	if s.Attempts > 1 {
+		why = append(why, fmt.Sprintf("%d failed", s.Attempts))
 	}
-	if s.Shared {
-		b.WriteString("; so says the store")
+	if len(why) > 0 {
+		b.WriteString(": " + strings.Join(why, ", "))
 	}
 	if s.Waiters > 0 {
-		fmt.Fprintf(&b, "; %d wait", s.Waiters)
+		fmt.Fprintf(&b, "; waiting: %d", s.Waiters)
 	}
 	return b.String()
+}
+
+// stands is what String says of the phase.
+func (s KeyState) stands() string {
+	switch s.Phase {
+	case Held:
+		if left := time.Until(s.Until); left > 0 {
+			return "is held for " + leftWords(left) + " more"
+		}
+		return "was held, and the next request tries it"
+	case Probing:
+		return "is tried with one request"
+	case Ramping:
+		return "is coming back, a few requests at a time"
+	case Counted:
+		return "is open, and what it refuses is counted"
+	case Paced:
+		return fmt.Sprintf("is paced at what it takes, %.3g per second", s.Rate)
+	case Rationed:
+		return fmt.Sprintf("is rationed until its quota resets, at %.3g per second", s.Rate)
+	case Healthy:
+		if s.Attempts > 0 {
+			return "is open, and failing"
+		}
+		return "is open"
+	}
+	return "is in " + s.Phase.String()
+}
+
+// leftWords is a duration as people say it.
+func leftWords(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 10*time.Minute:
+		return fmt.Sprintf("%d min %02d s", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return fmt.Sprintf("%d min", d/time.Minute)
 }
 
 // Keys yields the keys, and scopes of keys, that are held or failing, or for which requests wait: why
@@ -81,10 +124,15 @@ func (t *Transport) Keys() iter.Seq[KeyState] {
 			return
 		}
 		for record, state := range store.All() {
-			key, part := scope.Split(record)
-			if !used[record] && !yield(KeyState{Key: key, Scope: scope.Parse(part), State: state, Shared: true, Retries: -1}) {
+			if !used[record] && !yield(keyStateOf(record, state)) {
 				return
 			}
 		}
 	}
+}
+
+// keyStateOf is what a store's record says of a key or a scope of it.
+func keyStateOf(record string, state State) KeyState {
+	key, part := scope.Split(record)
+	return KeyState{Key: key, Scope: scope.Parse(part), State: state, Shared: true, Retries: -1}
 }

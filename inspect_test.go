@@ -39,7 +39,7 @@ func TestKeysTellWhyNothingIsSent(t *testing.T) {
 		if !s.Last.Equal(met) || s.Until.Sub(met) != 5*time.Second {
 			t.Errorf("got last failure %v and end %v after it was met, want 0 and 5 s", s.Last.Sub(met), s.Until.Sub(met))
 		}
-		want := "http://h.example is held for 4s more: 1 failed, the last with status 429; so says the store; 1 wait"
+		want := "http://h.example is held for 4.0 s more: 429 Too Many Requests, the server asked for it; waiting: 1"
 		if s.String() != want {
 			t.Errorf("got %q\nwant %q", s, want)
 		}
@@ -56,7 +56,7 @@ func TestKeysShowNoBudgetAsNone(t *testing.T) {
 		tr := &holdoff.Transport{Base: script(with(429, "Retry-After: 5")), MaxAttempts: 1, Budget: -1, Route: oneScope}
 		wants(t, tr, "http://h.example/", 429)
 		for s := range tr.Keys() {
-			if s.Retries != -1 || !strings.HasPrefix(s.String(), "http://h.example is held for 5s more") {
+			if s.Retries != -1 || !strings.HasPrefix(s.String(), "http://h.example is held for 5.0 s more") {
 				t.Errorf("got %v with %d retries, want -1", s, s.Retries)
 			}
 		}

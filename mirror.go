@@ -14,7 +14,7 @@ import "github.com/go-holdoff/holdoff/internal/mirror"
 //	func (m *Mirror) Watched(key string) bool
 //
 // Put adopts the state of a record, unless it is older than the one that is known. It
-// tells the watchers of the record's key if the state is newer; also one of the same
+// notifies the watchers of the record's key if the state is newer; also one of the same
 // version, if again is set. A state that is Lost says that the store has lost the
 // record. Put calls the watchers before it returns: hold no lock that they need.
 type Mirror = mirror.Mirror

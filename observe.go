@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// An Event is something that a [Transport] did or learnt. Events hold no query, user
+// An Event is something that a [Transport] did or learned. Events hold no query, user
 // info, header or body of a request, and of its path at most the shape: see Scope.
 type Event struct {
 	Kind  EventKind
@@ -22,20 +22,20 @@ type Event struct {
 	Method   string
 	Attempt  int           // the number of the attempt that was made, or that is waited for
 	Status   int           // status code; 0 where there was no response
-	Err      error         // its text is scrubbed of what URLs may hide
+	Err      error         // its text has no part of a URL that may be secret
 	Reason   string        // why: a Verdict's Reason, or an Ending
 	Duration time.Duration // of the attempt, until response headers
-	Wait     time.Duration // how long the request will wait at least
-	Waited   time.Duration // how long it did: since the attempt before, or since it began
-	Parked   string        // the id under which a request that was given up is kept
+	Wait     time.Duration // the shortest time that the request will wait
+	Waited   time.Duration // how long it waited: since the previous attempt, or since it began
+	Parked   string        // the id of a parked request; "" if it was not parked
 
 	// Of a hold; zero in events about a request.
 
 	Phase    Phase
 	Hold     time.Duration // how long it will last
 	Level    int           // how many holds in a row came before it
-	Attempts int           // failed attempts since the key was last well
-	Shared   bool          // the store says so, for the fleet; else this process alone
+	Attempts int           // failed attempts since the key was last healthy
+	Shared   bool          // it is the state of the fleet, from the store; else of this process alone
 }
 
 // An EventKind says what an [Event] is about. The zap observer logs
@@ -48,13 +48,13 @@ const (
 	Attempted EventKind = iota
 	// Waiting: a request begins to wait, for a hold or before a retry.
 	Waiting
-	// GaveUp: a request that might have been retried is not, or was held for
-	// longer than it may wait, or lost its context while it waited.
+	// GaveUp: a request that could have been retried is not, or is held for longer
+	// than it may wait, or its context ended while it waited.
 	GaveUp
 	// HoldStarted: a healthy key is held, paced or rationed.
 	HoldStarted
-	// HoldChanged: a hold is extended, is followed by another, or has moved on
-	// to another phase; or a healthy key is counted, or no longer.
+	// HoldChanged: a hold is extended, another one follows it, or it enters
+	// another phase; or counting of a healthy key begins or ends.
 	HoldChanged
 	// HoldEnded: the key is healthy again.
 	HoldEnded
@@ -89,7 +89,7 @@ type watcher struct {
 	hook func(context.Context, Event)
 }
 
-// wants reports whether anybody looks at events below INFO.
+// wants reports whether events below INFO are used at all.
 func (w *watcher) wants() bool {
 	return w.hook != nil || (w.log != nil && w.log.Core().Enabled(zapcore.DebugLevel))
 }

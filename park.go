@@ -11,8 +11,8 @@ import (
 	"github.com/go-holdoff/holdoff/internal/redact"
 )
 
-// A Lot keeps requests that were given up, so that they can be sent later:
-// package retryapi has lots, and a handler that replays what is in them.
+// A Lot is a dead-letter store: it keeps requests that failed for good, so that they
+// can be sent later. Package retryapi has lots, and a handler that replays requests.
 type Lot interface {
 	// Park keeps p, and returns the id by which it can be found. The context's
 	// deadline bounds how long that may take: the caller of the request waits
@@ -20,12 +20,12 @@ type Lot interface {
 	Park(ctx context.Context, p Parked) (id string, err error)
 }
 
-// Parked is a request that was given up.
+// Parked is a request that failed for good.
 type Parked struct {
 	// Request is a copy of the caller's. Its Body is nil; where it had one,
 	// GetBody makes it.
 	Request *http.Request
-	// Key is what was held, or might have been.
+	// Key is the key of the request.
 	Key string
 	// Attempts is how many were made.
 	Attempts int
@@ -65,7 +65,7 @@ func (c *call) park(why Ending) {
 }
 
 // whole returns a copy of the caller's request with all of its body, or nil
-// where that is not to be had.
+// if it can't be read again.
 func (c *call) whole() *http.Request {
 	req := c.req.Clone(context.Background())
 	req.Body = nil

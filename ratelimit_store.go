@@ -14,7 +14,7 @@ import (
 // among processes.
 //
 // A store is a register and a change feed. It adds up what replicas report,
-// hands out the permits of the present round, and tells one replica when a
+// hands out the permits of the present round, and asks one replica to decide when a
 // decision is due; that replica decides, and commits. So a store needs no rule of
 // the machine. [Record] is such a register in Go, for a store that can hold a lock;
 // package storetest checks any other.
@@ -67,8 +67,8 @@ type (
 	// example because it keeps too many.
 	NotShared = hold.NotShared
 	// State is what a [Store] knows of a record: N sends until T. Phase, Until and Permits
-	// say just that. Level is how many holds in a row came before this one, ServerDirected
-	// tells that the server itself asked for it, Rate is in sends per second where
+	// say just that. Level is how many holds in a row came before this one,
+	// ServerDirected reports whether the server itself asked for it, Rate is in sends per second where
 	// the key is paced or rationed. Attempts, Last, Status and Witnesses are of the
 	// failures since the key was last healthy.
 	State = hold.Snapshot

@@ -3,7 +3,10 @@ package holdoff
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"iter"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/redisstore"
@@ -40,7 +43,7 @@ type RedisOptions struct {
 	// MaxHold is the longest hold that is believed, whichever replica reported it: the
 	// largest Transport.MaxHold of the fleet. If zero, five minutes.
 	MaxHold time.Duration
-	// Logger gets a WARN when Redis is away, and an INFO when it is back. If
+	// Logger gets a WARN when Redis is unreachable, and an INFO when it is back. If
 	// nil, nothing is logged.
 	Logger *zap.Logger
 }
@@ -92,6 +95,39 @@ func (s *RedisStore) Watch(key string, changed func(scope string, state State)) 
 // All yields the keys that are not healthy, as far as this process knows, with
 // their states.
 func (s *RedisStore) All() iter.Seq2[string, State] { return s.store.All() }
+
+// List reads what is not healthy from Redis itself, which may know more than All: it is
+// complete, or an error. It is for operators. It costs two scripts per hundred records, and
+// nothing for keys that are not ours; each is bounded by RedisOptions.Timeout.
+func (s *RedisStore) List(ctx context.Context) ([]KeyState, error) {
+	records, _, err := s.store.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var states []KeyState
+	for _, record := range slices.Sorted(maps.Keys(records)) {
+		states = append(states, keyStateOf(record, records[record]))
+	}
+	return states, nil
+}
+
+// Clear releases key for all replicas, within a moment: what they hold, pace or ration of
+// it, also where Redis has no record of it. What is behind the key's name after a space, as
+// in KeyState.Scope.Of(key), releases that scope alone, with those inside it. If the server
+// still refuses, its next answer holds it again.
+func (s *RedisStore) Clear(ctx context.Context, key string) error {
+	if key == "" {
+		return errors.New("holdoff: RedisStore.Clear: the key is empty; ClearAll releases all")
+	}
+	_, err := s.store.Clear(ctx, key)
+	return err
+}
+
+// ClearAll does what Clear does with all keys of the namespace.
+func (s *RedisStore) ClearAll(ctx context.Context) error {
+	_, err := s.store.Clear(ctx, "")
+	return err
+}
 
 // Err returns why holds are not shared at present, or nil if they are. It takes
 // three commands in a row without an answer before Redis counts as away. For a

@@ -10,8 +10,8 @@ import (
 // minSpread is the least room for jitter on top of a hint.
 const minSpread = 100 * time.Millisecond
 
-// plan decides whether there is another attempt. Either it names what stands
-// against it, or it makes ready for it and says how long to wait.
+// plan decides whether there is another attempt. If not, it says why.
+// If so, it prepares it and returns how long to wait.
 func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 	switch {
 	case c.options.noRetry:
@@ -29,7 +29,7 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 	patience, _ := c.patience(c.decidedAt)
 	switch {
 	case held && !until.IsZero() && !until.Before(c.decidedAt.Add(v.Hint)):
-		// The hold lasts as long: the gate will see to it.
+		// The hold lasts as long, and the gate waits for its end.
 	case v.Hint > 0:
 		// Jitter only adds to a hint, and makes none miss the deadline.
 		spread := min(max(v.Hint/2, minSpread), patience-v.Hint-1)
@@ -55,8 +55,8 @@ func (c *call) plan(v Verdict) (wait time.Duration, against Ending) {
 	return wait, ""
 }
 
-// prepare makes the body of the next attempt ready, before the response is let
-// go: where there can be none, the response is what the caller gets.
+// prepare makes the body of the next attempt ready before the response is
+// discarded: without a body, the caller gets the response.
 func (c *call) prepare() bool {
 	switch {
 	case !hasBody(c.req):
@@ -92,7 +92,7 @@ func (c *call) sleep(wait time.Duration, reason string) {
 	c.waited += time.Since(begun)
 }
 
-// discard lets go of a response that will be followed by another.
+// discard drains and closes a response that another attempt follows.
 func (c *call) discard() {
 	if c.resp != nil && c.resp.Body != nil {
 		_, ownContext := c.resp.Body.(*cancelBody)

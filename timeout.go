@@ -22,8 +22,8 @@ func (e *attemptTimeout) Temporary() bool { return true }
 func (e *attemptTimeout) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // sendWithin sends req through base, and ends the attempt where no response
-// headers have come within limit. Thereafter the body may take as long as it
-// likes; the context lives until it is read or closed.
+// headers have come within limit. Reading the body after that is not
+// limited; the context lives until it is read or closed.
 func sendWithin(limit time.Duration, base http.RoundTripper, req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	late := &attemptTimeout{limit}
@@ -61,7 +61,7 @@ func (b *cancelBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends a read that is under way first: some bodies can't be closed before.
+// Close ends a read that is in progress first: some bodies can't be closed before.
 func (b *cancelBody) Close() error {
 	b.cancel(nil)
 	return b.ReadCloser.Close()

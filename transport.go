@@ -46,22 +46,22 @@ type Transport struct {
 	PerAttemptTimeout time.Duration
 
 	// MaxWait bounds how long one request waits in all: for holds, hints and
-	// backoff. If zero, one minute; if negative, nothing waits: a request that
-	// would have to fails at once. A wait never goes past the deadline of the
-	// request's context, and one that would is not begun.
+	// backoff. If zero, one minute. If negative, no request waits: one that would
+	// have to wait fails at once. A wait that would end after the deadline of the
+	// request's context does not start.
 	MaxWait time.Duration
 
-	// MaxHold bounds the holds that a server's word can cause. If zero, five
-	// minutes. A response that asks for more is returned at once.
+	// MaxHold bounds the holds that a hint of a server can cause. If zero, five
+	// minutes. A response with a longer hint is returned at once.
 	MaxHold time.Duration
 
-	// Budget is how many retries per key may ride on top of first attempts in a
-	// burst; each success earns a tenth of one back. Retries that waited for a
+	// Budget is the retry budget of a key: how many retries it may add to first
+	// attempts in a burst. Each success earns a tenth of a retry back. Retries that waited for a
 	// hold are free. If zero, 10; if negative, there is no bound.
 	Budget int
 
-	// Backoff says how long to wait before a retry where the server did not. If
-	// nil, Exponential{}. A hint of the server is never undercut.
+	// Backoff says how long to wait before a retry if the server did not say. If
+	// nil, Exponential{}. No retry is sent earlier than a hint asks for.
 	Backoff Backoff
 
 	// Classify says which outcomes are retried, and what they teach about the
@@ -80,23 +80,22 @@ type Transport struct {
 
 	// Route names the part of the key that a request is about. Limits are found by
 	// route, by credential and by replica: see [Scope]. If nil, [RouteOf]; package
-	// vendors has some for APIs whose paths do not tell. [WithScope] wins over it, and
-	// it wins over the names that servers give to limits.
+	// vendors has some for APIs whose paths do not show the limit. [WithScope] overrides
+	// it, and it overrides the names that servers give to limits.
 	// Where it returns "", a limit that the request meets is one of the whole key. It
 	// is called only while something of the key is limited. A route appears in logs:
 	// it must hold no secret. Of it 96 bytes count, and what is not printable ASCII
 	// becomes "_".
 	Route func(*http.Request) string
 
-	// Store shares what is learnt about a key among replicas: a [MemoryStore]
+	// Store shares what is learned about a key among replicas: a [MemoryStore]
 	// among the Transports of a process, a [RedisStore] among processes. If nil,
 	// this Transport keeps what it learns to itself. Several Transports may use
 	// one Store.
 	Store Store
 
-	// Park keeps requests that were given up, though they might have been sent
-	// again: at the end of attempts, budget or patience. If nil, nothing is
-	// kept. See package retryapi.
+	// Park keeps requests that ran out of attempts, budget or time, so that they can
+	// be sent later. If nil, none is kept. See package retryapi.
 	Park Lot
 
 	// Logger gets every attempt and wait at DEBUG, and holds at INFO,

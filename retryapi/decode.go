@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// What comes in by POST /retry, and how what is wrong with it is told.
+// Decoding of POST /retry, and the problems that it reports.
 
 // problem is an error as RFC 9457 has it.
 type problem struct {

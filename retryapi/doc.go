@@ -8,7 +8,7 @@
 //	mux.Handle("/retries/", http.StripPrefix("/retries", requireLogin(handler)))
 //
 // The handler has no authentication of its own. Mount it behind the service's:
-// whoever reaches it can make the service send what it once meant to send, and
+// any client that reaches it can make the service send those requests, and
 // see which hosts it talks to.
 //
 //	POST /retry   replays one parked request: see RetryRequest, RetryResponse

@@ -90,7 +90,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		(&problem{Status: http.StatusForbidden, Detail: fmt.Sprintf("the host %.100q is not one of Handler.Hosts", r.Host)}).write(w)
 		return
 	}
-	// The handler may be mounted anywhere: the end of the path tells.
+	// The handler may be mounted anywhere: only the end of the path counts.
 	switch r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:] {
 	case "retry":
 		if !allow(w, r, http.MethodPost) {

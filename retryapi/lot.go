@@ -71,7 +71,7 @@ type Summary struct {
 	Status   int       `json:"status,omitempty"`
 	Error    string    `json:"error,omitempty"`
 	Parked   time.Time `json:"parked"`
-	InFlight bool      `json:"inFlight"` // somebody is making an attempt
+	InFlight bool      `json:"inFlight"` // a caller is making an attempt
 }
 
 // ErrUnknown is the error for an id that is not parked: it never was, it has
@@ -79,16 +79,16 @@ type Summary struct {
 var ErrUnknown = errors.New("retryapi: no such parked request")
 
 // A ConflictError is the error for an attempt that is not the next one, or that
-// somebody else is making.
+// another caller is making.
 type ConflictError struct {
 	Next     int  // the number of the next attempt
-	InFlight bool // somebody is making it
+	InFlight bool // a caller is making it
 }
 
 // Error says which attempt is the next one.
 func (e *ConflictError) Error() string {
 	if e.InFlight {
-		return fmt.Sprintf("retryapi: attempt %d is being made by somebody else", e.Next)
+		return fmt.Sprintf("retryapi: attempt %d is being made by another caller", e.Next)
 	}
 	return fmt.Sprintf("retryapi: the next attempt has the number %d", e.Next)
 }

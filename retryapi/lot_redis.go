@@ -113,7 +113,7 @@ func (l *RedisLot) Park(ctx context.Context, p holdoff.Parked) (string, error) {
 		return "", err
 	}
 	if !r.isText() {
-		return "", errors.New("retryapi: not parked: a header is not UTF-8, and would not be what it was")
+		return "", errors.New("retryapi: not parked: a header is not UTF-8, and would be changed")
 	}
 	if err := l.withhold.withhold(r); err != nil {
 		return "", fmt.Errorf("retryapi: not parked: %w", err)
@@ -155,7 +155,7 @@ func (l *RedisLot) claimed(ctx context.Context, what, id string, attempt int, to
 		next, _ := strconv.Atoi(text(reply, 1))
 		return nil, &ConflictError{Next: next, InFlight: text(reply, 2) == "1"}
 	}
-	return nil, errors.New("retryapi: Redis answered in an unknown form")
+	return nil, errors.New("retryapi: Redis sent a reply of an unknown form")
 }
 
 // Claim implements [Lot].
@@ -165,7 +165,7 @@ func (l *RedisLot) Claim(ctx context.Context, id string, attempt int, lease time
 	if err != nil {
 		if _, refused := errors.AsType[*ConflictError](err); !refused && !errors.Is(err, ErrUnknown) {
 			// It may have been made, or be made yet, with an answer that came too
-			// late: nobody would give it back before the lease is over.
+			// late: no caller would give it back before the lease ends.
 			go l.Settle(context.WithoutCancel(ctx), &Claim{ID: id, Attempt: attempt, token: token}, Result{})
 		}
 		return nil, err
@@ -178,7 +178,7 @@ func (l *RedisLot) Claim(ctx context.Context, id string, attempt int, lease time
 		r.body = []byte(body)
 	}
 	if len(r.body) != r.Size {
-		return nil, errors.New("retryapi: the parked request is damaged: its body is not what it was")
+		return nil, errors.New("retryapi: the parked request is damaged: its body has changed")
 	}
 	return r.claim(id, attempt, token)
 }

@@ -110,8 +110,8 @@ func (v view) still() []byte {
 func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	var out bytes.Buffer
 	if err := page.Execute(&out, h.view(h.state(r), filterOf(r))); err != nil {
-		h.log().Error("the page can't be made", zap.Error(err))
-		(&problem{Status: http.StatusInternalServerError, Detail: "the page can't be made"}).write(w)
+		h.log().Error("the page could not be rendered", zap.Error(err))
+		(&problem{Status: http.StatusInternalServerError, Detail: "the page could not be rendered"}).write(w)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -145,7 +145,7 @@ func verdict(t Totals) (words, mood string) {
 	if t.Held == 0 {
 		parts, mood = []string{"Nothing is held"}, "failing"
 	}
-	noun(t.Recovering, "is coming back", "are coming back")
+	noun(t.Recovering, "is recovering", "are recovering")
 	noun(t.Paced, "is paced", "are paced")
 	noun(t.Failing, "is failing", "are failing")
 	if t.Held+t.Recovering+t.Paced+t.Failing == 0 {
@@ -161,13 +161,13 @@ func verdict(t Totals) (words, mood string) {
 func storeWords(s *StoreState) string {
 	switch {
 	case s == nil:
-		return "There is no store: this replica holds on its own."
+		return "There is no store: this replica decides alone."
 	case s.OK:
-		return "The store answers: holds are shared with the other replicas."
+		return "The store works: holds are shared with the other replicas."
 	case s.Since.IsZero():
-		return "The store is away, and this replica holds on its own: " + s.Error
+		return "The store is unreachable; this replica decides alone: " + s.Error
 	}
-	return fmt.Sprintf("The store is away since %s UTC, and this replica holds on its own: %s", s.Since.UTC().Format(time.TimeOnly), s.Error)
+	return fmt.Sprintf("The store is unreachable since %s UTC; this replica decides alone: %s", s.Since.UTC().Format(time.TimeOnly), s.Error)
 }
 
 // shown says what part of a list is to be seen: n of those that match, of all.
@@ -186,9 +186,9 @@ func parkedWords(p Summary) string {
 	var b strings.Builder
 	switch holdoff.Ending(p.Ended) {
 	case holdoff.EndAttempts:
-		b.WriteString("sent as often as allowed")
+		b.WriteString("all attempts failed")
 	case holdoff.EndBudget:
-		b.WriteString("the retry budget was spent")
+		b.WriteString("the retry budget was used up")
 	case holdoff.EndWait:
 		b.WriteString("the next wait was too long")
 	case holdoff.EndHeld:
@@ -245,12 +245,12 @@ func recent(list []Interval, now time.Time) string {
 		sum += max(to.Sub(begin), 0)
 	}
 	if len(list) == 0 {
-		return "no hold noted in the last ten minutes"
+		return "no hold in the last ten minutes"
 	}
 	return fmt.Sprintf("%s in the last ten minutes, %s in all", count(len(list), "hold", "holds"), left(sum.Milliseconds()))
 }
 
-// ago is how long ago t was. The page's script has its like.
+// ago says how long ago t was. The page's script has the same function.
 func ago(t, now time.Time) string {
 	d := now.Sub(t)
 	switch {

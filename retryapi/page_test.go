@@ -19,9 +19,9 @@ func TestVerdict(t *testing.T) {
 		{Totals{}, "Nothing is held.", "well"},
 		{Totals{Held: 1, Waiters: 1}, "1 key is held; 1 request waits.", "held"},
 		{Totals{Held: 2, Waiters: 14}, "2 keys are held; 14 requests wait.", "held"},
-		{Totals{Held: 2, Recovering: 1, Failing: 3}, "2 keys are held, 1 is coming back, 3 are failing.", "held"},
-		{Totals{Recovering: 1, Waiters: 3}, "Nothing is held, 1 key is coming back; 3 requests wait.", "failing"},
-		{Totals{Recovering: 2, Failing: 1}, "Nothing is held, 2 keys are coming back, 1 is failing.", "failing"},
+		{Totals{Held: 2, Recovering: 1, Failing: 3}, "2 keys are held, 1 is recovering, 3 are failing.", "held"},
+		{Totals{Recovering: 1, Waiters: 3}, "Nothing is held, 1 key is recovering; 3 requests wait.", "failing"},
+		{Totals{Recovering: 2, Failing: 1}, "Nothing is held, 2 keys are recovering, 1 is failing.", "failing"},
 		{Totals{Failing: 2}, "Nothing is held, 2 keys are failing.", "failing"},
 	} {
 		if got, mood := verdict(test.totals); got != test.want || mood != test.mood {
@@ -38,9 +38,9 @@ func TestStoreWords(t *testing.T) {
 		want  string
 	}{
 		{nil, "There is no store"},
-		{&StoreState{OK: true}, "The store answers"},
-		{&StoreState{Error: "refused"}, "The store is away, and this replica holds on its own: refused"},
-		{&StoreState{Error: "refused", Since: since}, "The store is away since 07:08:09 UTC, and this replica holds on its own: refused"},
+		{&StoreState{OK: true}, "The store works"},
+		{&StoreState{Error: "refused"}, "The store is unreachable; this replica decides alone: refused"},
+		{&StoreState{Error: "refused", Since: since}, "The store is unreachable since 07:08:09 UTC; this replica decides alone: refused"},
 	} {
 		if got := storeWords(test.state); !strings.HasPrefix(got, test.want) {
 			t.Errorf("got %q, want %q", got, test.want)
@@ -144,15 +144,15 @@ func TestWordsOfKeys(t *testing.T) {
 		state KeyState
 		want  string
 	}{
-		{KeyState{Phase: "held", Left: 12_000, Status: 429, ServerDirected: true, Told: true}, "held for 12 s more: 429 Too Many Requests, the server asked for it, told by another replica"},
-		{KeyState{Phase: "held", Attempts: 3}, "the hold is over, the next request tries: no response"},
-		{KeyState{Phase: "probing", Status: 503}, "one request is trying whether it is well: 503 Service Unavailable"},
-		{KeyState{Phase: "ramping", Status: 599}, "coming back, a few requests at a time: 599"},
-		{KeyState{Phase: "counted", Status: 429}, "open, and what it refuses is counted: 429 Too Many Requests"},
-		{KeyState{Phase: "paced", Rate: 180.04, Status: 429}, "sent what it takes, 180 per second: 429 Too Many Requests"},
-		{KeyState{Phase: "rationed", Rate: 0.5}, "making a quota last, with 0.5 per second"},
-		{KeyState{Phase: "healthy", Attempts: 1, Status: 500}, "open, and failing: 500 Internal Server Error"},
-		{KeyState{Phase: "healthy"}, "open"},
+		{KeyState{Phase: "held", Left: 12_000, Status: 429, ServerDirected: true, Told: true}, "held for 12 s more: 429 Too Many Requests, the server asked for it, reported by another replica"},
+		{KeyState{Phase: "held", Attempts: 3}, "the hold is over; the next request is the probe: no response"},
+		{KeyState{Phase: "probing", Status: 503}, "one trial request is in progress: 503 Service Unavailable"},
+		{KeyState{Phase: "ramping", Status: 599}, "recovering: more requests are sent step by step: 599"},
+		{KeyState{Phase: "counted", Status: 429}, "all requests are sent, and its capacity is measured: 429 Too Many Requests"},
+		{KeyState{Phase: "paced", Rate: 180.04, Status: 429}, "limited to what it accepts, 180 requests per second: 429 Too Many Requests"},
+		{KeyState{Phase: "rationed", Rate: 0.5}, "spreading a quota, 0.5 requests per second"},
+		{KeyState{Phase: "healthy", Attempts: 1, Status: 500}, "failing, but requests are sent: 500 Internal Server Error"},
+		{KeyState{Phase: "healthy"}, "healthy"},
 	} {
 		if got := words(test.state); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)

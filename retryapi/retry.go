@@ -87,7 +87,7 @@ func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse,
 	if call.Jitter > 0 {
 		sleep += rand.N(time.Duration(call.Jitter)*time.Millisecond + 1)
 	}
-	// Not with ctx: of a call that was cut off nobody would know whether it has
+	// Not with ctx: if the call were cut off, it would be unknown whether it has
 	// claimed the attempt.
 	claim, err := h.Lot.Claim(context.WithoutCancel(ctx), call.ID, call.AttemptNumber, sleep+h.prepareTimeout()+claimSlack)
 	if err != nil {
@@ -96,7 +96,7 @@ func (h *Handler) replay(ctx context.Context, call RetryRequest) (RetryResponse,
 	var result Result
 	defer func() {
 		if err := h.settle(ctx, claim, result); err != nil {
-			h.log().Warn("a replay's result is not noted: the request stays parked", zap.String("id", call.ID),
+			h.log().Warn("the result of a replay could not be stored: the request stays parked", zap.String("id", call.ID),
 				zap.Int("attempt", call.AttemptNumber), zap.Bool("good", result.Good), zap.Error(err))
 		}
 	}()
@@ -143,7 +143,7 @@ func (h *Handler) settle(ctx context.Context, claim *Claim, result Result) error
 		err := h.Lot.Settle(ctx, claim, result)
 		conflict, _ := errors.AsType[*ConflictError](err)
 		if err == nil || conflict != nil || errors.Is(err, ErrUnknown) {
-			// Nobody else settles a claim: an earlier try has arrived.
+			// No other caller settles this claim: an earlier try has arrived.
 			return nil
 		}
 		select {
@@ -241,7 +241,7 @@ func failure(status int, out holdoff.Outcome) string {
 }
 
 // scrubbed is err as it may be shown: our own errors hold no secret, and of
-// those of the transport only the kind is told.
+// those of the transport only the kind is reported.
 func scrubbed(out holdoff.Outcome, err error) string {
 	if out.Attempts == 0 {
 		return err.Error()

@@ -10,11 +10,11 @@ import (
 	"github.com/go-holdoff/holdoff"
 )
 
-// State is the answer to GET /state: how everything stands. Its parameters are
+// State is the answer to GET /state: the state of every key, of the store and of parked requests. Its parameters are
 // host, a part of the keys to show, and limit, how many of them (at most 1,000;
 // 200 if it is left out).
 type State struct {
-	// Time is when it was so: at most half a second ago.
+	// Time is when the state was taken: at most half a second ago.
 	Time time.Time `json:"time"`
 	// Store is the health of the store; it is left out where there is none.
 	Store *StoreState `json:"store,omitempty"`
@@ -37,13 +37,13 @@ type State struct {
 	Limit int    `json:"limit"`
 }
 
-// Totals counts keys by how they stand.
+// Totals counts keys by their state.
 type Totals struct {
 	Keys       int `json:"keys"`
 	Held       int `json:"held"`
-	Recovering int `json:"recovering"` // the hold is over, and the key isn't well yet
-	Paced      int `json:"paced"`      // sent what the server takes, or what a quota has left
-	Failing    int `json:"failing"`    // open, and not well
+	Recovering int `json:"recovering"` // the hold is over, and the key is not healthy yet
+	Paced      int `json:"paced"`      // limited to what the server accepts, or to what remains of a quota
+	Failing    int `json:"failing"`    // requests are sent, and fail
 	Waiters    int `json:"waiters"`    // requests of this process
 }
 
@@ -55,7 +55,7 @@ type StoreState struct {
 	Since time.Time `json:"since,omitzero"`
 }
 
-// KeyState is how one key stands.
+// KeyState is the state of one key.
 type KeyState struct {
 	Key   string `json:"key"`
 	Phase string `json:"phase"` // that of holdoff.Phase, in words
@@ -146,7 +146,7 @@ func (h *Handler) keyState(k holdoff.KeyState, now time.Time) KeyState {
 	return s
 }
 
-// words says how a key stands, for whoever asks why nothing is being sent.
+// words says in a sentence why requests to a key are sent or not.
 func words(s KeyState) string {
 	if why := why(s); why != "" {
 		return stands(s) + ": " + why
@@ -158,25 +158,25 @@ func stands(s KeyState) string {
 	switch s.Phase {
 	case "held":
 		if s.Left == 0 {
-			// Nobody has asked for it since.
-			return "the hold is over, the next request tries"
+			// No request has asked for a permit since.
+			return "the hold is over; the next request is the probe"
 		}
 		return fmt.Sprintf("held for %s more", left(s.Left))
 	case "probing":
-		return "one request is trying whether it is well"
+		return "one trial request is in progress"
 	case "ramping":
-		return "coming back, a few requests at a time"
+		return "recovering: more requests are sent step by step"
 	case "counted":
-		return "open, and what it refuses is counted"
+		return "all requests are sent, and its capacity is measured"
 	case "paced":
-		return fmt.Sprintf("sent what it takes, %.3g per second", s.Rate)
+		return fmt.Sprintf("limited to what it accepts, %.3g requests per second", s.Rate)
 	case "rationed":
-		return fmt.Sprintf("making a quota last, with %.3g per second", s.Rate)
+		return fmt.Sprintf("spreading a quota, %.3g requests per second", s.Rate)
 	}
 	if s.Attempts == 0 {
-		return "open"
+		return "healthy"
 	}
-	return "open, and failing"
+	return "failing, but requests are sent"
 }
 
 func why(s KeyState) string {
@@ -191,13 +191,13 @@ func why(s KeyState) string {
 		why = append(why, "the server asked for it")
 	}
 	if s.Told {
-		why = append(why, "told by another replica")
+		why = append(why, "reported by another replica")
 	}
 	return strings.Join(why, ", ")
 }
 
-// left is a duration in milliseconds as people say it. The page's script has its
-// like.
+// left is a duration in milliseconds as people say it. The page's script has the same
+// function.
 func left(ms int64) string {
 	d := time.Duration(ms) * time.Millisecond
 	switch {

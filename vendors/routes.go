@@ -11,7 +11,7 @@ import (
 	"github.com/go-holdoff/holdoff"
 )
 
-// Routes for Transport.Route, for APIs whose limits the shape of a path does not tell.
+// Routes for Transport.Route, for APIs whose limits do not follow the shape of the path.
 // Each falls back on [holdoff.RouteOf].
 
 // SlackRoute is the method: Slack limits each by itself, per workspace and app, which are

@@ -12,18 +12,19 @@ import (
 	"github.com/go-holdoff/holdoff/bench/virtual"
 )
 
-const preface = `Wasted sends, which the server refused or failed, and failed callers: medians of %d runs
-in virtual time. The best peer is the retry library with the fewest failed callers, and
-of those the one with the fewest wasted sends. Where a limit is of a part, *the others* are
-the requests from outside it.
+const preface = `16 replicas, medians of %d runs in virtual time. *Wasted* requests are requests that the
+server refused or failed. The *best peer* is the retry library with the fewest failed callers;
+of those, the one with the fewest wasted requests. *The others* are requests that the limit
+does not concern.
 `
 
-// works are the scenarios that the README shows.
-var works = []string{"limited route", "limited credential", "limited replica", "bucket of a route", "throttle", "outage", "quota", "bucket", "slight overload", "flapping", "brown-out"}
+// works are the scenarios that the README shows: one limit of a part, three of the whole
+// host, and one that holdoff does not win.
+var works = []string{"limited route", "throttle", "outage", "quota", "brown-out"}
 
 // Markdown shows a few of the rows of a run.
 func Markdown(rows []virtual.Row, run report.Run) string {
-	t := report.Table{Head: []string{"16 replicas meet", "callers", "the best peer", "holdoff, each alone", "holdoff, shared"}}
+	t := report.Table{Head: []string{"the server", "callers", "best peer", "holdoff, each replica alone", "holdoff, shared"}}
 	for _, name := range works {
 		i := slices.IndexFunc(fleet.Scenarios, func(s fleet.Scenario) bool { return s.Name == name })
 		if i < 0 {

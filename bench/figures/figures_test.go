@@ -5,15 +5,20 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-holdoff/holdoff/bench/random"
 	"github.com/go-holdoff/holdoff/bench/report"
 	"github.com/go-holdoff/holdoff/bench/virtual"
 )
 
 // The README's figures are those of the last run, whoever has edited it since.
 func TestReadme(t *testing.T) {
-	var rows []virtual.Row
-	run, err := report.Read("../results", "virtual", &rows)
+	var fleets []virtual.Row
+	run, err := report.Read("../results", "virtual", &fleets)
 	if err != nil {
+		t.Fatal(err)
+	}
+	var draws []random.Row
+	if _, err := report.Read("../results", "random", &draws); err != nil {
 		t.Fatal(err)
 	}
 	const name = "../../README.md"
@@ -21,12 +26,14 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := report.Splice(string(readme), "figures", Markdown(rows, run))
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	if string(readme) != want {
-		t.Errorf("%s has other figures than bench/results; go -C bench run ./cmd/... -only figures writes them", name)
+	for section, text := range map[string]string{"figures": Markdown(fleets, run), "random": Random(draws)} {
+		want, err := report.Splice(string(readme), section, text)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if string(readme) != want {
+			t.Errorf("the %s of %s are not those of bench/results; they should be\n%s", section, name, text)
+		}
 	}
 }
 

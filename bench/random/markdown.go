@@ -37,12 +37,12 @@ func Markdown(rows []Row) string {
 		queue = append(queue, float64(r.Queue)/float64(max(r.Oracle, 1)))
 	}
 	slices.Sort(queue)
-	fmt.Fprintf(&b, preface, len(rows), rows[0].Seed, rows[len(rows)-1].Seed, distribution(queue, true, percent))
+	fmt.Fprintf(&b, preface, len(rows), rows[0].Seed, rows[len(rows)-1].Seed, distribution(queue, true, Percent))
 	t := report.Table{Head: []string{"", "served, of the oracle", "wasted", "p50, s", "p99, s", "peak", "late, s", "never", "exchanges", "beaten"}}
 	for _, name := range Names(rows) {
 		t.Rows = append(t.Rows, []string{
 			name,
-			distribution(Of(rows, name, func(s Score) float64 { return s.Served }), true, percent),
+			distribution(Of(rows, name, func(s Score) float64 { return s.Served }), true, Percent),
 			distribution(Of(rows, name, func(s Score) float64 { return s.Wasted }), false, report.Figure),
 			distribution(Of(rows, name, func(s Score) float64 { return s.P50 }), false, report.Figure),
 			distribution(Of(rows, name, func(s Score) float64 { return s.P99 }), false, report.Figure),
@@ -62,7 +62,8 @@ func Markdown(rows []Row) string {
 	return b.String()
 }
 
-func percent(f float64) string { return fmt.Sprintf("%.1f %%", math.Floor(1000*f)/10) }
+// Percent writes a share, rounded down: almost all is not all.
+func Percent(f float64) string { return fmt.Sprintf("%.1f %%", math.Floor(1000*f)/10) }
 
 // distribution writes the mean, the tenth that is worst, and the worst, of sorted values.
 func distribution(sorted []float64, moreIsBetter bool, write func(float64) string) string {
@@ -122,7 +123,7 @@ func worstTable(rows []Row, name string) string {
 	for _, r := range rows {
 		s := r.Scores[name]
 		t.Rows = append(t.Rows, []string{
-			r.About, percent(s.Served), report.Figure(s.Wasted), percent(r.best()), percent(r.Scores["bare"].Served), fmt.Sprint(r.Seed),
+			r.About, Percent(s.Served), report.Figure(s.Wasted), Percent(r.best()), Percent(r.Scores["bare"].Served), fmt.Sprint(r.Seed),
 		})
 	}
 	return t.String()

@@ -39,7 +39,7 @@ var faults = map[string]fault{
 		begins: 2 * time.Second, ends: 10 * time.Second, sending: 15 * time.Second,
 	},
 	"broken": {
-		story:      fmt.Sprintf("is well, but for one path in %d that always answers 500", paths),
+		story:      fmt.Sprintf("works, except for one path in %d that always answers 500", paths),
 		brokenPath: "/0", sending: 10 * time.Second,
 	},
 	"none": {story: "is well", sending: 10 * time.Second},

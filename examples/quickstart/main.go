@@ -86,7 +86,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// get makes one request. Nothing in it knows of retries, but for the Outcome,
+// get makes one request. Nothing in it knows about retries, except the Outcome,
 // which is there for callers who want to know.
 func get(ctx context.Context, client *http.Client, target string) (holdoff.Outcome, error) {
 	var outcome holdoff.Outcome
@@ -152,5 +152,5 @@ func withName(ctx context.Context, caller, request int) context.Context {
 
 func nameOf(ctx context.Context) string {
 	who, _ := ctx.Value(name{}).(string)
-	return cmp.Or(who, "everybody") // holds are not about one request
+	return cmp.Or(who, "all") // holds are not about one request
 }

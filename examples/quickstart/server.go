@@ -15,7 +15,7 @@ import (
 type flakyServer struct {
 	mu        sync.Mutex
 	served    int
-	throttled time.Time // until when it refuses everybody
+	throttled time.Time // until when it refuses all requests
 	failures  int       // 503s sent
 	drops     int       // connections dropped
 }

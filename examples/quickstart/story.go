@@ -49,19 +49,19 @@ func words(e holdoff.Event) string {
 			return fmt.Sprintf("  waits %v before attempt %d: %s", round(e.Wait), e.Attempt, e.Reason)
 		}
 		if e.Wait == 0 {
-			return fmt.Sprintf("  waits in line with attempt %d: the host is just coming back", e.Attempt)
+			return fmt.Sprintf("  waits with attempt %d: the host is recovering", e.Attempt)
 		}
-		return fmt.Sprintf("  waits in line with attempt %d: the host is held, %v to go", e.Attempt, round(e.Wait))
+		return fmt.Sprintf("  waits with attempt %d: the host is held for %v more", e.Attempt, round(e.Wait))
 	case holdoff.GaveUp:
 		return "  gives up: " + because(holdoff.Ending(e.Reason))
 	case holdoff.HoldStarted:
-		return fmt.Sprintf("HOLD STARTED by %s: nobody sends for %v", status(e.Status), round(e.Hold))
+		return fmt.Sprintf("HOLD STARTED by %s: no request is sent for %v", status(e.Status), round(e.Hold))
 	case holdoff.HoldEnded:
 		return "HOLD ENDED: the host is well"
 	}
 	switch e.Phase {
 	case holdoff.Held:
-		return fmt.Sprintf("hold goes on after %s: nobody sends for %v", status(e.Status), round(e.Hold))
+		return fmt.Sprintf("HOLD EXTENDED by %s: no request is sent for %v", status(e.Status), round(e.Hold))
 	case holdoff.Probing:
 		return "hold ran out: one request probes"
 	}

@@ -41,7 +41,7 @@ func newDispatcher(store Store, emit func(Change)) *dispatcher {
 	return d
 }
 
-// watch tells whoever observes when exchanges begin to fail, and when they work
+// watch notifies the observer when exchanges begin to fail, and when they work
 // again: once for each change.
 func (l *dispatcher) watch(key string, err error) {
 	if _, notShared := errors.AsType[hold.NotShared](err); notShared || l.failing.Swap(err != nil) == (err != nil) {

@@ -28,7 +28,7 @@ type Key struct {
 	// under mu.
 	fastPath   atomic.Uint64
 	ignored    atomic.Uint32 // how many answers are not looked at for each that is: see MayLearn
-	epoch      atomic.Uint64 // counts the limits that were met or heard of; written under mu
+	epoch      atomic.Uint64 // counts the limits that were met or reported; written under mu
 	evicted    atomic.Bool   // the table has forgotten this key, and has or makes another; set under mu
 	emit       func(Change)
 	dispatcher *dispatcher   // nil without a store
@@ -97,7 +97,7 @@ func (k *Key) replica() string {
 }
 
 // unlock does what the changes of the gates since the key was locked call for, opens
-// or closes the fast path, and unlocks the key. Then it tells watchers.
+// or closes the fast path, and unlocks the key. Then it notifies watchers.
 func (k *Key) unlock() {
 	now := time.Now()
 	for i := 0; i < len(k.changed); i++ { // a gate may change another

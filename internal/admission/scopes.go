@@ -243,6 +243,9 @@ func (k *Key) onStoreChange(text string, state hold.Snapshot) {
 	defer k.unlock()
 	now := time.Now()
 	s := scope.Parse(text)
+	if state.Cleared > 0 {
+		k.clear(s, state, now)
+	}
 	if s.Replica != "" && s.Replica != k.replica() {
 		k.learnLimit(s, state, now)
 		return

@@ -78,6 +78,7 @@ type session struct {
 	// What the store said.
 
 	version   uint64    // of the state that is followed
+	cleared   uint64    // the version of the last clear that was obeyed
 	last      time.Time // when a replica last met a failure
 	failing   bool      // failures of this healthy key are being counted
 	exhausted bool      // there are no permits left until hold.until
@@ -180,6 +181,7 @@ func (g *Gate) exchange() {
 		k.mu.Unlock()
 		return
 	}
+	cleared := g.session.cleared
 	k.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
@@ -194,6 +196,8 @@ func (g *Gate) exchange() {
 	s := &g.session
 	s.talking = false
 	switch {
+	case err == hold.Behind:
+		s.putBack(report, cleared)
 	case err != nil:
 		g.onStoreError(report)
 	case s.undecided(reply.Due, time.Now()):
@@ -263,6 +267,7 @@ func (g *Gate) takeReport(now time.Time) (report hold.Report, hint time.Time, wo
 	_, worth = g.reportDue(now)
 	_, want := g.permitsDue(now)
 	report, hint = s.report, s.hint
+	report.At = now
 	report.Replica, report.Call, report.Version = g.key.dispatcher.replica, calls.Add(1), hold.Version
 	report.Lease = g.lease()
 	if hint.After(now) {

@@ -83,7 +83,7 @@ func (q *queue) oldest() *Waiter {
 	return first
 }
 
-// pickProbe returns the waiter that tells most about the host: the oldest that has
+// pickProbe returns the waiter whose result says most about the host: the oldest that has
 // not failed yet. Requests that fail by themselves, on a broken path, stand in line
 // again and again, and as probes they would hold the key for ever.
 // Of the oldest ones, it is one that suspicion says least against.

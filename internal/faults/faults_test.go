@@ -33,9 +33,9 @@ func (f *field) do(args ...any) {
 
 // What a store's log says begins with one of these, and one takes back the other.
 const (
-	isAway    = "Redis is away"
+	isAway    = "Redis is unreachable"
 	isBack    = "Redis is back"
-	isRefused = "Redis refuses"
+	isRefused = "Redis rejects commands"
 	obliges   = "Redis accepts commands again"
 )
 
@@ -336,7 +336,7 @@ func (f *field) records() (keys []string) {
 		f.t.Error(err)
 	}
 	for _, key := range all {
-		if !strings.HasSuffix(key, "index") && !strings.HasSuffix(key, "meta") {
+		if !strings.HasSuffix(key, "index") && !strings.HasSuffix(key, "meta") && !strings.HasSuffix(key, "changes") {
 			keys = append(keys, key)
 		}
 	}

@@ -25,7 +25,7 @@ type Part struct {
 	Bad  int     `json:"bad,omitempty"`
 }
 
-// bounded returns a part with sane numbers, whoever wrote it.
+// bounded returns a part with valid numbers, whatever wrote it.
 func (p Part) bounded() Part {
 	return Part{finite(p.From), within(p.Good, maxCount), within(p.Bad, maxCount)}
 }

@@ -21,6 +21,8 @@ type Snapshot struct {
 	Witnesses      int
 	Version        uint64 // orders the snapshots of a key in one process
 	Lost           bool   // the store no longer knows a key that it knew
+	Cleared        uint64 // the Version with which an operator has released the key; 0 where none has
+	ClearedAt      time.Time
 }
 
 // Expired reports whether a snapshot says nothing, or nothing any more.

@@ -1,7 +1,7 @@
 // Package hold is the state machine of one key: N sends until T.
 //
 // It is pure. It knows no clock, no lock, no network and no source of chance:
-// its methods are told the time and the jitter. Each phase has a file of its
+// its methods take the time and the jitter as arguments. Each phase has a file of its
 // own, with what ends the phase and what a result means in it. Record
 // dispatches results to them, and Advance the end of a round. A process
 // without a store runs one Machine per key. A store keeps a [Record] per key; a

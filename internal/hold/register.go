@@ -67,13 +67,13 @@ type Reply struct {
 	// Snapshot is the state, with the permits that were granted. Its times are of
 	// the replica's clock: a store whose clock is another one sends what is left.
 	Snapshot Snapshot
-	// Decide tells the replica to decide, by Advance and Commit, with Record. The
+	// Decide asks the replica to decide, by Advance and Commit, with Record. The
 	// times of Record are of the register's clock: see Now.
 	Decide bool
 	Record Record
-	// Due tells that another replica is deciding at this moment: ask again soon.
+	// Due reports that another replica is deciding at this moment: ask again soon.
 	Due bool
-	// Changed tells a store that keeps Records that its watchers must learn of the
+	// Changed reports to a store that keeps Records that its watchers must learn of the
 	// new state. Replicas do not look at it.
 	Changed bool
 	// Now is the time of the register's clock, and MaxHold is the longest hold that
@@ -128,7 +128,7 @@ func (r *Record) rewind(at Millis) {
 	r.DeniedAt, r.LastFailure = min(r.DeniedAt, at), min(r.LastFailure, at)
 }
 
-// limit bounds what lies ahead, whoever wrote it, and however far the clock was set
+// limit bounds times in the future, whatever wrote them, and however far the clock was set
 // back.
 func (r *Record) limit(at Millis, longest time.Duration) {
 	latest := at + toMillis(longest)

@@ -5,6 +5,8 @@ import "time"
 // A Report is what a replica met since its last report, added up, and what it
 // asks for. Times are durations, since no two clocks agree.
 type Report struct {
+	// At is when the replica took down what follows. Zero means now.
+	At time.Time
 	// Replica names the replica, and Call counts its reports, so that a report
 	// that arrives twice adds no second witness.
 	Replica string
@@ -25,13 +27,13 @@ type Report struct {
 	// Refusals counts refusals while the key was healthy, beyond those that a
 	// replica tolerates.
 	Refusals int
-	// Well tells that a request succeeded without a permit. That ends a row of Failures, and
+	// Well reports that a request succeeded without a permit. That ends a row of Failures, and
 	// counts as the probe of a hold that is over: a replica that did not reach the store has
 	// sent one by itself. It also counts as the probe of a hold that lasts less than 300 ms:
 	// that is an assumption, of a replica that did not know of the success.
 	Well bool
 	// Remaining is what is left of a quota until its reset, in ResetIn; where
-	// ResetIn is 0, no quota is known. NearExhaustion tells that the quota will be
+	// ResetIn is 0, no quota is known. NearExhaustion reports that the quota will be
 	// used up before all replicas have learned of it, and Inconsistent that the
 	// numbers contradict each other.
 	Remaining      int
@@ -41,7 +43,7 @@ type Report struct {
 	// Status is the last status code among all those.
 	Status int
 	// Hint is how much is left of the longest hint that the server gave.
-	// ServerDirected tells that it holds every request; else it is of requests that
+	// ServerDirected reports that it holds every request; else it is of requests that
 	// are refused while others are served.
 	Hint           time.Duration
 	ServerDirected bool
@@ -61,7 +63,7 @@ type Totals struct {
 	Returned           int
 	Failures, Refusals int
 	Hints              int    // hints that came without another result
-	RetryAt            Millis // the latest time that hints asked for which hold nobody else
+	RetryAt            Millis // the latest time that hints asked for which hold no other request
 	Remaining          int
 	ResetAt            Millis
 	NearExhaustion     bool
@@ -116,7 +118,7 @@ func (t Totals) without(seen Totals) Totals {
 	return t
 }
 
-// bounded returns totals that a machine can take in one by one, whoever wrote them.
+// bounded returns totals that a machine can take in one by one, whatever wrote them.
 func (t Totals) bounded() Totals {
 	for _, n := range []*int{
 		&t.Good, &t.Bad, &t.Refused, &t.Returned, &t.Failures, &t.Refusals, &t.Hints,
@@ -133,6 +135,10 @@ func (t *Totals) attempts() int { return t.Bad + t.Refused + t.Failures + t.Hint
 // NotShared is the error of a store that works, but does not share this key, for
 // example because it keeps too many.
 type NotShared string
+
+// Behind is the error of a report that may be of what an operator has cleared since: the
+// store took nothing of it in, and knows the clear by the time it returns this.
+const Behind = NotShared("holdoff: the replica did not know yet what was cleared")
 
 // Error says why the key is not shared.
 func (e NotShared) Error() string { return string(e) }

@@ -35,10 +35,10 @@ const (
 // through the whole fleet. A change of the rate moves the turns that are not yet due.
 type Schedule struct {
 	Gap  time.Duration // between turns: the rate, upside down; 0 where there are none
-	Next Micros        // when the next turn comes that nobody has
+	Next Micros        // when the next turn comes that no replica has
 }
 
-// gap returns the time between turns, whoever wrote it.
+// gap returns the time between turns, whatever wrote it.
 func (s *Schedule) gap() Micros {
 	return max(Micros(min(max(s.Gap, 0), maxLength).Microseconds()), 1)
 }
@@ -63,7 +63,7 @@ func (s *Schedule) retime(gap time.Duration, at Micros) {
 	}
 }
 
-// furthest returns how far ahead Next may be, whoever wrote it: as far as the turns reach
+// furthest returns how far ahead Next may be, whatever wrote it: as far as the turns reach
 // that were handed out since the round began, at a rate that was less than twice as high
 // before; and a day. A line may be longer than any hold.
 func (r *Record) furthest(at Millis) Micros {

@@ -82,7 +82,7 @@ func (t *Turns) Add(want int, s Snapshot, now time.Time) {
 	n := within(s.Permits, MaxReported)
 	t.told, t.again = now, gatherLeast
 	if n < want {
-		t.again = gatherMost / 2 // a quota is handed out, or nobody would wait so long: what changes that is published
+		t.again = gatherMost / 2 // a quota is handed out, or no request would wait so long: what changes that is published
 	}
 	t.tail = s.First.Add(time.Duration(n) * t.gap())
 	if n == 0 {

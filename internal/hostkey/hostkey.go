@@ -69,7 +69,7 @@ func escape(name string) string {
 
 // normalHost folds the spellings of one address into one: lower case, no
 // default port, no trailing dot, IDN as ASCII. IPv6 literals keep the spelling
-// that they came with, but for case. What it returns it would return again as
+// that they came with, except for case. What it returns it would return again as
 // it is: see gates.of, which compares names with the spelling of a URL.
 func normalHost(scheme, host string) string {
 	host = lower(host)

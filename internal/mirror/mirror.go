@@ -1,4 +1,4 @@
-// Package mirror keeps what one process knows of the records of a store, and tells the
+// Package mirror keeps what one process knows of the records of a store, and notifies the
 // watchers of their keys.
 package mirror
 
@@ -41,17 +41,20 @@ type mirrored struct {
 type known struct {
 	state hold.Snapshot
 	since time.Time
-	lost  bool // the store no longer has the record, and no watcher was told yet
+	lost  bool // the store no longer has the record, and no watcher was notified yet
 }
 
 // Put adopts the state of a record, unless it is older than the one that is known. It
-// tells the watchers of the record's key if the state is newer; also one of the same
+// notifies the watchers of the record's key if the state is newer; also one of the same
 // version, if again is set. Their states have no permits: those are the caller's.
 // They are called before Put returns: no lock may be held that they need.
 //
-// A state that is Lost says that the store has lost the record. Watchers are told and
-// the state is forgotten. If there are none, the next one is told both: it can report
+// A state that is Lost says that the store has lost the record. Watchers are notified and
+// the state is forgotten. If there are none, the next one gets both: it can report
 // the record again.
+//
+// A state that an operator has released (Cleared) does the same to what is known of the
+// scopes inside its own. Where the record is "", which is no key's, it speaks of all.
 //
 // Put reports whether the state was newer.
 func (m *Mirror) Put(record string, state hold.Snapshot, again bool) (newer bool) {
@@ -60,8 +63,19 @@ func (m *Mirror) Put(record string, state hold.Snapshot, again bool) (newer bool
 	state.Permits = 0
 	m.mu.Lock()
 	m.sweep(now)
+	if record == "" && state.Cleared > 0 {
+		watchers := m.clearAll(state.Cleared, now)
+		m.mu.Unlock()
+		for _, changed := range watchers {
+			(*changed)("", hold.Snapshot{Version: state.Cleared, Cleared: state.Cleared, ClearedAt: state.ClearedAt})
+		}
+		return len(watchers) > 0
+	}
 	k := m.key(key)
 	newer, same := m.adopt(k, part, state, now)
+	if state.Cleared > 0 {
+		k.clear(scope.Parse(part), state.Cleared, now)
+	}
 	var watchers map[*watcher]bool
 	if newer || (again && same) {
 		watchers = maps.Clone(k.watchers)
@@ -98,6 +112,25 @@ func (m *Mirror) adopt(k *mirrored, part string, state hold.Snapshot, now time.T
 		k.records[part] = known{state: state, since: now}
 	}
 	return newer, same
+}
+
+// clear makes the records of the scopes in a scope healthy that were known before an
+// operator released it. A state of theirs that arrives late is older.
+func (k *mirrored) clear(s scope.Scope, cleared uint64, now time.Time) {
+	for part, r := range k.records {
+		if r.state.Version < cleared && s.Covers(scope.Parse(part)) {
+			k.records[part] = known{state: hold.Snapshot{Version: cleared}, since: now}
+		}
+	}
+}
+
+// clearAll does the same with all keys, and returns their watchers. The caller holds mu.
+func (m *Mirror) clearAll(cleared uint64, now time.Time) (watchers []*watcher) {
+	for _, k := range m.keys {
+		k.clear(scope.Scope{}, cleared, now)
+		watchers = slices.AppendSeq(watchers, maps.Keys(k.watchers))
+	}
+	return watchers
 }
 
 // Watch calls changed with the states of the records of key that are not healthy,

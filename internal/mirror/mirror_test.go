@@ -230,3 +230,43 @@ func TestMirror_IsSafeForConcurrentUse(t *testing.T) {
 		t.Errorf("%d records are kept, want 3", n)
 	}
 }
+
+func cleared(version uint64) hold.Snapshot { return hold.Snapshot{Version: version, Cleared: version} }
+
+func TestPut_ClearedKeyReleasesWhatIsKnownOfItsScopes(t *testing.T) {
+	var m Mirror
+	m.Put("a /v1", held(1), false)
+	m.Put("a /v2", held(9), false)
+	m.Put("b /v1", held(2), false)
+	m.Put("a", cleared(5), false)
+	m.Put("a /v1", held(3), false) // it was under way
+	all := maps.Collect(m.All())
+	if _, newer := all["a /v2"]; !newer || len(all) != 2 {
+		t.Errorf("got %v, want the scope that was held after the clear, and the other key", all)
+	}
+}
+
+func TestPut_ClearedScopeReleasesThoseInside(t *testing.T) {
+	var m Mirror
+	m.Put("a /v1 #01ab", held(1), false)
+	m.Put("a /v2 #01ab", held(2), false)
+	m.Put("a /v1", cleared(5), false)
+	if all := maps.Collect(m.All()); len(all) != 1 || all["a /v2 #01ab"].Phase != hold.Held {
+		t.Errorf("got %v, want the other route", all)
+	}
+}
+
+func TestPut_ClearedEmptyRecordReleasesAllAndTellsAll(t *testing.T) {
+	var m Mirror
+	var a, b told
+	m.Put("a /v1", held(1), false)
+	defer m.Watch("a", a.watcher)()
+	defer m.Watch("b", b.watcher)()
+	a.want(t, "/v1 held 1")
+	m.Put("", cleared(5), false)
+	a.want(t, " healthy 5")
+	b.want(t, " healthy 5")
+	if all := maps.Collect(m.All()); len(all) > 0 {
+		t.Errorf("got %v, want nothing", all)
+	}
+}

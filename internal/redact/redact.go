@@ -28,7 +28,7 @@ func Error(err error) error {
 	text := err.Error()
 	clean := text
 	// A query may hold spaces and quotes, at which a URL in plain text would
-	// end. A url.Error tells where its own does.
+	// end. A url.Error says where its own does.
 	for u, ok := errors.AsType[*url.Error](err); ok; u, ok = errors.AsType[*url.Error](u.Err) {
 		scheme, location, absolute := strings.Cut(u.URL, "://")
 		origin := ""
@@ -66,7 +66,7 @@ func redactURLs(text string) string {
 	}
 }
 
-// redactQuotes blanks what is quoted, but for URLs that are redacted already:
+// redactQuotes blanks quoted text, except URLs that are redacted already:
 // net/http quotes what the server sent where it could not parse that, and it may
 // have been a cookie.
 func redactQuotes(text string) string {

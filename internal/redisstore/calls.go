@@ -61,7 +61,7 @@ func (s *Store) failed(err error) error {
 	if answer, ok := errors.AsType[redis.Error](err); ok {
 		if s.refusal == nil {
 			s.refusal = answer
-			s.opts.Logger.Warn("Redis refuses: holds are not shared", zap.Error(answer))
+			s.opts.Logger.Warn("Redis rejects commands: holds are not shared", zap.Error(answer))
 		}
 		return err
 	}
@@ -69,7 +69,7 @@ func (s *Store) failed(err error) error {
 	s.distrust() // it may be another server that answers next
 	if s.fails >= awayAfter && !s.away {
 		s.away, s.since, s.err = true, time.Now(), err
-		s.opts.Logger.Warn("Redis is away: holds are not shared until it is back", zap.Error(err))
+		s.opts.Logger.Warn("Redis is unreachable: holds are not shared until it is back", zap.Error(err))
 	}
 	return err
 }

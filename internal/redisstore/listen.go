@@ -79,7 +79,7 @@ func (s *Store) subscribe() (err error) {
 
 // receive takes in one published change.
 //
-// Whoever may publish, may publish anything: a change counts only with the proof
+// A client that may publish can publish anything: a change counts only with the proof
 // that its record made it (see write in common.lua). One without it may be forged,
 // or of another database of this Redis, since pub/sub crosses databases; or Redis
 // has lost the meta data, and the proof with it. So it makes us poll, once a second
@@ -109,6 +109,7 @@ func (s *Store) receive(payload string) {
 		s.noteGap(snap.seq)
 	}
 	s.seq = max(s.seq, snap.seq)
+	complete := s.missed == 0
 	state := s.stamp(snap)
 	if age := s.redisOffset + time.Since(s.start) - snap.clock; s.redisOffset > 0 && age > 0 {
 		state.Until = state.Until.Add(-age) // it was on the way for so long
@@ -116,6 +117,9 @@ func (s *Store) receive(payload string) {
 	s.mu.Unlock()
 	if !late && snap.id != "" {
 		s.mirror.Put(snap.key, state, false)
+	}
+	if complete {
+		s.noteClear(snap.cleared)
 	}
 }
 

@@ -39,7 +39,7 @@ type Options struct {
 	// MaxHold is the longest hold that is believed, whichever replica reported it: the
 	// largest Transport.MaxHold of the fleet. If zero, five minutes.
 	MaxHold time.Duration
-	// Logger gets a WARN when Redis is away, and an INFO when it is back. If
+	// Logger gets a WARN when Redis is unreachable, and an INFO when it is back. If
 	// nil, nothing is logged.
 	Logger *zap.Logger
 }

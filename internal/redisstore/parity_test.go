@@ -47,7 +47,7 @@ func (r *register) run(script *redis.Script, args []any) (hold.Reply, snapshot) 
 	if err := r.rdb.HSet(ctx, registerClock, "s", r.now/1000, "us", r.now%1000*1000+r.us).Err(); err != nil {
 		r.t.Fatal(err)
 	}
-	keys := []string{r.store.name(idOf(registerKey)), r.store.name("index"), r.store.name("meta")}
+	keys := r.store.keys(idOf(registerKey))
 	raw, err := script.Run(ctx, r.rdb, keys, args...).Slice()
 	if err != nil {
 		r.t.Fatal(err)

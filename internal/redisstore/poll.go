@@ -54,6 +54,9 @@ func (s *Store) observe(snap snapshot) hold.Snapshot {
 func (s *Store) stamp(snap snapshot) hold.Snapshot {
 	state := snap.state
 	state.Version = version(s.epochCount, snap.seq)
+	if snap.cleared > 0 {
+		state.Cleared, state.ClearedAt = state.Version, s.local(snap.cleared)
+	}
 	return state
 }
 
@@ -122,13 +125,14 @@ func (s *Store) poll() {
 	if err != nil {
 		return
 	}
-	epoch, seq, clock, secret, ok := decodeMeta(reply)
-	if !ok || epoch == "" { // Redis takes no writes, and has no meta data
+	m, ok := decodeMeta(reply)
+	if !ok || m.epoch == "" { // Redis takes no writes, and has no meta data
 		return
 	}
+	epoch, seq := m.epoch, m.seq
 	s.mu.Lock()
-	s.secret = secret
-	s.redisOffset = clock - time.Since(s.start)
+	s.secret = m.secret
+	s.redisOffset = m.clock - time.Since(s.start)
 	rewound := epoch == known && seq < at
 	s.serverChanged = s.serverChanged || rewound
 	s.mu.Unlock()
@@ -136,7 +140,7 @@ func (s *Store) poll() {
 	case rewound, epoch != known: // to what a replica had, without the last writes; or lost
 		s.readAll()
 		return
-	case s.seen(epoch, seq):
+	case s.seen(m):
 		return
 	}
 	// The subscription may be a moment behind. Where it stays so, it is broken:
@@ -152,7 +156,7 @@ func (s *Store) poll() {
 		s.mu.Unlock()
 		signal(s.stalled)
 	}
-	if !s.seen(epoch, seq) {
+	if !s.seen(m) {
 		s.readAll()
 	}
 }
@@ -165,11 +169,11 @@ func (s *Store) receivedChange(epoch string, seq uint64) bool {
 	return epoch == s.datasetID && seq <= s.seq
 }
 
-// seen reports whether all changes up to seq were taken in.
-func (s *Store) seen(epoch string, seq uint64) bool {
+// seen reports whether all changes up to m were taken in.
+func (s *Store) seen(m metaData) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return epoch == s.datasetID && seq <= s.seq && s.missed == 0
+	return m.epoch == s.datasetID && m.seq <= s.seq && s.missed == 0 && m.cleared <= s.cleared
 }
 
 // enterEpoch restarts the sequence where the data of Redis are other ones than

@@ -13,24 +13,26 @@ import (
 func (s *Store) readAll() {
 	found := make(map[string]bool) // by id: false where the index has it, and there is no record
 	var start uint64               // the sequence when the reading began
+	var cleared int64              // the last clear before that
 	for offset := 0; ; offset += pageSize {
 		reply, err := s.run(indexScript, []string{s.name("meta"), s.name("index")}, s.candidate, offset, pageSize)
 		if err != nil {
 			return
 		}
-		epoch, seq, _, secret, ok := decodeMeta(reply)
-		if !ok || epoch == "" {
+		m, ok := decodeMeta(reply)
+		if !ok || m.epoch == "" {
 			return
 		}
 		if offset == 0 {
-			start = seq
+			start, cleared = m.seq, m.cleared
 			s.mu.Lock()
 			if s.serverChanged {
 				s.serverChanged, s.datasetID = false, ""
-				s.epochCount++ // what isn't found is lost, and was not cleared
+				s.epochCount++ // what isn't found is lost
 			}
-			s.secret = secret
-			s.enterEpoch(epoch)
+			s.secret = m.secret
+			s.redisOffset = m.clock - time.Since(s.start)
+			s.enterEpoch(m.epoch)
 			s.mu.Unlock()
 		}
 		ids := decodeIDs(reply)
@@ -48,6 +50,7 @@ func (s *Store) readAll() {
 			return
 		}
 	}
+	s.takeClear(cleared, start)
 	s.mu.Lock()
 	s.seq = max(s.seq, start)
 	if s.missed <= start {
@@ -87,8 +90,26 @@ func (s *Store) missing(found map[string]bool, start uint64) (ids []string) {
 // readPage reads the records of ids and notes which there are. An id that is
 // listed in the index and has no record was evicted.
 func (s *Store) readPage(ids []string, found map[string]bool, listed bool) bool {
+	page, ok := s.snapshots(ids)
+	if !ok {
+		return false
+	}
+	for _, id := range ids {
+		if snap, here := page[id]; here {
+			found[id] = true
+			s.mirror.Put(snap.key, s.observe(snap), false)
+		} else if listed {
+			found[id] = false
+		}
+	}
+	return true
+}
+
+// snapshots reads the records of ids that are there and can be read.
+func (s *Store) snapshots(ids []string) (map[string]snapshot, bool) {
+	page := make(map[string]snapshot, len(ids))
 	if len(ids) == 0 {
-		return true
+		return page, true
 	}
 	keys := []string{s.name("meta")}
 	for _, id := range ids {
@@ -96,18 +117,13 @@ func (s *Store) readPage(ids []string, found map[string]bool, listed bool) bool 
 	}
 	reply, err := s.run(readScript, keys, s.opts.MaxHold.Milliseconds())
 	if err != nil || len(reply) != len(ids) {
-		return false
+		return nil, false
 	}
 	for i, id := range ids {
 		fields, _ := reply[i].([]any)
-		snap, ok := decodeSnapshot(fields, s.opts.MaxHold)
-		ok = ok && idOf(snap.key) == id
-		if ok || listed {
-			found[id] = ok
-		}
-		if ok {
-			s.mirror.Put(snap.key, s.observe(snap), false)
+		if snap, ok := decodeSnapshot(fields, s.opts.MaxHold); ok && idOf(snap.key) == id {
+			page[id] = snap
 		}
 	}
-	return true
+	return page, true
 }

@@ -28,7 +28,7 @@ const (
 
 	defaultTimeout = 250 * time.Millisecond
 	defaultMaxHold = 5 * time.Minute
-	// damageShown is how long Err tells of data that had to be replaced.
+	// damageShown is how long Err reports data that had to be replaced.
 	damageShown = time.Minute
 
 	defaultPoll = time.Second
@@ -39,8 +39,8 @@ const (
 )
 
 var (
-	errAway   = errors.New("holdoff: Redis is away")
-	errBusy   = errors.New("holdoff: too many Redis commands are under way")
+	errAway   = errors.New("holdoff: Redis is unreachable")
+	errBusy   = errors.New("holdoff: too many Redis commands are in progress")
 	errClosed = errors.New("holdoff: Store is closed")
 )
 
@@ -81,7 +81,7 @@ type Store struct {
 	refusal       error         // the error with which it answers, if it does
 	serverChanged bool          // it may be another server than before: its sequence is not to be compared
 	since         time.Time     // when away last changed
-	err           error         // why it is away
+	err           error         // why it is unreachable
 	warned        time.Time     // when a warning about a record was last logged
 	secret        string        // what proves that a published change is a record's
 	damaged       error         // data that had to be replaced, at damagedAt
@@ -89,12 +89,36 @@ type Store struct {
 	doubted       time.Time // when a change without proof last made us poll
 	received      time.Time // the last proven message; zero where the subscription may be dead
 	answeredAt    time.Time // the last command that was answered
+	cleared       int64     // the last clear by an operator that was obeyed
+	clearedAt     time.Time // when it was
 }
 
 // New returns a store that shares its state through client. That
 // Redis can't be reached is no error: the store joins it when it comes. The
 // store should be closed when it is no longer used.
 func New(client Client, opts Options) (*Store, error) {
+	s, err := open(client, opts)
+	if err != nil {
+		return nil, err
+	}
+	s.running.Go(s.listen)
+	known := make(chan struct{})
+	s.running.Go(func() {
+		s.readAll()
+		close(known)
+		s.keepUp()
+	})
+	// A replica that starts in mid-hold obeys it from its first request on,
+	// where Redis answers in time.
+	select {
+	case <-known:
+	case <-time.After(s.opts.Timeout):
+	}
+	return s, nil
+}
+
+// open returns a store with nothing in the background yet.
+func open(client Client, opts Options) (*Store, error) {
 	if v := reflect.ValueOf(client); client == nil || (v.Kind() == reflect.Pointer && v.IsNil()) {
 		return nil, errors.New("holdoff: NewRedisStore: the client is nil")
 	}
@@ -110,25 +134,11 @@ func New(client Client, opts Options) (*Store, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Store{
+	return &Store{
 		client: client, opts: opts, underway: make(chan struct{}, maxCalls), committing: make(chan struct{}, maxCommits),
 		ctx: ctx, cancel: cancel, fullRead: make(chan struct{}, 1), stalled: make(chan struct{}, 1), poke: make(chan struct{}, 1), candidate: rand.Text(),
 		start: time.Now(), since: time.Now(),
-	}
-	s.running.Go(s.listen)
-	known := make(chan struct{})
-	s.running.Go(func() {
-		s.readAll()
-		close(known)
-		s.keepUp()
-	})
-	// A replica that starts in mid-hold obeys it from its first request on,
-	// where Redis answers in time.
-	select {
-	case <-known:
-	case <-time.After(opts.Timeout):
-	}
-	return s, nil
+	}, nil
 }
 
 // Close ends what the store does in the background, within a second whatever
@@ -174,7 +184,7 @@ func (s *Store) Err() error {
 	case s.away:
 		return fmt.Errorf("%w, for %v: %w", errAway, time.Since(s.since).Round(time.Second), s.err)
 	case s.refusal != nil:
-		return fmt.Errorf("holdoff: Redis refuses: %w", s.refusal)
+		return fmt.Errorf("holdoff: Redis rejects commands: %w", s.refusal)
 	case s.damaged != nil && time.Since(s.damagedAt) < damageShown:
 		return s.damaged
 	}
@@ -214,9 +224,14 @@ func (s *Store) update(script *redis.Script, key string, args func(id, key strin
 	defer s.exchanges.Add(-1)
 	key = canonical(key)
 	id := idOf(key)
-	raw, err := s.run(script, []string{s.name(id), s.name("index"), s.name("meta")}, args(id, key)...)
+	raw, err := s.run(script, s.keys(id), args(id, key)...)
 	if err != nil {
 		return hold.Reply{}, err
+	}
+	if len(raw) == 2 && raw[0] == "behind" {
+		var n number
+		s.catchUp(n.read(raw[1], 1<<53))
+		return hold.Reply{}, hold.Behind
 	}
 	reply, snap, err := s.decodeReply(raw)
 	s.noteRepair(key, raw, err)

@@ -28,6 +28,12 @@ var reportLua string
 //go:embed lua/commit.lua
 var commitLua string
 
+//go:embed lua/clear.lua
+var clearLua string
+
+//go:embed lua/changes.lua
+var changesLua string
+
 //go:embed lua/read.lua
 var readLua string
 
@@ -41,11 +47,13 @@ var pollLua string
 var indexLua string
 
 var (
-	reportScript = redis.NewScript(inline(commonLua + reportLua))
-	commitScript = redis.NewScript(inline(commonLua + commitLua))
-	readScript   = redis.NewScript(inline(commonLua + readLua))
-	pollScript   = redis.NewScript(metaLua + pollLua)
-	indexScript  = redis.NewScript(metaLua + indexLua)
+	reportScript  = redis.NewScript(inline(commonLua + reportLua))
+	commitScript  = redis.NewScript(inline(commonLua + commitLua))
+	clearScript   = redis.NewScript(inline(commonLua + clearLua))
+	changesScript = redis.NewScript(changesLua)
+	readScript    = redis.NewScript(inline(commonLua + readLua))
+	pollScript    = redis.NewScript(metaLua + pollLua)
+	indexScript   = redis.NewScript(metaLua + indexLua)
 )
 
 // wireVersion is that of the records and of what is published. Another one gets
@@ -55,7 +63,12 @@ const wireVersion = "3"
 // name is a key of ours in Redis. The braces make all of them one slot of a
 // Cluster.
 func (s *Store) name(part string) string {
-	return s.opts.Prefix + ":{" + s.opts.Namespace + "}:v" + wireVersion + ":" + part
+	return NameOf(s.opts.Prefix, s.opts.Namespace, wireVersion, part)
+}
+
+// keys are those of report.lua and commit.lua, for the record with that id.
+func (s *Store) keys(id string) []string {
+	return []string{s.name(id), s.name("index"), s.name("meta"), s.name("changes")}
 }
 
 const (
@@ -100,11 +113,15 @@ func (s *Store) reportArgs(id, key string, r hold.Report) []any {
 	if s.redisOffset > 0 {
 		sent = s.redisOffset + time.Since(s.start)
 	}
+	cleared := s.cleared
+	if !r.At.IsZero() && !r.At.After(s.clearedAt) {
+		cleared = 0 // it may be of what was cleared
+	}
 	s.mu.Unlock()
 	report := pack(int64(r.Call), int64(r.Version), sent.Milliseconds(), int64(r.Generation),
 		count(r.Good), count(r.Bad), count(r.Refused), count(r.Returned),
 		count(r.Failures), count(r.Refusals), flag(r.Well),
-		int64(r.Status), upMillis(r.Hint), flag(r.ServerDirected), int64(r.Remaining), upMillis(r.ResetIn), flag(r.NearExhaustion), flag(r.Inconsistent), count(r.Want), r.Patience.Microseconds())
+		int64(r.Status), upMillis(r.Hint), flag(r.ServerDirected), int64(r.Remaining), upMillis(r.ResetIn), flag(r.NearExhaustion), flag(r.Inconsistent), count(r.Want), r.Patience.Microseconds(), cleared)
 	return []any{
 		s.name("changes"), id, key, s.candidate, s.opts.MaxHold.Milliseconds(), MaxRecords, firstRound,
 		replicaID(r.Replica), report,
@@ -160,13 +177,14 @@ type snapshot struct {
 	epoch   string
 	seq     uint64
 	clock   time.Duration // Redis' TIME since 1970
+	cleared int64         // the number of the clear that the change is; 0 where it is none
 	state   hold.Snapshot
 }
 
 // errFull is why a key is not shared though Redis answers.
 var errFull = hold.NotShared("holdoff: there are too many records in Redis")
 
-var errForm = errors.New("holdoff: Redis answered in an unknown form")
+var errForm = errors.New("holdoff: Redis sent a reply of an unknown form")
 
 // decodeReply reads what report.lua and commit.lua return.
 func (s *Store) decodeReply(raw []any) (hold.Reply, snapshot, error) {
@@ -220,7 +238,7 @@ const (
 	// heartbeatFields is the length of a heartbeat: see poll.lua.
 	heartbeatFields = 4
 	// snapshotFields is the length of a snapshot: see common.lua.
-	snapshotFields = 14
+	snapshotFields = 15
 	// replyFields are those of a reply without a record: a snapshot, the permits, when the
 	// first may be used, what is due, and whether something was repaired.
 	replyFields = snapshotFields + 4
@@ -248,7 +266,8 @@ func decodeSnapshot(fields []any, maxHold time.Duration) (snapshot, bool) {
 	s.Status = int(n.read(fields[10], 1<<31))
 	s.Witnesses = int(n.read(fields[11], 1<<31))
 	s.Rate = float64(n.read(fields[12], 1<<53)) / 1e3
-	key, ok3 := fields[13].(string)
+	snap.cleared = n.read(fields[13], 1<<53)
+	key, ok3 := fields[14].(string)
 	snap.key = key
 	var ok4 bool
 	s.Phase, ok4 = phaseOf(phase)
@@ -275,19 +294,29 @@ func phaseOf(s string) (hold.Phase, bool) {
 }
 
 // metaFields is the length of the head of what poll.lua and index.lua return.
-const metaFields = 4
+const metaFields = 5
+
+// metaData are what is known of the data of a namespace.
+type metaData struct {
+	epoch   string
+	seq     uint64
+	clock   time.Duration // Redis' TIME since 1970
+	secret  string
+	cleared int64 // the number of the last clear
+}
 
 // decodeMeta reads that head.
-func decodeMeta(reply []any) (epoch string, seq uint64, clock time.Duration, secret string, ok bool) {
+func decodeMeta(reply []any) (m metaData, ok bool) {
 	if len(reply) < metaFields {
-		return "", 0, 0, "", false
+		return m, false
 	}
 	var n number
-	epoch, ok = reply[0].(string)
-	seq = uint64(n.read(reply[1], 1<<seqBits-1))
-	clock = time.Duration(n.read(reply[2], 1<<43)) * time.Millisecond
-	secret, _ = reply[3].(string)
-	return epoch, seq, clock, secret, ok && !n.bad
+	m.epoch, ok = reply[0].(string)
+	m.seq = uint64(n.read(reply[1], 1<<seqBits-1))
+	m.clock = time.Duration(n.read(reply[2], 1<<43)) * time.Millisecond
+	m.secret, _ = reply[3].(string)
+	m.cleared = n.read(reply[4], 1<<53)
+	return m, ok && !n.bad
 }
 
 // decodeIDs reads the rest of what index.lua returns.

@@ -293,8 +293,8 @@ func TestHold(t *testing.T) {
 
 	// Nobody asks: the hold is over, which is not to be well.
 	s.set("api.example", answer{http.StatusOK, ""})
-	b.until(text(row+" [data-f=stands]") + ` === "the hold is over, the next request tries"`)
-	b.until(text("h1") + ` === "Nothing is held, 1 key is coming back."`)
+	b.until(text(row+" [data-f=stands]") + ` === "the hold is over; the next request is the probe"`)
+	b.until(text("h1") + ` === "Nothing is held, 1 key is recovering."`)
 	for begun := time.Now(); eval[string](b, text("h1")) != "Nothing is held."; {
 		s.send(http.MethodGet, "http://api.example/", "", "")
 		if time.Since(begun) > time.Minute {
@@ -349,7 +349,7 @@ func TestRetry(t *testing.T) {
 	if got := eval[string](b, text(row+" h3")); got != "POST http://mail.example/messages" {
 		t.Errorf("got %q", got)
 	}
-	if got, want := eval[string](b, text(row+" [data-f=words]")), "sent as often as allowed; last: 502 Bad Gateway"; got != want {
+	if got, want := eval[string](b, text(row+" [data-f=words]")), "all attempts failed; last: 502 Bad Gateway"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := eval[string](b, text(row+" [data-f=attempts]")); got != "2" {

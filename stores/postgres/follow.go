@@ -23,7 +23,7 @@ var errClosed = errors.New("the store is closed")
 func (s *Store) follow(joined func()) {
 	defer joined()
 	for s.ctx.Err() == nil {
-		s.note(&s.lost, fmt.Errorf("holdoff/postgres: the database is away: %w", s.session(joined)))
+		s.note(&s.lost, fmt.Errorf("holdoff/postgres: the database is unreachable: %w", s.session(joined)))
 		select {
 		case <-s.ctx.Done():
 		case <-time.After(minPoll/2 + rand.N(s.opts.PollInterval)): // a thousand replicas do not come back at once

@@ -36,7 +36,7 @@ type Options struct {
 	// longest that a hold can go unnoticed where NOTIFY fails. If zero, 1 s; at least
 	// 100 ms.
 	PollInterval time.Duration
-	// MaxHold is the longest hold that is believed, whoever reported it: the largest
+	// MaxHold is the longest hold that is believed, whichever replica reported it: the largest
 	// Transport.MaxHold of the fleet. If zero, five minutes.
 	MaxHold time.Duration
 }

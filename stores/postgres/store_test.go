@@ -105,9 +105,9 @@ func TestStore_WithoutDatabaseReportsAndCloses(t *testing.T) {
 	if _, err := s.Report(t.Context(), "k", hint); err == nil || !strings.Contains(err.Error(), `"k" is not shared`) {
 		t.Errorf("a report's error is %v", err)
 	}
-	eventually(t, "Err says that the database is away", func() bool {
+	eventually(t, "Err says that the database is unreachable", func() bool {
 		err := s.Err()
-		return err != nil && strings.Contains(err.Error(), "the database is away")
+		return err != nil && strings.Contains(err.Error(), "the database is unreachable")
 	})
 	s.Close()
 	if _, err := s.Report(t.Context(), "k", hint); !errors.Is(err, errClosed) {

@@ -151,7 +151,7 @@ func (t *Telemetry) instruments(meter metric.Meter) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// look reports how things stand, when somebody reads the metrics.
+// look reports the present state, when a reader collects the metrics.
 func (t *Telemetry) look(_ context.Context, to metric.Observer) error {
 	type place struct {
 		server attribute.Set

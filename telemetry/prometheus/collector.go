@@ -26,7 +26,7 @@ import (
 // A Collector counts a Transport's events, and asks it how its keys stand when
 // it is scraped. Its fields must not be changed after the first event or scrape.
 // Where a process has several Transports, give each a Collector, and register
-// them with prometheus.WrapRegistererWith and a label that tells them apart.
+// them with prometheus.WrapRegistererWith and a label that distinguishes them.
 type Collector struct {
 	// Transport is whose keys, waiters and store are shown. If nil, there are
 	// only the counters of Observe.

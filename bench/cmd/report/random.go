@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/go-holdoff/holdoff/bench/figures"
 	"github.com/go-holdoff/holdoff/bench/plots"
 	"github.com/go-holdoff/holdoff/bench/random"
 	"github.com/go-holdoff/holdoff/bench/report"
@@ -27,6 +28,9 @@ func randomSection(ctx context.Context, out *report.Out, o random.Options) error
 		return nil
 	}
 	if err := out.Put("random", rows, virtual.Versions(), random.Markdown(rows)); err != nil {
+		return err
+	}
+	if err := out.Write(out.Readme, "random", figures.Random(rows)); err != nil {
 		return err
 	}
 	name, err := plots.Distribution(out.Images, rows)

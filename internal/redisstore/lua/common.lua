@@ -39,6 +39,15 @@ local function unpacked(s, n)
 	return {struct.unpack(string.sub(numbers, 1, 1 + 2 * n), s)}
 end
 
+-- What a replica sees, as phase, time, whether the server asked for it, and whether
+-- failures are counted. A hint that no decision has seen yet is a hold.
+local function view(r)
+	local round, counts = r.round, r.counts
+	local held = round[PHASE] == HELD
+	if counts[HINT_UNTIL] > (held and round[UNTIL] or 0) then return HELD, counts[HINT_UNTIL], 1, counts[ATTEMPTS] > 0 end
+	return round[PHASE], round[UNTIL], held and round[DIRECTED] or 0, counts[ATTEMPTS] > 0
+end
+
 local function read(key)
 	local h = redis.pcall('HMGET', key, 'v', 'round', 'counts', 'witnesses', 'claim')
 	if h.err or (h[1] and h[1] ~= '3') then
@@ -52,6 +61,7 @@ local function read(key)
 	if counts[STATUS] > 999 then counts[STATUS] = 0 end
 	local r = {stored = h, exists = h[1], round = round, counts = counts, witnesses = h[4] or '', claim = h[5] or '',
 		attempts = counts[ATTEMPTS], timestamp = counts[TIMESTAMP]}
+	r.before = view(r)
 	if #r.witnesses > 512 then r.witnesses = '' end
 	if #r.claim > 64 then r.claim = '' end
 	return r
@@ -74,7 +84,7 @@ end
 
 local function gap_of(round) return math.max(math.floor(math.min(round[GAP], 1e10) / 1000), 1) end
 
--- Bounds what lies ahead, whoever wrote it, and however far the clock was set back.
+-- Bounds times in the future, whatever wrote them, and however far the clock was set back.
 local function limit(r, longest)
 	local latest, round, counts = now + longest, r.round, r.counts
 	if round[UNTIL] > latest or round[KEEP] > latest or round[A_FROM] > latest then
@@ -94,14 +104,6 @@ local function seen(witnesses)
 	return n
 end
 
--- What a replica sees, as phase, time, whether the server asked for it, and whether
--- failures are counted. A hint that no decision has seen yet is a hold.
-local function view(r)
-	local round, counts = r.round, r.counts
-	local held = round[PHASE] == HELD
-	if counts[HINT_UNTIL] > (held and round[UNTIL] or 0) then return HELD, counts[HINT_UNTIL], 1, counts[ATTEMPTS] > 0 end
-	return round[PHASE], round[UNTIL], held and round[DIRECTED] or 0, counts[ATTEMPTS] > 0
-end
 
 -- Permits of the round, or turns of the schedule, none of which comes after patience is
 -- over; and how far ahead the first comes, in µs. After the round, a decision is due, and
@@ -126,22 +128,24 @@ local function grant(r, want, patience)
 	return granted, first
 end
 
--- Epoch and sequence of the data, and the secret that proves who published. What
--- is missing, or no number, begins again.
+-- Epoch and sequence of the data, the secret that proves who published, and when an operator
+-- last cleared anything. What is missing, or no number, begins again.
 local meta
 local function read_meta(key, secret)
-	local m = redis.pcall('HMGET', key, 'epoch', 'seq', 'secret')
+	local m = redis.pcall('HMGET', key, 'epoch', 'seq', 'secret', 'cleared')
 	if m.err then
 		redis.call('DEL', key)
 		m, repaired = {}, true
 	end
 	local seq = tonumber(m[2] or '0')
 	local sane = seq and seq >= 0 and seq < 2 ^ 40 and seq % 1 == 0
-	meta = {epoch = m[1], seq = seq, secret = m[3]}
+	local cleared = m[4] and tonumber(m[4]) or 0
+	if not (cleared >= 0 and cleared < 2 ^ 52) then cleared = 0 end
+	meta = {epoch = m[1], seq = seq, secret = m[3], cleared = cleared}
 	if not (sane and meta.epoch and meta.secret) then
 		repaired = repaired or not sane
 		local epoch = time[1] .. '-' .. time[2]
-		meta = {epoch = epoch, seq = 0, secret = redis.sha1hex(secret .. epoch)} -- another epoch, another secret
+		meta = {epoch = epoch, seq = 0, secret = redis.sha1hex(secret .. epoch), cleared = cleared} -- another epoch, another secret
 		redis.call('HSET', key, 'epoch', epoch, 'seq', 0, 'secret', meta.secret)
 		redis.call('PEXPIRE', key, 86400000)
 	end
@@ -150,7 +154,7 @@ end
 local function snapshot(r, name)
 	local round, counts, phase, till, directed = r.round, r.counts, view(r)
 	return {meta.epoch, meta.seq, now, phases[phase], till - now, round[GENERATION], round[LEVEL], directed, counts[ATTEMPTS],
-		counts[TIMESTAMP] > 0 and now - counts[TIMESTAMP] or 0, counts[STATUS], seen(r.witnesses), round[RATE], name}
+		counts[TIMESTAMP] > 0 and now - counts[TIMESTAMP] or 0, counts[STATUS], seen(r.witnesses), round[RATE], r.cleared or 0, name}
 end
 
 -- A command on the index. One of another type is replaced.
@@ -164,13 +168,21 @@ local function index(command, ...)
 	return redis.call(command, KEYS[2], ...)
 end
 
+-- Publishes a change, and where it is one of the phase, or of a hold, keeps it for people:
+-- some 1000 of them in KEYS[4], for a day. Slots of a ramp or a pace would soon push out what
+-- led to them.
 local function publish(r, id, name, channel)
 	index('ZREMRANGEBYSCORE', '-inf', now)
 	meta.seq = redis.call('HINCRBY', KEYS[3], 'seq', 1)
 	redis.call('PEXPIRE', KEYS[3], 86400000)
-	local text = string.format('3 %s %s %.0f %.0f %s %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %s', id, unpack(snapshot(r, name)))
+	local text = string.format('3 %s %s %.0f %.0f %s %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %s', id, unpack(snapshot(r, name)))
 	local mac = redis.sha1hex(meta.secret .. redis.sha1hex(meta.secret .. text))
 	redis.pcall('PUBLISH', channel, mac .. ' ' .. text) -- a user without the right to publish can still hold
+	local phase = view(r)
+	if phase ~= r.before or phase == HELD or r.cleared then
+		redis.pcall('XADD', KEYS[4], 'MAXLEN', '~', 1000, '*', 'change', text)
+		redis.pcall('PEXPIRE', KEYS[4], 86400000)
+	end
 end
 
 -- Writes what changed of the record, keeps the index, and publishes where other
@@ -222,11 +234,11 @@ end
 -- that is to decide.
 local function answer(r, name, granted, first, due, decide)
 	local reply = snapshot(r, name)
-	reply[15], reply[16], reply[17], reply[18] = granted, first, decide and 'decide' or due and 'due' or '', repaired and 'repaired' or 'ok'
+	reply[16], reply[17], reply[18], reply[19] = granted, first, decide and 'decide' or due and 'due' or '', repaired and 'repaired' or 'ok'
 	if decide then
-		reply[19], reply[20], reply[21] = packed(r.round, GAP), packed(r.counts, NEXT), r.witnesses
+		reply[20], reply[21], reply[22] = packed(r.round, GAP), packed(r.counts, NEXT), r.witnesses
 		local memory = redis.call('HGET', KEYS[1], 'memory') or ''
-		reply[22] = #memory <= 4096 and memory or '{}'
+		reply[23] = #memory <= 4096 and memory or '{}'
 	end
 	return reply
 end

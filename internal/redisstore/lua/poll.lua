@@ -5,7 +5,7 @@
 -- KEYS, ARGV[1]  as in meta.lua
 -- ARGV[2]        channel
 -- ARGV[3]        ms between heartbeats
--- Returns        {epoch, seq, TIME in ms, secret}
+-- Returns        {epoch, seq, TIME in ms, secret, last clear}
 --
 -- A heartbeat counts as a change: a subscription that loses it is found as one that
 -- loses changes is. Redis bounds how many there are, and not the replicas: those that
@@ -26,4 +26,4 @@ if sane and not (beat <= now and now - beat < tonumber(ARGV[3])) then
 		end
 	end
 end
-return {meta[1] or '', meta[2] or '0', string.format('%.0f', now), meta[3] or ''}
+return {meta[1] or '', meta[2] or '0', string.format('%.0f', now), meta[3] or '', cleared}

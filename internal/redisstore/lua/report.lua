@@ -2,22 +2,26 @@
 -- permits of the round are handed out. It decides nothing: it says when a decision
 -- is due, and which replica makes it. The same in Go: Record.Add in internal/hold.
 --
--- KEYS[1]  the record (hash)   KEYS[2]  index (sorted set: id by expiry)   KEYS[3]  meta (hash)
+-- KEYS[1]  the record (hash)   KEYS[2]  index (sorted set: id by expiry)   KEYS[3]  meta (hash)   KEYS[4]  changes (stream)
 -- ARGV     1 channel   2 id   3 name   4 secret   5 longest hold, ms   6 most records
 --          7 round of a new record   8 replica   9 the report, packed as below
--- Returns  {'full'}, or see answer.
+-- Returns  {'full'}, {'behind', the last clear}, or see answer.
 --
 -- go-redis runs a script again when its answer was late. A hint is a maximum, and
 -- failures are told apart by the replica's count of calls. What else is counted
 -- twice leaves one slot under-used, or cuts a rate a little more, or measures a server once.
 
 local id, name, longest, replica = ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[8]
--- sent: TIME at sending, 0 where unknown; hint and reset: in ms from then; flags are 0 or 1.
+-- sent: TIME at sending, 0 where unknown; hint and reset: in ms from then; flags are 0 or 1;
+-- cleared: of the last clear that the replica knows of.
 local call, version, sent, generation, good, bad, refused, returned, failures, refusals, well,
-	status, hint, directed, remaining, reset, near, inconsistent, want, patience = unpack(unpacked(ARGV[9], 20))
+	status, hint, directed, remaining, reset, near, inconsistent, want, patience, cleared = unpack(unpacked(ARGV[9], 21))
 local r = read(KEYS[1])
 if not r.exists and index('ZCOUNT', now, '+inf') >= tonumber(ARGV[6]) then return {'full'} end
 read_meta(KEYS[3], ARGV[4])
+-- A replica that does not know of the last clear may have what was cleared to report, however
+-- long it was away, and whichever record that is in: it has to read everything first.
+if cleared < meta.cleared then return {'behind', string.format('%.0f', meta.cleared)} end
 if r.round[REV] == 0 then r.round = unpacked(ARGV[7], GAP) end
 local round, counts = r.round, r.counts
 local phase_before, until_before, _, failing_before = view(r)

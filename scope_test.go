@@ -154,7 +154,7 @@ func always(refused func(visit) bool) func() func(visit) (int, int) {
 // The worst property of the first version: whatever one endpoint, one credential or one
 // replica was told, the whole host obeyed.
 func TestScope_LimitOfAPartHoldsNobodyElse(t *testing.T) {
-	bucket := func() func(v visit) (int, int) {
+	bucketHint := func(hint int) func(v visit) (int, int) {
 		var mu sync.Mutex
 		tokens, last := 5.0, time.Duration(0)
 		return func(v visit) (int, int) {
@@ -165,12 +165,13 @@ func TestScope_LimitOfAPartHoldsNobodyElse(t *testing.T) {
 			}
 			tokens, last = min(tokens+5*(v.at-last).Seconds(), 5), v.at
 			if tokens < 1 {
-				return 429, 3
+				return 429, hint
 			}
 			tokens--
 			return 200, 0
 		}
 	}
+	bucket := func() func(v visit) (int, int) { return bucketHint(3) }
 	for _, tt := range []struct {
 		name    string
 		crowd   crowd
@@ -194,6 +195,7 @@ func TestScope_LimitOfAPartHoldsNobodyElse(t *testing.T) {
 			}
 		}, func(v visit) bool { return v.credential == 0 }},
 		{"bucket of a route", crowd{routes: 8, credentials: 1}, bucket, func(v visit) bool { return v.route == 0 }},
+		{"bucket of a route without a hint", crowd{routes: 8, credentials: 1}, func() func(v visit) (int, int) { return bucketHint(0) }, inRoutes(1)},
 		{"replica", crowd{routes: 20, credentials: 1}, func() func(visit) (int, int) {
 			return func(v visit) (int, int) {
 				if v.replica == 0 {

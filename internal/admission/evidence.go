@@ -200,8 +200,14 @@ func (e *evidence) refusedIn(wide scope.Scope, now time.Time) (points map[scope.
 }
 
 // suspicion counts the limits that have something in common with a request that waits: the
-// fewer, the more its success would say.
+// fewer, the more its success would say. Least suspicious are a route and a credential that
+// were served since their last limit: where they are refused, it is not for what they are.
 func (e *evidence) suspicion(w *Waiter) (n int) {
+	for _, s := range [...]scope.Scope{{Route: w.Point.Route}, {Credential: w.Point.Credential}} {
+		if s != (scope.Scope{}) && e.clean(s) {
+			n -= maxPoints
+		}
+	}
 	for _, l := range e.limits {
 		if l.scope.Route == w.Point.Route {
 			n++
@@ -211,6 +217,12 @@ func (e *evidence) suspicion(w *Waiter) (n int) {
 		}
 	}
 	return n
+}
+
+// clean reports whether a scope was served since the last limit in it was met.
+func (e *evidence) clean(s scope.Scope) bool {
+	served := e.lastGood(s)
+	return served > 0 && !slices.ContainsFunc(e.limits, func(l limit) bool { return s.Covers(l.scope) && l.epoch > served })
 }
 
 // everywhere returns until when a point is limited for other replicas than its own, if no

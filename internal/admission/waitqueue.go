@@ -90,7 +90,7 @@ func (q *queue) oldest() *Waiter {
 func (q *queue) pickProbe(suspicion func(*Waiter) int) *Waiter {
 	best, least := cmp.Or(front(&q.first), front(&q.retries)), math.MaxInt
 	n := 0
-	for e := q.first.Front(); e != nil && n < probeLooks && least > 0; e = e.Next() {
+	for e := q.first.Front(); e != nil && n < probeLooks; e = e.Next() {
 		w := e.Value.(*Waiter)
 		if s := suspicion(w); s < least {
 			best, least = w, s

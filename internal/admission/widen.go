@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-holdoff/holdoff/internal/hold"
@@ -28,7 +29,7 @@ func (k *Key) meet(p *Pass, at scope.Scope, o hold.Result, now time.Time) *Gate 
 // holdAll holds a point for all replicas until the server may be asked by each of them.
 func (k *Key) holdAll(s scope.Scope, until time.Time, status int, now time.Time) *Gate {
 	g := k.open(s)
-	g.take(hold.Result{Lesson: hold.Refused, Hint: max(until.Sub(now), hold.MinHold), Status: status}, now)
+	g.suppose(hold.Permit{}, until.Sub(now), status, now) // no longer, where each replica supposes so
 	k.limits.add(limit{scope: s, epoch: k.epoch.Load(), until: until}, now)
 	return g
 }
@@ -54,7 +55,7 @@ func (g *Gate) suppose(p hold.Permit, d time.Duration, status int, now time.Time
 }
 
 // supposeLonger takes in that a trial request was refused with a hint, which was said to one
-// point. Wider scopes whose trial it was stay held until they have been so for four times as
+// point. Wider scopes whose trial it was stay held until they have been so for three times as
 // long. When they were refused for as long as a hint is, it is taken to be said of all of them.
 func (k *Key) supposeLonger(p *Pass, at scope.Scope, o hold.Result, now time.Time) {
 	k.gates(func(g *Gate) {
@@ -64,7 +65,7 @@ func (k *Key) supposeLonger(p *Pass, at scope.Scope, o hold.Result, now time.Tim
 		}
 		d := o.Hint
 		if passed := now.Sub(g.since); passed < o.Hint {
-			d = max(min(3*passed, o.Hint-passed), hold.Slot)
+			d = max(min(2*passed, o.Hint-passed), hold.Slot)
 		}
 		g.suppose(permit, d, o.Status, now)
 	})
@@ -148,6 +149,21 @@ func (k *Key) exceeded(at scope.Scope, own bool, now time.Time) {
 		s = scope.Scope{} // one route of one process has too few requests to be measured
 	}
 	k.open(s).measure(now)
+	if own && k.dispatcher == nil {
+		k.acquit(now)
+	}
+}
+
+// acquit ends the pace of the whole key of a process alone, where all that was refused was
+// refused in scopes that now have a state of their own: the pace was measured with them.
+func (k *Key) acquit(now time.Time) {
+	bad, _ := k.limits.count(func(at scope.Scope) bool {
+		return !slices.ContainsFunc(k.narrow, func(g *Gate) bool { return g.troubled() && g.scope.Covers(at) })
+	})
+	if bad == 0 {
+		k.whole.hold.Recover(now)
+		k.whole.touch()
+	}
 }
 
 // joinPaced measures what several paced scopes have in common, where it seems that they

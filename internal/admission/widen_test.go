@@ -137,6 +137,69 @@ func (k *Key) passes(t *testing.T, s scope.Scope) bool {
 	return !inLine
 }
 
+// A trial is sent from where it would be served, if anywhere: from a route and a credential that
+// were served since their last limit.
+func TestEvidence_LeastSuspiciousIsWhatWasServed(t *testing.T) {
+	var e evidence
+	now := time.Unix(0, 0)
+	until := now.Add(time.Minute)
+	e.add(limit{at("/a", "1", ""), 1, 0, until}, now)
+	e.add(limit{at("/b", "2", ""), 2, 0, until}, now)
+	e.good(at("/b", "3", ""), 2)
+	order := []scope.Scope{at("/b", "3", ""), at("/c", "3", ""), at("/c", "4", ""), at("/a", "4", ""), at("/a", "1", "")}
+	for i := range order[1:] {
+		less, more := e.suspicion(&Waiter{Point: order[i]}), e.suspicion(&Waiter{Point: order[i+1]})
+		if less >= more {
+			t.Errorf("%v: %d, and %v: %d; want less", order[i], less, order[i+1], more)
+		}
+	}
+}
+
+// What each of two replicas supposes of itself is no more than supposed of both.
+func TestFleet_TwoSuppositionsAreHeldForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := replicas(2)
+		for i := range 3 {
+			for _, k := range all {
+				k.refuse(at(fmt.Sprint("/", i, k.replica()), "", ""), 30*time.Second)
+			}
+		}
+		time.Sleep(10 * roundTrip)
+		for i, k := range all {
+			if m := k.now(); m.Until().After(time.Now().Add(supposeTime)) {
+				t.Errorf("replica %d: the key is %v for %v, want %v at most", i, m.Phase(), time.Until(m.Until()), supposeTime)
+			}
+		}
+		time.Sleep(time.Minute)
+		for _, k := range all {
+			k.unlocked(k.discard)
+		}
+	})
+}
+
+// Where each path is a route of its own, and each is limited, what is remembered is bounded,
+// in a process alone and with a store.
+func TestScopes_RouteForEachRequestIsBounded(t *testing.T) {
+	for _, store := range []Store{nil, &memory{}} {
+		synctest.Test(t, func(t *testing.T) {
+			var table Table
+			table.Init(store, func(Change) {})
+			k := table.Key(named("h"))
+			for i := range 1000 {
+				k.serve(at("/well", "", ""))
+				k.refuse(at(fmt.Sprint("/users/", i), "", ""), time.Minute)
+				k.unlocked(func() {
+					if n := len(k.narrow); n > maxScopes || len(k.limits.limits) > maxPoints || len(k.limits.points) > maxPoints {
+						t.Errorf("after %d limits the key has %d scopes, %d limits and %d points", i+1, n, len(k.limits.limits), len(k.limits.points))
+					}
+				})
+			}
+			time.Sleep(2 * time.Minute)
+			k.unlocked(k.discard)
+		})
+	}
+}
+
 // Beyond maxScopes, a limit is one of the whole key.
 func TestScopes_BeyondTheBoundHoldTheWholeKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -159,6 +222,39 @@ func TestScopes_BeyondTheBoundHoldTheWholeKey(t *testing.T) {
 			t.Error("a request was sent into the hold of the whole key")
 		}
 	})
+}
+
+// A process alone measures the whole key first. Once a route turns out to have a limit of its
+// own, the pace that was measured with it ends, unless others are refused as well.
+func TestScopes_PaceOfTheKeyEndsWhenARouteExplainsIt(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		other hold.Lesson
+		want  hold.Phase
+	}{{"one route is refused", hold.Good, hold.Healthy}, {"another is refused as well", hold.Refused, hold.Paced}} {
+		synctest.Test(t, func(t *testing.T) {
+			var table Table
+			table.Init(nil, func(Change) {})
+			k := table.Key(named("h"))
+			k.unlocked(func() { enterPhase(&k.whole, hold.Paced, 1000, time.Now().Add(time.Minute)) })
+			result := func(route string, lesson hold.Lesson) {
+				var pass Pass
+				pass.whole = hold.Permit{Generation: k.now().Generation(), Limited: true}
+				k.Record(&pass, Outcome{At: at(route, "", ""), Result: hold.Result{Lesson: lesson, Status: 429}})
+			}
+			for i := range 40 {
+				result(fmt.Sprint("/well/", i%4), hold.Good)
+			}
+			result("/other", tt.other)
+			for range enoughRefusalsAlone {
+				result("/limited", hold.Refused)
+			}
+			if got := k.now().Phase(); got != tt.want {
+				t.Errorf("%s: the key is %v, want %v", tt.name, got, tt.want)
+			}
+			k.end()
+		})
+	}
 }
 
 // Where the limits of a key are many since each is met at many points, they are held as what

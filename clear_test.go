@@ -174,7 +174,7 @@ func TestClear_ReplicaThatWasAwayDoesNotBringTheHoldBack(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		route func(*http.Request) string
-		alone bool // the replica has met the refusal while it was away, and nobody knows
+		alone bool // the replica has met the refusal while it was away, and no other replica knows of it
 		all   bool
 	}{
 		"a hold of the fleet":                   {route: oneScope},

@@ -11,7 +11,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // How often Redis is asked is no question of speed.
 func TestRun(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/go-holdoff/holdoff/bench/peers"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // Every contender is measured at every case that it can do, and noted at others.
 func TestRun(t *testing.T) {

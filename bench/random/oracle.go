@@ -8,7 +8,7 @@ import (
 )
 
 // Oracle returns how many of the callers a scheduler could have served in time at most that
-// knows all numbers, and fails nobody whom it can serve. Callers of broken replicas do not
+// knows all numbers, and serves every caller that can be served. Callers of broken replicas do not
 // count.
 //
 // It is a bound rather than a schedule, so that no contender can beat it: what a limiter

@@ -8,7 +8,7 @@ import (
 )
 
 // Where all callers have the same patience, first come, first served is the best that can be
-// done, but for the shares of several limits: so the bound is tight.
+// done, except for the shares of several limits: so the bound is tight.
 func TestOracle_BoundsWhatAQueueServes(t *testing.T) {
 	for seed := range uint64(300) {
 		d := New(seed)
@@ -61,7 +61,7 @@ func TestOracle_KnownServers(t *testing.T) {
 	}
 }
 
-// A bucket that nobody used for long lets through what it has stored, and no more, and its
+// A bucket that was not used for long lets through what it has stored, and no more, and its
 // tokens go to those whose patience ends first.
 func TestMost_Burst(t *testing.T) {
 	l := limiter{burst: 3, stores: 3, curve: curve{{0, 1, 0}}}

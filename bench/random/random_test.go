@@ -101,7 +101,7 @@ func TestNew_SameSeed_DrawsTheSame(t *testing.T) {
 	}
 }
 
-// Nobody serves more than the oracle says can be served.
+// No contender serves more than the oracle says can be served.
 func TestOracle_NoContenderBeatsIt(t *testing.T) {
 	for _, seed := range seeds(12, 4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

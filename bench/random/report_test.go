@@ -12,7 +12,7 @@ import (
 	"github.com/go-holdoff/holdoff/bench/virtual"
 )
 
-var update = flag.Bool("update", false, "write the golden file anew")
+var update = flag.Bool("update", false, "rewrite the golden file")
 
 func rowsOf(shared, alone, peer, bare []float64) (rows []Row) {
 	for i := range shared {

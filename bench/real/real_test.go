@@ -13,7 +13,7 @@ import (
 	"github.com/go-holdoff/holdoff/internal/redistest"
 )
 
-var update = flag.Bool("update", false, "write the golden file anew")
+var update = flag.Bool("update", false, "rewrite the golden file")
 
 // TestMain makes the test binary be a replica where a run starts it as one.
 func TestMain(m *testing.M) {

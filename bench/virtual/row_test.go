@@ -11,7 +11,7 @@ import (
 	"github.com/go-holdoff/holdoff/bench/fleet"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestStatAsText(t *testing.T) {
 	for s, want := range map[Stat]string{

@@ -157,7 +157,7 @@ func TestClear_WhatItMakesExpires(t *testing.T) {
 	}
 }
 
-// The number of a clear that nobody made, whoever wrote it, keeps reports out until the next
+// The number of a clear that was never made, whatever wrote it, keeps reports out until the next
 // reading only.
 func TestClear_NumberThatLiesAheadKeepsReportsOutUntilItIsRead(t *testing.T) {
 	srv := redistest.Start(t)

@@ -51,7 +51,7 @@ func TestDraw_ByARandomWalk_IsThatOfGo(t *testing.T) {
 }
 
 // What another client of Redis wrote is no reason to fail.
-func TestDraw_OfDamagedData_BeginsAnew(t *testing.T) {
+func TestDraw_OfDamagedData_StartsFromNothing(t *testing.T) {
 	srv := redistest.Start(t)
 	s := redisStore(t, srv.Client(), Options{})
 	key := s.name("limit:" + idOf("k"))
